@@ -1,0 +1,51 @@
+# The two commands of the README are `make demo` and `make test`; `make help` lists the others.
+SHELL := /bin/bash
+PYTHON ?= python3
+export DEVORCH_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/devorch-orchestration
+# One environment for each state of the lock, so that switching branches never mixes them.
+VENV := $(DEVORCH_CACHE)/venv-$(shell sha256sum requirements.lock | cut -c1-12)
+# Ansible finds a collection only below ansible_collections/<namespace>/<name>.
+COLLECTIONS := $(DEVORCH_CACHE)/checkouts/$(shell echo $(CURDIR) | sha256sum | cut -c1-12)
+export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
+# Ansible's lines as they are, for people and for the tests that read them.
+export MOLECULE_COMMAND_BORDERS := false
+export PATH := $(VENV)/bin:$(PATH)
+IMAGES := $(PYTHON) tests/images/cli.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint lock clean distclean environment
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+demo: environment ## Provision a disposable orchestration host in a container, load the flows, show how to reach it
+	tests/demo/run
+
+test: environment ## Run every test (builds what it needs on the first run)
+	pytest $(PYTEST_ARGUMENTS)
+
+lint: environment ## Run the linters alone
+	pytest tests/lint $(PYTEST_ARGUMENTS)
+
+lock: environment ## Renew requirements.lock from pyproject.toml
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --group dev --custom-compile-command "make lock" --output-file requirements.lock
+
+clean: ## Remove the demo, the test hosts and everything that runs for them; keep caches
+	$(IMAGES) clean
+
+distclean: ## As clean, and remove images and caches as well
+	$(IMAGES) clean --caches
+	rm -rf $(DEVORCH_CACHE)
+
+environment: $(VENV)/.complete $(COLLECTIONS)/ansible_collections/devorch/orchestration
+
+$(VENV)/.complete: requirements.lock
+	@echo "== Python environment in $(VENV) (about a minute on the first run)"
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	touch $@
+
+$(COLLECTIONS)/ansible_collections/devorch/orchestration:
+	mkdir -p $(@D)
+	ln -sfn $(CURDIR) $@

@@ -1,0 +1,235 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: secrets
+short_description: Keep a host's secrets in files that only root can read
+version_added: 0.1.0
+description:
+  - Reads the named secrets from one directory of the managed host, one file a secret.
+  - A secret that has neither a file nor a given value is generated once with the operating system's random source,
+    and read back on later runs.
+  - A given value replaces the file's content, so that a site that keeps its secrets in a vault stays the source
+    of truth.
+author:
+  - devorch maintainers (@devorch)
+options:
+  path:
+    description: Directory of the secrets. Created with mode V(0700).
+    type: path
+    required: true
+  secrets:
+    description:
+      - The secrets wanted, by file name.
+      - "Each is a dictionary: C(value) (a given value; without it the file counts, or a value is generated),
+        C(kind) (V(password), letters and digits with at least one upper-case letter, one lower-case letter and one
+        digit; or V(base64), random bytes in Base64), C(length) (characters of a password or bytes of a Base64 secret,
+        32 by default) and C(immutable) (refuse a given value that differs from the file)."
+    type: dict
+    required: true
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+    details:
+      - A secret that would be generated is returned as a random value that is not kept.
+  diff_mode:
+    description: Will return details on what has changed when in C(--diff) mode.
+    support: full
+    details:
+      - Only the names of the secrets that change are shown, never a value.
+notes:
+  - The result holds the secrets. Put C(no_log=true) on the task.
+"""
+
+EXAMPLES = r"""
+- name: Read or generate the secrets of an application
+  devorch.orchestration.secrets:
+    path: /opt/orchestration/secrets
+    secrets:
+      application_password: {}
+      application_key:
+        kind: base64
+        immutable: true
+  register: application
+  no_log: true
+"""
+
+RETURN = r"""
+secrets:
+  description: Every secret asked for, by name.
+  returned: success
+  type: dict
+  sample: {"application_password": "VALUE"}
+generated:
+  description: Names of the secrets that were generated in this run.
+  returned: success
+  type: list
+  elements: str
+  sample: ["application_password"]
+replaced:
+  description: Names of the secrets whose file was replaced by a given value.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+msg:
+  description: What was done, without any value.
+  returned: always
+  type: str
+  sample: "1 generated, 0 replaced, 1 read"
+"""
+
+import base64
+import os
+import secrets as random_source
+import string
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+ALPHABET = string.ascii_letters + string.digits
+SHORTEST = 16
+
+
+class SecretError(Exception):
+    """A secret that cannot be had; the message names it and the way out."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One secret as the task asks for it."""
+
+    name: str
+    value: str | None
+    kind: str
+    length: int
+    immutable: bool
+
+    @classmethod
+    def parse(cls, name: str, spec: Any) -> Wanted:
+        """Read one entry of the C(secrets) option; raise SecretError where it is malformed."""
+        if not name or name.startswith(".") or "/" in name:
+            raise SecretError(f"secret {name!r}: the name is the file's name, without a slash or a leading dot")
+        fields = dict(spec or {})
+        value = fields.pop("value", None)
+        kind = str(fields.pop("kind", "password"))
+        length = int(fields.pop("length", 32))
+        immutable = bool(fields.pop("immutable", False))
+        if fields:
+            raise SecretError(
+                f"secret {name}: unknown key {sorted(fields)[0]!r}; known are value, kind, length, immutable"
+            )
+        if kind not in ("password", "base64"):
+            raise SecretError(f"secret {name}: kind is {kind!r}; it is one of password, base64")
+        if length < SHORTEST:
+            raise SecretError(f"secret {name}: length is {length}; at least {SHORTEST} is needed")
+        if value is not None and not str(value):
+            raise SecretError(f"secret {name}: the value given is empty; leave the variable out to have one generated")
+        return cls(name, None if value is None else str(value), kind, length, immutable)
+
+
+def generate(kind: str, length: int) -> str:
+    """Return a new random secret; passwords satisfy Kestra's rule (an upper- and a lower-case letter, a digit)."""
+    if kind == "base64":
+        return base64.b64encode(random_source.token_bytes(length)).decode()
+    while True:
+        value = "".join(random_source.choice(ALPHABET) for _character in range(length))
+        if any(c.isupper() for c in value) and any(c.islower() for c in value) and any(c.isdigit() for c in value):
+            return value
+
+
+def write(path: Path, value: str) -> None:
+    """Write a secret so that no reader ever sees a part of it, and only its owner may read it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(value)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def keep(directory: Path, wanted: list[Wanted], check_mode: bool) -> dict[str, Any]:
+    """Bring the directory to what is wanted and return the module's result.
+
+    Raise SecretError before anything is written.
+    """
+    values: dict[str, str] = {}
+    generated: list[str] = []
+    replaced: list[str] = []
+    loose: list[Path] = []
+    for secret in wanted:
+        path = directory / secret.name
+        present = path.read_text(encoding="utf-8") if path.is_file() else None
+        if present == "":
+            raise SecretError(
+                f"secret {secret.name}: {path} is empty; put the value back, or remove the file to have one generated"
+            )
+        if present is not None and path.stat().st_mode & 0o077:
+            loose.append(path)
+        if secret.value is None:
+            if present is None:
+                generated.append(secret.name)
+            values[secret.name] = present or generate(secret.kind, secret.length)
+            continue
+        if present is not None and present != secret.value:
+            if secret.immutable:
+                raise SecretError(
+                    f"secret {secret.name}: the value given differs from the one in {path}, and data on this host is"
+                    " encrypted with that one. Set the variable to the file's content, or leave it out"
+                )
+            replaced.append(secret.name)
+        elif present is None:
+            replaced.append(secret.name)
+        values[secret.name] = secret.value
+    tighten = directory.is_dir() and bool(directory.stat().st_mode & 0o077)
+    if not check_mode:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        for path in loose:
+            path.chmod(0o600)
+        for name in generated + replaced:
+            write(directory / name, values[name])
+    read = len(wanted) - len(generated) - len(replaced)
+    return {
+        "changed": bool(generated or replaced or loose or tighten),
+        "secrets": values,
+        "generated": generated,
+        "replaced": replaced,
+        "msg": f"{len(generated)} generated, {len(replaced)} replaced, {read} read",
+        "diff": {"before": "", "after": "".join(f"{name}: new value\n" for name in generated + replaced)},
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "secrets": {"type": "dict", "required": True, "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o077)
+    try:
+        wanted = [Wanted.parse(str(name), spec) for name, spec in module.params["secrets"].items()]
+        result = keep(Path(module.params["path"]), wanted, module.check_mode)
+    except (SecretError, OSError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

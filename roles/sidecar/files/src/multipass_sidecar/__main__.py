@@ -1,0 +1,123 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The program: reads its configuration, takes its sockets, serves the API."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from .app import create_app
+from .settings import SettingsError, load, read_token
+
+FIRST_SOCKET = 3
+"""SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+STOP_SECONDS = 60
+"""How long running requests may take to end once the service is told to stop."""
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, as journald and log collectors like it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, object] = {
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def inherited_sockets() -> list[socket.socket]:
+    """Return the sockets that systemd passes to this process (sd_listen_fds(3)); an empty list without any."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    return [socket.socket(fileno=descriptor) for descriptor in range(FIRST_SOCKET, FIRST_SOCKET + count)]
+
+
+def bind(address: str) -> socket.socket:
+    """Return a socket that listens on C(host:port); an IPv6 address stands in brackets."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit():
+        raise SettingsError(f"--listen {address}: expected host:port")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, int(port)), family=family)
+    except (OSError, OverflowError) as error:
+        raise SettingsError(f"--listen {address}: {error}") from error
+
+
+def tell_systemd(state: str) -> None:
+    """Send a state to systemd, which waits for C(READY=1) (sd_notify(3)); does nothing without it."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.sendto(state.encode(), address.replace("@", "\0", 1) if address.startswith("@") else address)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells systemd when it serves."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve."""
+        await super().startup(sockets=sockets)
+        tell_systemd("READY=1")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line. No option takes a secret: command lines are public."""
+    parser = argparse.ArgumentParser(prog="multipass-sidecar", description="A small HTTP API in front of multipass.")
+    parser.add_argument("--config", type=Path, help="configuration file (TOML); without it the defaults count")
+    parser.add_argument("--token-file", type=Path, help="file of the token; default: systemd's credential 'token'")
+    parser.add_argument(
+        "--listen", action="append", default=[], metavar="HOST:PORT", help="unless systemd passes sockets"
+    )
+    parser.add_argument("--check", action="store_true", help="check the configuration file and end")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program and return its exit code: 0 well, 2 misconfigured."""
+    options = parse(arguments)
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    try:
+        settings = load(options.config)
+        if options.check:
+            return 0
+        token = read_token(options.token_file)
+        sockets = inherited_sockets() or [bind(address) for address in options.listen]
+        if not sockets:
+            raise SettingsError("no socket: start the program from its systemd unit, or give --listen")
+    except SettingsError as error:
+        print(f"multipass-sidecar: {error}", file=sys.stderr)
+        return 2
+    config = uvicorn.Config(
+        create_app(settings, token),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    Server(config).run(sockets=sockets)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Shared by all tests: where the collection is, and the images that the dearer tests need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BUILD = [sys.executable, str(ROOT / "tests" / "images" / "cli.py")]
+
+# Ansible imports the collection below ansible_collections/; the Makefile sets the variable.
+sys.path.insert(0, os.environ["ANSIBLE_COLLECTIONS_PATH"])
+
+_building: list[subprocess.Popen[str]] = []
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start to build the images at once where a test needs them: the cheap tests run meanwhile."""
+    if session.config.option.collectonly or not any("images" in item.fixturenames for item in session.items):
+        return
+    log = session.config.cache.mkdir("images") / "build.log"
+    with log.open("w") as stream:
+        script = 'set -e; "$@" engine; "$@" build; "$@" registry'
+        _building.append(
+            subprocess.Popen(["bash", "-c", script, "bash", *BUILD], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT)
+        )
+
+
+@pytest.fixture(scope="session")
+def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Print a line of progress that pytest does not capture."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def write(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n== {time.strftime('%H:%M:%S')} {text}", flush=True)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def images(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Iterator[None]:
+    """A Docker engine, every image and the registry; built in the background since the session began."""
+    log = pytestconfig.cache.mkdir("images") / "build.log"
+    (process,) = _building
+    shown = 0
+    say("waiting for the images (about 15 minutes on the first run, seconds on later ones)")
+    while True:
+        finished = process.poll() is not None
+        text = log.read_text(encoding="utf-8", errors="replace")
+        for line in text[shown:].splitlines():
+            say(line)
+        shown = len(text)
+        if finished:
+            break
+        time.sleep(1)
+    assert process.returncode == 0, f"the images could not be built:\n{text[-4000:]}"
+    yield

@@ -1,0 +1,38 @@
+"""One PostgreSQL and one Kestra for all tests of this folder that only use them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .kestra import Kestra, Postgres, environment, render_configuration, start_kestra, start_postgres
+
+
+@pytest.fixture(scope="session")
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration that the role renders from its defaults."""
+    path = tmp_path_factory.mktemp("kestra-config") / "standalone.yml"
+    path.write_text(render_configuration(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres(images: None) -> Iterator[Postgres]:
+    """A PostgreSQL with the database and the role `kestra`."""
+    with start_postgres() as handle:
+        yield handle
+
+
+@pytest.fixture(scope="session")
+def kestra(postgres: Postgres, standalone: Path, say: Callable[[str], None]) -> Iterator[Kestra]:
+    """A healthy Kestra; its flows know envs.sidecar_url and secret('SIDECAR_TOKEN')."""
+    variables = {
+        "ENV_SIDECAR_URL": "http://host.docker.internal:8090",
+        "SECRET_SIDECAR_TOKEN": base64.b64encode(b"sidecar-token").decode(),
+    }
+    say("starting Kestra (about 10 seconds)")
+    with start_kestra(standalone, environment(postgres, **variables), postgres.network) as handle:
+        yield handle

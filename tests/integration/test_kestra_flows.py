@@ -1,0 +1,214 @@
+"""`kestra_flows` on a live Kestra: its own engine parses, validates, stores and counts revisions."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..unit.playbook import Played, play, play_plainly
+from .kestra import Kestra
+
+ROOT = Path(__file__).parents[2]
+LOG = "io.kestra.plugin.core.log.Log"
+
+
+def flow(name: str, namespace: str, message: str = "hello", more: str = "") -> str:
+    return f"id: {name}\nnamespace: {namespace}\ntasks:\n  - id: say\n    type: {LOG}\n    message: {message}\n{more}"
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace of this test's own."""
+    return f"test.n{secrets.token_hex(4)}"
+
+
+def write(directory: Path, files: dict[str, str | bytes]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (directory / name).write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+
+
+def run(kestra: Kestra, tmp_path: Path, *arguments: str, **options: Any) -> Played:
+    options = {"src": "flows", "url": kestra.url, "username": kestra.username, "password": kestra.password, **options}
+    task = {"name": "Load", "devorch.orchestration.kestra_flows": options, "ignore_errors": True}
+    played = play(tmp_path, [task], *arguments)
+    assert kestra.password not in played.output and "Traceback" not in played.output
+    return played
+
+
+def actions(played: Played) -> dict[str, tuple[str, int | None]]:
+    return {entry["id"]: (entry["action"], entry["revision"]) for entry in played.last["flows"]}
+
+
+def source(kestra: Kestra, namespace: str, name: str) -> str | None:
+    answer = kestra.call("GET", f"/flows/{namespace}/{name}", params={"source": "true"})
+    return answer.json()["source"] if answer.status_code == 200 else None
+
+
+def test_create_unchanged_update(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+    write(tmp_path / "flows", {"a.yml": flow("a", namespace), "b.yaml": flow("b", f"{namespace}.below")})
+    checked = run(kestra, tmp_path, "--check", "--diff")
+    assert checked.last["changed"] and actions(checked) == {"a": ("created", None), "b": ("created", None)}
+    assert source(kestra, namespace, "a") is None
+    first = run(kestra, tmp_path, "--diff")
+    assert first.last["changed"] and actions(first) == {"a": ("created", 1), "b": ("created", 1)}
+    assert first.last["diff"] == checked.last["diff"] and set(first.last) == set(checked.last)
+    second = run(kestra, tmp_path)
+    assert not second.last["changed"] and actions(second) == {"a": ("unchanged", 1), "b": ("unchanged", 1)}
+
+    write(tmp_path / "flows", {"a.yml": flow("a", namespace, "goodbye")})
+    checked = run(kestra, tmp_path, "--check", "--diff")
+    assert actions(checked) == {"a": ("updated", 1), "b": ("unchanged", 1)}
+    third = run(kestra, tmp_path, "--diff")
+    assert actions(third) == {"a": ("updated", 2), "b": ("unchanged", 1)}
+    (shown,) = third.last["diff"]
+    assert (shown["before"], shown["after"]) == (flow("a", namespace), flow("a", namespace, "goodbye"))
+    assert shown["before_header"] == f"{namespace}/a (revision 1)"
+    assert checked.last["diff"] == third.last["diff"] and checked.last["summary"] == third.last["summary"]
+    assert not run(kestra, tmp_path, "--check").last["changed"]
+
+
+def test_the_diff_is_shown_as_a_unified_one(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+    write(tmp_path / "flows", {"a.yml": flow("a", namespace)})
+    run(kestra, tmp_path)
+    write(tmp_path / "flows", {"a.yml": flow("a", namespace, "goodbye")})
+    options = {"src": "flows", "url": kestra.url, "username": kestra.username, "password": kestra.password}
+    shown = play_plainly(tmp_path, {"name": "Load", "devorch.orchestration.kestra_flows": options}, "--diff", "--check")
+    assert f"--- before: {namespace}/a (revision 1)\n+++ after: {namespace}/a ({tmp_path}/flows/a.yml)\n" in shown
+    assert "-    message: hello\n+    message: goodbye\n" in shown
+
+
+VARIANTS: dict[str, Callable[[str], str]] = {
+    "no-final-newline": lambda text: text.rstrip("\n"),
+    "two-more-newlines": lambda text: text + "\n\n",
+    "leading-newlines": lambda text: "\n\n" + text,
+    "byte-order-mark": lambda text: "\ufeff" + text,
+    "crlf": lambda text: text.replace("\n", "\r\n"),
+    "comment-and-marker": lambda text: "# comment\n---\n" + text,
+    "marker": lambda text: "---\n" + text,
+    "end-marker": lambda text: text + "...\n",
+    "directive": lambda text: "%YAML 1.1\n---\n" + text,
+    "unicode": lambda text: text.replace("hello", '"Grüße ☃ 🎉"'),
+    "trailing-blanks": lambda text: text.replace("hello", "hello   "),
+    "tab": lambda text: text.replace("hello", '"a\tb"'),
+    "marker-in-a-text": lambda text: text + "description: |\n  one\n  ---\n  two\n",
+    "disabled": lambda text: text + "disabled: true\n",
+}
+
+
+def test_texts_are_kept_as_they_are(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+    """All variants at once, so that none disturbs the others in the common validation request."""
+    texts = {name: vary(flow(name, namespace)) for name, vary in VARIANTS.items()}
+    write(tmp_path / "flows", {f"{name}.yml": text for name, text in texts.items()})
+    first = run(kestra, tmp_path)
+    assert actions(first) == dict.fromkeys(texts, ("created", 1)), first.last["msg"]
+    assert {name: source(kestra, namespace, name) for name in texts} == texts
+    assert actions(run(kestra, tmp_path)) == dict.fromkeys(texts, ("unchanged", 1))
+
+
+def test_odd_ids_are_what_kestra_reads(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+    written = {
+        "true": "true", "123": "123", "1.2.3": "1.2.3", '"1.10"': "1.10", "'0x1F'": "0x1F",
+        "2026-01-02": "2026-01-02", "a.b-c_D": "a.b-c_D", '"yes"': "yes", "'on'": "on",
+    }  # fmt: skip
+    write(tmp_path / "flows", {f"{n}.yml": flow(text, namespace) for n, text in enumerate(written)})
+    first = run(kestra, tmp_path)
+    assert first.last["summary"]["created"] == len(written), first.last["msg"]
+    assert all(source(kestra, namespace, name) for name in written.values())
+    assert not run(kestra, tmp_path).last["changed"]
+
+
+def test_what_the_engine_refuses_is_named_with_its_line_and_nothing_is_written(
+    kestra: Kestra, tmp_path: Path, namespace: str
+) -> None:
+    write(
+        tmp_path / "flows",
+        {
+            "good.yml": flow("good", namespace),
+            "type.yml": flow("type", namespace, more="  - id: x\n    type: io.kestra.plugin.nope.Nope\n"),
+            "property.yml": flow("property", namespace, more="    mesage: oops\n"),
+            "field.yml": flow("field", namespace, more="taskss: []\n"),
+            "missing.yml": flow("missing", namespace, more="  - id: x\n    type: io.kestra.plugin.core.flow.Switch\n"),
+            "tasks.yml": f"id: tasks\nnamespace: {namespace}\ntasks: []\n",
+            "twice.yml": flow("twice", namespace, more=f"  - id: say\n    type: {LOG}\n    message: again\n"),
+            "typeless.yml": flow("typeless", namespace, more="  - id: x\n"),
+        },
+    )
+    for arguments in (["--check"], []):
+        result = run(kestra, tmp_path, *arguments).last
+        assert result["failed"] and not result["changed"]
+        named = {(Path(p["file"]).name, p["line"]) for p in result["problems"]}
+        assert named == {
+            ("type.yml", 8),
+            ("property.yml", 7),
+            ("field.yml", 7),
+            ("missing.yml", 7),
+            ("tasks.yml", 3),
+            ("twice.yml", 7),
+            ("typeless.yml", 7),
+        }, result["msg"]
+    assert kestra.call("GET", f"/flows/{namespace}").json() == []
+
+
+def test_a_deleted_flow_is_created_again(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+    write(tmp_path / "flows", {"a.yml": flow("a", namespace)})
+    run(kestra, tmp_path)
+    assert kestra.call("DELETE", f"/flows/{namespace}/a").status_code == 204
+    again = run(kestra, tmp_path)
+    action, revision = actions(again)["a"]
+    assert action == "created" and revision is not None and revision > 1
+    assert not run(kestra, tmp_path).last["changed"]
+
+
+def test_a_change_by_hand_is_undone(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+    write(tmp_path / "flows", {"a.yml": flow("a", namespace)})
+    run(kestra, tmp_path)
+    kestra.save_flow(flow("a", namespace, "by hand"))
+    undone = run(kestra, tmp_path)
+    assert actions(undone) == {"a": ("updated", 3)}
+    assert source(kestra, namespace, "a") == flow("a", namespace)
+
+
+def test_flows_without_a_file_are_left_alone(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+    kestra.save_flow(flow("other", namespace))
+    write(tmp_path / "flows", {"a.yml": flow("a", namespace)})
+    run(kestra, tmp_path)
+    assert source(kestra, namespace, "other") == flow("other", namespace)
+
+
+def test_names_whose_files_in_the_archive_collide(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+    files: dict[str, str | bytes] = {
+        "1.yml": flow("b.c", f"{namespace}.a"),
+        "2.yml": flow("c", f"{namespace}.a.b", "other"),
+    }
+    write(tmp_path / "flows", files)
+    assert run(kestra, tmp_path).last["summary"]["created"] == 2
+    assert not run(kestra, tmp_path).last["changed"]
+
+
+def test_a_hundred_flows(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+    files: dict[str, str | bytes] = {
+        f"{n}.yml": flow(f"f{n}", f"{namespace}.n{n % 4}", f"number {n}") for n in range(100)
+    }
+    write(tmp_path / "flows", files)
+    assert run(kestra, tmp_path).last["summary"]["created"] == 100
+    start = time.monotonic()
+    again = run(kestra, tmp_path).last
+    assert again["summary"]["unchanged"] == 100 and not again["changed"]
+    assert time.monotonic() - start < 60
+
+
+def test_the_flows_of_the_collection(kestra: Kestra, tmp_path: Path) -> None:
+    first = run(kestra, tmp_path, src=str(ROOT / "kestra-flows"))
+    assert not first.last.get("failed"), first.last["msg"]
+    assert not run(kestra, tmp_path, src=str(ROOT / "kestra-flows")).last["changed"]
+
+
+def test_the_version_is_told(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+    write(tmp_path / "flows", {"a.yml": flow("a", namespace)})
+    assert run(kestra, tmp_path, "--check").last["server"]["version"].startswith("2.")

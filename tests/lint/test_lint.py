@@ -1,0 +1,40 @@
+"""Every linter over the whole checkout, each as one test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COLLECTIONS = os.environ["ANSIBLE_COLLECTIONS_PATH"]
+MYPY = ["mypy", "--config-file", str(ROOT / "pyproject.toml")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["yamllint", "--strict", "."],
+        ["ansible-lint", "--strict", "--nocolor"],
+        # Plugins import each other by the collection's name.
+        [*MYPY, "--package", "ansible_collections.devorch.orchestration.plugins"],
+        [*MYPY, "roles/sidecar/files"],
+        [*MYPY, "tests/images", "tests/lint"],
+    ],
+    ids=lambda command: " ".join(command[:1] + command[-1:]),
+)
+def test_linter_finds_nothing(command: list[str]) -> None:
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"MYPYPATH": COLLECTIONS},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    assert result.returncode == 0, f"{' '.join(command)}:\n{result.stdout}"

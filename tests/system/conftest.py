@@ -1,0 +1,111 @@
+"""A host that the molecule scenario `default` makes once, shared by the tests of this folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HOST = "devorch-default"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished command: its output, and the counts of Ansible's recap."""
+
+    command: str
+    code: int
+    output: str
+
+    @property
+    def recap(self) -> dict[str, int]:
+        lines = [line for line in self.output.splitlines() if re.match(rf"{HOST}\s+: ok=", line)]
+        assert lines, f"{self.command} printed no recap:\n{self.output[-4000:]}"
+        return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", lines[-1])}
+
+    def succeeded(self) -> Run:
+        assert self.code == 0, f"{self.command} ended with {self.code}:\n{self.output[-8000:]}"
+        return self
+
+
+class Host:
+    """The test host and the commands that reach it."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    def run(self, *command: str, about: str) -> Run:
+        """Run a command on the controller, its output kept; C(about) tells how long it may take."""
+        self.say(f"{' '.join(command[:6])} ({about})")
+        result = subprocess.run(
+            command,
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        return Run(" ".join(command), result.returncode, re.sub(r"\x1b\[[0-9;]*m", "", result.stdout))
+
+    def molecule(self, step: str, *arguments: str, about: str) -> Run:
+        return self.run("molecule", step, "--scenario-name", "default", *arguments, about=about)
+
+    def site(self, variables: dict[str, Any], *arguments: str, about: str) -> Run:
+        """Run site.yml with more variables, through molecule's own inventory."""
+        extra = json.dumps(variables)
+        return self.molecule("converge", "--", "--extra-vars", extra, *arguments, about=about)
+
+    def shell(self, script: str, check: bool = True) -> str:
+        """Run a shell script on the host and return what it prints."""
+        command = ["docker", "exec", HOST, "sh", "-c", script]
+        result = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        assert not check or result.returncode == 0, f"{script}: {result.stdout}"
+        return result.stdout.strip()
+
+    def wait(self, what: str, condition: Callable[[], bool], seconds: int) -> float:
+        """Poll until the condition holds; return the seconds it took."""
+        self.say(f"waiting until {what} ({seconds} s at most)")
+        start = time.monotonic()
+        while not condition():
+            if time.monotonic() - start > seconds:
+                pytest.fail(f"not within {seconds} s: {what}\n{self.shell('docker ps --all', check=False)}")
+            time.sleep(1)
+        return time.monotonic() - start
+
+    def health(self, service: str) -> str:
+        """Return Docker's word on a service's health; anything else where there is no container or no engine."""
+        return self.shell(
+            f"docker inspect --format '{{{{.State.Health.Status}}}}' orchestration-{service}-1", check=False
+        )
+
+    def up(self) -> bool:
+        command = ["docker", "exec", HOST, "docker", "info", "--format", "{{.ServerVersion}}"]
+        return (
+            subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+        )
+
+
+@pytest.fixture(scope="session")
+def host(images: None, say: Callable[[str], None]) -> Iterator[Host]:
+    """The test host, without anything of ours on it yet; removed at the end."""
+    made = Host(say)
+    made.molecule("create", about="seconds").succeeded()
+    yield made
+    if not os.environ.get("DEVORCH_KEEP_HOST"):
+        made.molecule("destroy", about="seconds").succeeded()
+
+
+@pytest.fixture(scope="session")
+def converged(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run of site.yml that provisioned the host, with all that Ansible can print."""
+    return host.molecule("converge", "--", "-vvv", about="about 4 minutes").succeeded()

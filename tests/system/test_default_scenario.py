@@ -1,0 +1,204 @@
+"""The main job on a real systemd host: what site.yml refuses, does, leaves alone and survives."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from .conftest import Host, Run
+
+SERVICES = ("postgres", "kestra", "n8n")
+TOUCHED = (
+    "ls -d /opt/orchestration /etc/docker /etc/systemd/system/orchestration-* 2>/dev/null; command -v dockerd || true"
+)
+
+
+def test_check_mode_on_the_empty_host_fails_nowhere_and_changes_nothing(host: Host) -> None:
+    run = host.molecule("check", about="about 20 s").succeeded()
+    assert run.recap["failed"] == 0
+    assert "A real run would install docker.io" in run.output
+    assert host.shell(TOUCHED) == ""
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("user", {"kestra_username": "admin"}, "kestra_username: 'admin' is no e-mail address"),
+    ("empty", {"kestra_password": ""}, "kestra_password: empty or too weak"),
+    ("weak", {"kestra_password": "password"}, "kestra_password: empty or too weak"),
+    ("quote", {"kestra_database_password": "it's"}, "kestra_database_password: the value holds a single quote"),
+    ("placeholder", {"n8n_database_password": "a${b}"}, "n8n_database_password: the value holds a single quote"),
+    ("key", {"n8n_encryption_key": "short"}, "n8n_encryption_key: shorter than 16 characters"),
+    ("memory", {"orchestration_minimum_memory": 99999999}, "is less than orchestration_minimum_memory"),
+    ("disk", {"orchestration_minimum_disk": 999999999}, "is less than orchestration_minimum_disk"),
+    ("registry", {"orchestration_registry": "127.0.0.1:9/mirror"}, "no registry answers"),
+    ("major", {"postgres_version": "18"}, "postgres_version: 18 is not supported"),
+    ("type", {"kestra_port": "http"}, "kestra_port"),
+    ("same port", {"kestra_management_port": 8080}, "kestra_management_port: the same as kestra_port"),
+    (
+        "distribution",
+        {"_orchestration_distributions": {"Debian": ["11"], "Ubuntu": ["20.04"]}},
+        "is not supported. Use Debian 11 or Ubuntu 20.04",
+    ),
+]
+
+
+@pytest.mark.parametrize(("variables", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_bad_input_is_refused_before_the_host_is_touched(host: Host, variables: dict[str, Any], message: str) -> None:
+    run = host.site(variables, about="about 8 s")
+    assert run.code != 0
+    assert message in " ".join(run.output.split())
+    assert run.recap["changed"] == 0
+    assert host.shell(TOUCHED) == ""
+
+
+def test_port_in_use_is_refused_and_names_who_has_it(host: Host) -> None:
+    host.shell("systemd-run --unit=squatter python3 -m http.server --bind 127.0.0.1 8080")
+    host.wait("the squatter listens", lambda: ":8080" in host.shell("ss -Hltn"), 20)
+    run = host.site({}, about="about 8 s")
+    host.shell("systemctl stop squatter")
+    assert run.code != 0
+    text = " ".join(run.output.split())
+    assert "kestra_port: port 8080 is in use by python3 (squatter.service). Stop it, or set kestra_port" in text
+    assert host.shell(TOUCHED) == ""
+
+
+def test_site_brings_everything_up(host: Host, converged: Run) -> None:
+    assert converged.recap["failed"] == 0
+    assert {service: host.health(service) for service in SERVICES} == dict.fromkeys(SERVICES, "healthy")
+    assert host.shell("systemctl is-active orchestration-sidecar orchestration-watchdog.timer") == "active\nactive"
+
+
+def test_second_run_changes_nothing(host: Host, converged: Run) -> None:
+    host.molecule("idempotence", about="about a minute").succeeded()
+
+
+def test_check_mode_on_the_converged_host_reports_no_change(host: Host, converged: Run) -> None:
+    run = host.molecule("check", about="about a minute").succeeded()
+    assert run.recap["changed"] == 0
+
+
+def test_host_is_as_described(host: Host, converged: Run) -> None:
+    host.molecule("verify", about="about 30 s").succeeded()
+
+
+def secrets(host: Host) -> dict[str, str]:
+    names = host.shell("ls /opt/orchestration/secrets").split()
+    return {name: host.shell(f"cat /opt/orchestration/secrets/{name}") for name in names}
+
+
+def test_no_secret_leaks(host: Host, converged: Run) -> None:
+    values = secrets(host)
+    assert len(values) >= 7
+    commands = host.shell(
+        "docker inspect --format '{{json .Path}} {{json .Args}} {{json .Config.Cmd}} {{json .Config.Entrypoint}}"
+        " {{json .Config.Healthcheck}} {{json .Config.Labels}}' $(docker ps -aq)"
+    )
+    places = {
+        "the output of the -vvv run": converged.output,
+        "the containers' command lines": commands,
+        "ps": host.shell("ps axww -o args"),
+        "the journal": host.shell("journalctl --no-pager"),
+        "the services' logs": host.shell("cd /opt/orchestration && docker compose logs --no-color"),
+        "unit files": host.shell("cat /etc/systemd/system/orchestration-*"),
+    }
+    leaks = [f"{name} in {place}" for name, value in values.items() for place, text in places.items() if value in text]
+    # The patterns are read from a file, so that no command line holds them.
+    found = host.shell(
+        "cd /opt/orchestration/secrets && umask 077 && for f in *; do cat $f; echo; done > /root/patterns;"
+        " find / -xdev \\( -path /proc -o -path /sys -o -path /var/lib/docker -o -path /opt/orchestration/data \\)"
+        " -prune"
+        " -o -type f -perm /o=r -print0 | xargs -0 grep -lsF -f /root/patterns; rm /root/patterns"
+    )
+    assert leaks + found.splitlines() == []
+
+
+def test_compose_commands_of_the_readme(host: Host, converged: Run) -> None:
+    listed = host.shell("cd /opt/orchestration && docker compose ps --format '{{.Service}} {{.Health}}'")
+    assert sorted(listed.splitlines()) == ["kestra healthy", "n8n healthy", "postgres healthy"]
+    assert host.shell("cd /opt/orchestration && docker compose logs kestra")
+    assert "accepting connections" in host.shell(
+        "cd /opt/orchestration && docker compose exec -T postgres pg_isready -U n8n -d n8n"
+    )
+
+
+def kestra(host: Host, path: str, *options: str) -> Any:
+    login = 'printf "user = admin@example.com:%s" "$(cat /opt/orchestration/secrets/kestra_password)"'
+    return json.loads(host.shell(f"{login} | curl -sS --fail -K - {' '.join(options)} http://127.0.0.1:8080{path}"))
+
+
+def test_flows_are_loaded_and_the_webhook_runs(host: Host, converged: Run) -> None:
+    found = kestra(host, "/api/v1/main/flows/search?size=100")
+    flows = {f"{flow['namespace']}/{flow['id']}" for flow in found["results"]}
+    assert flows == {"default/hello-world", "devops/environment-orchestration", "analytics/data-processing"}
+    address = "http://127.0.0.1:8080/api/v1/main/executions/webhook/default/hello-world/hello-world-trigger"
+    execution = json.loads(host.shell(f"curl -sS --fail -X POST {address}"))["id"]
+    path = f"/api/v1/main/executions/{execution}"
+    host.wait("the execution has ended", lambda: kestra(host, path)["state"]["current"] in {"SUCCESS", "FAILED"}, 60)
+    assert kestra(host, path)["state"]["current"] == "SUCCESS"
+
+
+def test_flow_reaches_the_sidecar_on_the_host(host: Host, converged: Run) -> None:
+    """From Kestra's container over the Docker bridge to the service on the host, with the token of both."""
+    code = host.shell(
+        "cd /opt/orchestration && docker compose exec -T kestra sh -c"
+        " 'curl -sS -o /dev/null -w %{http_code} $ENV_SIDECAR_URL/health'"
+    )
+    assert code == "200"
+    listening = host.shell("ss -Hltn 'sport = :8090'")
+    addresses = {re.split(r"\s+", line)[3].rsplit(":", 1)[0] for line in listening.splitlines()}
+    bridge = host.shell("docker network inspect bridge --format '{{(index .IPAM.Config 0).Gateway}}'")
+    assert addresses == {"127.0.0.1", bridge}
+
+
+def test_management_port_is_closed_to_the_outside(host: Host, converged: Run) -> None:
+    lines = host.shell("ss -Hltn 'sport = :8081'").splitlines()
+    assert lines and all("127.0.0.1:8081" in line for line in lines)
+
+
+def started(host: Host, service: str) -> str:
+    return host.shell(f"docker inspect --format '{{{{.State.StartedAt}}}}' orchestration-{service}-1")
+
+
+def all_healthy(host: Host) -> bool:
+    return all(host.health(service) == "healthy" for service in SERVICES)
+
+
+def test_kestra_recovers_when_postgresql_restarts_under_it(host: Host, converged: Run) -> None:
+    before = started(host, "kestra")
+    host.shell("docker restart orchestration-postgres-1")
+    host.wait("the watchdog has restarted Kestra", lambda: started(host, "kestra") != before, 180)
+    host.wait("all services are healthy", lambda: all_healthy(host), 300)
+    assert "restarting the unhealthy container" in host.shell("journalctl --no-pager -u orchestration-watchdog")
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+
+
+def test_everything_comes_back_after_a_reboot(host: Host, converged: Run) -> None:
+    boot = host.shell("cat /proc/1/stat | cut -d' ' -f22")
+    host.run("docker", "restart", "devorch-default", about="about 10 s").succeeded()
+    host.wait("the host has started again", lambda: host.up(), 120)
+    assert host.shell("cat /proc/1/stat | cut -d' ' -f22") != boot
+    host.wait("all services are healthy", lambda: all_healthy(host), 400)
+    host.wait(
+        "the sidecar answers",
+        lambda: host.shell("curl -s http://127.0.0.1:8090/health || true").startswith("{"),
+        60,
+    )
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+
+
+def test_passwords_change_by_running_again(host: Host, converged: Run) -> None:
+    before = secrets(host)
+    given = {
+        "kestra_password": "Changed-by-the-site-1",
+        "kestra_database_password": "another$Pass word",
+        "postgres_password": "superuser-Password-2",
+    }
+    run = host.site(given, about="about 2 minutes").succeeded()
+    assert run.recap["changed"] > 0
+    after = secrets(host)
+    assert {name: value for name, value in after.items() if before[name] != value} == given
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+    again = host.site(given, about="about a minute").succeeded()
+    assert again.recap["changed"] == 0

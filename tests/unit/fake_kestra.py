@@ -1,0 +1,283 @@
+"""A small in-process server that answers as Kestra does, counts what it is asked, and can refuse to be written to.
+
+It stands in where a test needs a server that misbehaves on purpose. What Kestra really does is tested in
+`tests/integration` against its engine.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import sys
+import threading
+import time
+import zipfile
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+USERNAME = "admin@example.org"
+PASSWORD = "Sn0wflake/ü"
+
+
+@dataclass
+class Answer:
+    """A prepared answer, given instead of the real one."""
+
+    status: int
+    body: bytes | str | dict[str, Any] | list[Any] | None = None
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+    delay: float = 0
+    drop: bool = False
+
+
+@dataclass
+class Stored:
+    source: str
+    revision: int = 1
+    deleted: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class FakeKestra:
+    """Start with `with FakeKestra() as server:`; `requests` lists what it was asked, as `METHOD path?query`."""
+
+    def __init__(self, version: str = "2.0.5", read_only: bool = False, tenant: str = "main") -> None:
+        self.version = version
+        self.read_only = read_only
+        self.tenant = tenant
+        self.flows: dict[tuple[str, str], Stored] = {}
+        self.requests: list[str] = []
+        self.bodies: list[bytes] = []
+        self.authorizations: set[str | None] = set()
+        self.cookies: list[str] = []
+        self.connections = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.write_delay = 0.0
+        self.prepared: dict[str, list[Answer]] = {}
+        self.health: dict[str, Answer] = {
+            "/health": Answer(200, {"name": "kestra", "status": "UP"}),
+            "/health/readiness": Answer(200, {"name": "kestra", "status": "UP"}),
+            "/health/liveness": Answer(200, {"name": "kestra", "status": "UNKNOWN", "details": {}}),
+        }
+        self.lock = threading.Lock()
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                fake.handle(self)
+
+            do_GET = do_POST = do_PUT = do_DELETE = answer
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            def process_request(self, request: Any, client_address: Any) -> None:
+                fake.connections += 1
+                super().process_request(request, client_address)
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """Say nothing of clients that gave up, which some tests are about."""
+                if not isinstance(sys.exc_info()[1], OSError):
+                    super().handle_error(request, client_address)
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self) -> FakeKestra:
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def writes(self) -> list[str]:
+        """What was asked that could change something."""
+        return [r for r in self.requests if not r.startswith("GET ") and not r.endswith("/flows/validate")]
+
+    def add(self, source: str, **extra: Any) -> Stored:
+        """Store a flow, as if it had been there before."""
+        namespace, flow_id = names(source)
+        stored = self.flows[(namespace, flow_id)] = Stored(source, extra=extra)
+        return stored
+
+    def prepare(self, request: str, *answers: Answer) -> None:
+        """Give these answers to the next requests that begin with C(request), such as `GET /api/v1/configs`."""
+        self.prepared[request] = list(answers)
+
+    def handle(self, handler: BaseHTTPRequestHandler) -> None:
+        length = int(handler.headers.get("Content-Length") or 0)
+        body = handler.rfile.read(length)
+        request = f"{handler.command} {handler.path}"
+        with self.lock:
+            self.requests.append(request)
+            self.bodies.append(body)
+            self.authorizations.add(handler.headers.get("Authorization"))
+            if handler.headers.get("Cookie"):
+                self.cookies.append(handler.headers["Cookie"])
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+            answer = next((a.pop(0) for start, a in self.prepared.items() if request.startswith(start) and a), None)
+        try:
+            self.send(handler, answer or self.respond(handler, body))
+        finally:
+            with self.lock:
+                self.in_flight -= 1
+
+    def send(self, handler: BaseHTTPRequestHandler, answer: Answer) -> None:
+        time.sleep(answer.delay)
+        if answer.drop:
+            handler.close_connection = True
+            handler.connection.close()
+            return
+        body = answer.body
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+        content = body.encode("utf-8") if isinstance(body, str) else body or b""
+        handler.send_response(answer.status)
+        if content:
+            handler.send_header("Content-Type", answer.content_type)
+        handler.send_header("Set-Cookie", "BASIC_AUTH=secret")
+        for name, value in answer.headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    def problem(self, status: int, message: str, slug: str = "validation-failed", path: str | None = None) -> Answer:
+        """Return an error in the shape of the version."""
+        if self.version.startswith("2"):
+            body: dict[str, Any] = {
+                "type": f"https://kestra.io/docs/api-reference/problems/{slug}",
+                "title": slug.replace("-", " "),
+                "status": status,
+                "detail": message,
+            }
+            if path:
+                body["errors"] = [{"detail": message, "pointer": f"/{path}", "path": path}]
+            return Answer(status, body, "application/problem+json")
+        return Answer(
+            status,
+            {"message": message, "_links": {}, "_embedded": {"errors": [{"message": message, "path": path}]}},
+        )
+
+    def respond(self, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
+        parts = urlsplit(handler.path)
+        if parts.path in self.health:
+            return self.health[parts.path]
+        expected = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+        if handler.headers.get("Authorization") != expected:
+            return Answer(401, headers={"WWW-Authenticate": "Basic realm=Kestra"})
+        if parts.path == "/api/v1/configs":
+            return Answer(200, {"uuid": "u", "version": self.version, "edition": "OSS"})
+        root = f"/api/v1/{self.tenant}/flows" if self.tenant else "/api/v1/flows"
+        if not parts.path.startswith(root):
+            return self.problem(404, "Not Found", "not-found")
+        path = unquote(parts.path[len(root) :])
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if handler.command == "GET":
+            return self.read(path, query)
+        content_type = handler.headers.get("Content-Type", "")
+        if content_type != "application/x-yaml":
+            return self.problem(415, f"Content Type [{content_type}] not allowed", "unsupported-media-type")
+        if handler.command == "POST" and path == "/validate":
+            return Answer(200, self.validate(body.decode("utf-8")))
+        if self.read_only:
+            return self.problem(405, "this server refuses to be written to", "method-not-allowed")
+        time.sleep(self.write_delay)
+        with self.lock:
+            return self.write(handler.command, path, body.decode("utf-8"))
+
+    def read(self, path: str, query: dict[str, str]) -> Answer:
+        if path == "/search":
+            found = [self.as_flow(key) for key in self.select(query)]
+            size, page = int(query.get("size", 10)), int(query.get("page", 1))
+            return Answer(200, {"results": found[(page - 1) * size : page * size], "total": len(found)})
+        if path == "/export/by-query":
+            archive = io.BytesIO()
+            with zipfile.ZipFile(archive, "w") as out:
+                for key in self.select(query):
+                    separator = "." if self.version.startswith("2") else "-"
+                    out.writestr(f"{key[0]}{separator}{key[1]}.yml", self.flows[key].source.encode("utf-8"))
+            return Answer(200, archive.getvalue(), "application/octet-stream")
+        key = tuple(path.strip("/").split("/", 1))
+        if len(key) != 2 or key not in self.flows or self.flows[key].deleted:
+            return self.problem(404, "Not Found", "not-found")
+        return Answer(200, {**self.as_flow(key), "source": self.flows[key].source})
+
+    def select(self, query: dict[str, str]) -> list[tuple[str, str]]:
+        keys = sorted(key for key, stored in self.flows.items() if not stored.deleted)
+        equal, among = query.get("filters[namespace][EQUALS]"), query.get("filters[namespace][IN]")
+        prefix = query.get("namespace")
+        if equal:
+            keys = [key for key in keys if key[0] == equal]
+        if among:
+            keys = [key for key in keys if key[0] in among.split(",")]
+        if prefix:
+            keys = [key for key in keys if key[0] == prefix or key[0].startswith(prefix + ".")]
+        return keys
+
+    def as_flow(self, key: tuple[str, str]) -> dict[str, Any]:
+        stored = self.flows[key]
+        return {
+            "namespace": key[0],
+            "id": key[1],
+            "revision": stored.revision,
+            "deleted": stored.deleted,
+            "tasks": [{"id": "say", "type": "io.kestra.plugin.core.log.Log"}],
+            **stored.extra,
+        }
+
+    def validate(self, text: str) -> list[dict[str, Any]]:
+        answers: list[dict[str, Any]] = []
+        for index, source in enumerate(re.split(r"\n+---\n*?", text)):
+            answer: dict[str, Any] = {"index": index, "outdated": False, "warnings": [], "infos": []}
+            bad = re.search(r"type: (\S*nope\S*)", source)
+            if not source.strip():
+                answer["constraints"] = "Illegal flow yaml: No content to map due to end-of-input"
+            elif bad:
+                answer["constraints"] = f"Invalid type: {bad.group(1)}"
+            else:
+                answer["namespace"], answer["flow"] = names(source)
+            if "tasks: []" in source:
+                answer["constraints"] = "tasks: must not be empty\nid: looks odd\n"
+            if "old.Log" in source:
+                answer["infos"] = ["old.Log is replaced by new.Log"]
+            answers.append(answer)
+        return answers
+
+    def write(self, method: str, path: str, source: str) -> Answer:
+        key = names(source)
+        stored = self.flows.get(key)
+        if "refuse: me" in source:
+            return self.problem(422, "tasks: must not be empty", path="tasks")
+        if method == "POST":
+            if stored is not None and not stored.deleted:
+                if self.version.startswith("2"):
+                    return self.problem(409, "Flow id already exists", "entity-already-exists")
+                return self.problem(422, "Invalid entity: flow.id: Flow id already exists", path="flow.id")
+            self.flows[key] = Stored(source, stored.revision + 1 if stored else 1)
+        else:
+            if stored is None or stored.deleted:
+                return self.problem(404, "Not Found", "not-found")
+            if stored.source != source:
+                self.flows[key] = Stored(source, stored.revision + 1)
+        return Answer(200, {**self.as_flow(key), "source": source})
+
+
+def names(source: str) -> tuple[str, str]:
+    """Return namespace and id of a flow's text."""
+    found = dict(re.findall(r"^\ufeff?(id|namespace): *([\w.-]+)", source, re.MULTILINE))
+    return found.get("namespace", ""), found.get("id", "")

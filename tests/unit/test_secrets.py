@@ -1,0 +1,85 @@
+"""The `secrets` module: what it generates, keeps, replaces and refuses."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from ansible_collections.devorch.orchestration.plugins.modules import secrets
+
+
+def keep(directory: Path, spec: dict[str, object], check_mode: bool = False) -> dict[str, object]:
+    wanted = [secrets.Wanted.parse(name, fields) for name, fields in spec.items()]
+    return secrets.keep(directory, wanted, check_mode)
+
+
+def test_generates_once_and_reads_back(tmp_path: Path) -> None:
+    directory = tmp_path / "secrets"
+    first = keep(directory, {"login": {}, "key": {"kind": "base64"}})
+    assert first["changed"] and first["generated"] == ["login", "key"]
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert (directory / "login").stat().st_mode & 0o777 == 0o600
+    assert len(base64.b64decode(first["secrets"]["key"])) == 32
+    second = keep(directory, {"login": None, "key": {"kind": "base64"}})
+    assert not second["changed"]
+    assert second["secrets"] == first["secrets"]
+
+
+def test_generated_passwords_satisfy_kestra() -> None:
+    for _attempt in range(200):
+        value = secrets.generate("password", 16)
+        assert len(value) == 16
+        assert any(c.islower() for c in value) and any(c.isupper() for c in value) and any(c.isdigit() for c in value)
+
+
+def test_check_mode_writes_nothing(tmp_path: Path) -> None:
+    result = keep(tmp_path / "secrets", {"login": {}}, check_mode=True)
+    assert result["changed"] and result["secrets"]["login"]
+    assert not (tmp_path / "secrets").exists()
+
+
+def test_given_value_replaces_the_file(tmp_path: Path) -> None:
+    keep(tmp_path, {"login": {"value": "first-value"}})
+    result = keep(tmp_path, {"login": {"value": "second-value"}})
+    assert result["replaced"] == ["login"]
+    assert (tmp_path / "login").read_text() == "second-value"
+    assert "second-value" not in str(result["diff"]) + str(result["msg"])
+    assert not keep(tmp_path, {"login": {"value": "second-value"}})["changed"]
+
+
+def test_immutable_secret_is_not_replaced(tmp_path: Path) -> None:
+    keep(tmp_path, {"key": {"value": "first-value", "immutable": True}})
+    with pytest.raises(secrets.SecretError, match="key: the value given differs"):
+        keep(tmp_path, {"other": {}, "key": {"value": "second-value", "immutable": True}})
+    assert (tmp_path / "key").read_text() == "first-value"
+    assert not (tmp_path / "other").exists()
+
+
+def test_loose_modes_are_tightened(tmp_path: Path) -> None:
+    (tmp_path / "login").write_text("value")
+    (tmp_path / "login").chmod(0o644)
+    assert keep(tmp_path, {"login": {}})["changed"]
+    assert (tmp_path / "login").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "message"),
+    [
+        ("a/b", {}, "the name is the file's name"),
+        (".hidden", {}, "the name is the file's name"),
+        ("a", {"size": 3}, "unknown key 'size'"),
+        ("a", {"kind": "hex"}, "it is one of password, base64"),
+        ("a", {"length": 4}, "at least 16"),
+        ("a", {"value": ""}, "the value given is empty"),
+    ],
+)
+def test_malformed_specification_is_refused(name: str, spec: dict[str, object], message: str) -> None:
+    with pytest.raises(secrets.SecretError, match=message):
+        secrets.Wanted.parse(name, spec)
+
+
+def test_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").touch()
+    with pytest.raises(secrets.SecretError, match="is empty; put the value back"):
+        keep(tmp_path, {"key": {}})
