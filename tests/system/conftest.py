@@ -15,20 +15,20 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HOST = "devorch-default"
 
 
 @dataclass(frozen=True)
 class Run:
     """A finished command: its output, and the counts of Ansible's recap."""
 
+    host: str
     command: str
     code: int
     output: str
 
     @property
     def recap(self) -> dict[str, int]:
-        lines = [line for line in self.output.splitlines() if re.match(rf"{HOST}\s+: ok=", line)]
+        lines = [line for line in self.output.splitlines() if re.match(rf"{self.host}\s+: ok=", line)]
         assert lines, f"{self.command} printed no recap:\n{self.output[-4000:]}"
         return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", lines[-1])}
 
@@ -40,8 +40,19 @@ class Run:
 class Host:
     """The test host and the commands that reach it."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, scenario: str, say: Callable[[str], None]) -> None:
+        self.scenario = scenario
+        self.name = f"devorch-{scenario}"
         self.say = say
+
+    @classmethod
+    def made(cls, scenario: str, say: Callable[[str], None]) -> Iterator[Host]:
+        """Make the host of a scenario, and remove it in the end (unless DEVORCH_KEEP_HOST is set)."""
+        host = cls(scenario, say)
+        host.molecule("create", about="seconds").succeeded()
+        yield host
+        if not os.environ.get("DEVORCH_KEEP_HOST"):
+            host.molecule("destroy", about="seconds").succeeded()
 
     def run(self, *command: str, about: str) -> Run:
         """Run a command on the controller, its output kept; C(about) tells how long it may take."""
@@ -55,19 +66,19 @@ class Host:
             stdin=subprocess.DEVNULL,
             check=False,
         )
-        return Run(" ".join(command), result.returncode, re.sub(r"\x1b\[[0-9;]*m", "", result.stdout))
+        return Run(self.name, " ".join(command), result.returncode, re.sub(r"\x1b\[[0-9;]*m", "", result.stdout))
 
     def molecule(self, step: str, *arguments: str, about: str) -> Run:
-        return self.run("molecule", step, "--scenario-name", "default", *arguments, about=about)
+        return self.run("molecule", step, "--scenario-name", self.scenario, *arguments, about=about)
 
     def site(self, variables: dict[str, Any], *arguments: str, about: str) -> Run:
-        """Run site.yml with more variables, through molecule's own inventory."""
+        """Run the scenario's playbook with more variables."""
         extra = json.dumps(variables)
         return self.molecule("converge", "--", "--extra-vars", extra, *arguments, about=about)
 
     def shell(self, script: str, check: bool = True) -> str:
         """Run a shell script on the host and return what it prints."""
-        command = ["docker", "exec", HOST, "sh", "-c", script]
+        command = ["docker", "exec", self.name, "sh", "-c", script]
         result = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         assert not check or result.returncode == 0, f"{script}: {result.stdout}"
         return result.stdout.strip()
@@ -89,7 +100,7 @@ class Host:
         )
 
     def up(self) -> bool:
-        command = ["docker", "exec", HOST, "docker", "info", "--format", "{{.ServerVersion}}"]
+        command = ["docker", "exec", self.name, "docker", "info", "--format", "{{.ServerVersion}}"]
         return (
             subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
         )
@@ -98,11 +109,7 @@ class Host:
 @pytest.fixture(scope="session")
 def host(images: None, say: Callable[[str], None]) -> Iterator[Host]:
     """The test host, without anything of ours on it yet; removed at the end."""
-    made = Host(say)
-    made.molecule("create", about="seconds").succeeded()
-    yield made
-    if not os.environ.get("DEVORCH_KEEP_HOST"):
-        made.molecule("destroy", about="seconds").succeeded()
+    yield from Host.made("default", say)
 
 
 @pytest.fixture(scope="session")
