@@ -259,7 +259,7 @@ def searchable(kestra: Kestra) -> Iterator[Kestra]:
         ({"filters[namespace][PREFIX]": "find"}, "abc"),
         ({"filters[namespace][STARTS_WITH]": "find"}, "abcd"),
         ({"filters[namespace][PREFIX]": "find", "filters[labels][EQUALS][team]": "ops"}, "b"),
-        ({"filters[or][0][flowId][EQUALS]": "a", "filters[or][1][namespace][EQUALS]": "finder"}, "ad"),
+        ({"filters[or][0][namespace][EQUALS]": "find", "filters[or][1][namespace][EQUALS]": "finder"}, "ad"),
         (
             {
                 "filters[and][0][namespace][PREFIX]": "find",
