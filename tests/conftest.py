@@ -26,7 +26,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     log = session.config.cache.mkdir("images") / "build.log"
     with log.open("w") as stream:
-        script = 'set -e; "$@" engine; "$@" build; "$@" registry'
+        script = 'set -e; "$@" engine; "$@" build; "$@" build testhost:bookworm; "$@" registry'
         _building.append(
             subprocess.Popen(["bash", "-c", script, "bash", *BUILD], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT)
         )
@@ -50,7 +50,7 @@ def images(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Iterator[
     log = pytestconfig.cache.mkdir("images") / "build.log"
     (process,) = _building
     shown = 0
-    say("waiting for the images (about 15 minutes on the first run, seconds on later ones)")
+    say("waiting for the images (about 7 minutes on the first run, seconds on later ones)")
     while True:
         finished = process.poll() is not None
         text = log.read_text(encoding="utf-8", errors="replace")

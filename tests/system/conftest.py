@@ -115,4 +115,4 @@ def host(images: None, say: Callable[[str], None]) -> Iterator[Host]:
 @pytest.fixture(scope="session")
 def converged(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The run of site.yml that provisioned the host, with all that Ansible can print."""
-    return host.molecule("converge", "--", "-vvv", about="about 4 minutes").succeeded()
+    return host.molecule("converge", "--", "-vvv", "--diff", about="about 4 minutes").succeeded()
