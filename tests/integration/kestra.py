@@ -138,6 +138,8 @@ class Kestra:
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
         """Send a request to `/api/v1/main<path>` with the credentials, unless `auth` says otherwise."""
         options.setdefault("auth", (self.username, self.password))
+        if options.get("files"):
+            options["files"] = {name: _measured(*part) for name, part in options["files"].items()}
         return self.session.request(method, f"{self.url}/api/v1/main{path}", timeout=120, **options)
 
     def save_flow(self, source: str) -> dict[str, Any]:
@@ -162,6 +164,16 @@ class Kestra:
     def messages(self, execution: Mapping[str, Any]) -> str:
         """Return the log of an execution, a message a line."""
         return "\n".join(entry["message"] for entry in self.call("GET", f"/logs/{execution['id']}").json())
+
+
+def _measured(name: str | None, content: str | bytes) -> tuple[str | None, bytes, None, dict[str, str]]:
+    """Return a part of a form with its length in a header.
+
+    Netty, which decodes Kestra's forms, adds a carriage return to a part without it when a read from the socket ends
+    between the two characters of the line end behind that part: seen twice in 500 requests cut at random.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    return name, data, None, {"Content-Length": str(len(data))}
 
 
 def _name(kind: str) -> str:
