@@ -1,6 +1,7 @@
 # The two commands of the README are `make demo` and `make test`; `make help` lists the others.
 SHELL := /bin/bash
-PYTHON ?= python3
+# The machine's own, found before the environment's goes in front of it.
+PYTHON := $(or $(PYTHON),$(shell command -v python3))
 export DEVORCH_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/devorch-orchestration
 # One environment for each state of the lock, so that switching branches never mixes them.
 VENV := $(DEVORCH_CACHE)/venv-$(shell sha256sum requirements.lock | cut -c1-12)
@@ -39,7 +40,7 @@ distclean: ## As clean, and remove images and caches as well
 
 environment: $(VENV)/.complete $(COLLECTIONS)/ansible_collections/devorch/orchestration
 
-$(VENV)/.complete: requirements.lock
+$(VENV)/.complete:
 	@echo "== Python environment in $(VENV) (about a minute on the first run)"
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; }
 	$(PYTHON) -m venv --clear $(VENV)
