@@ -49,6 +49,8 @@ class Host:
     def made(cls, scenario: str, say: Callable[[str], None]) -> Iterator[Host]:
         """Make the host of a scenario, and remove it in the end (unless DEVORCH_KEEP_HOST is set)."""
         host = cls(scenario, say)
+        # What an interrupted run left is no empty host, and molecule may take one for there that `make clean` removed.
+        host.molecule("destroy", about="seconds").succeeded()
         host.molecule("create", about="seconds").succeeded()
         yield host
         if not os.environ.get("DEVORCH_KEEP_HOST"):
