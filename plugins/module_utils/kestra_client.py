@@ -5,7 +5,7 @@
 """A client of Kestra's REST API, for servers of 1.3 and 2.x.
 
 What differs between versions is decided here and nowhere else: the two shapes of error bodies, the tenant segment of
-paths, the spelling of filters and the status of a duplicate.
+paths, the spelling of filters, the status of a duplicate, and in `ServerInfo` the paths that moved with 2.0.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 import traceback
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ LONGEST_MESSAGE = 2000
 # Kestra's web server takes a request line of 4096 bytes; longer filters are left out, and applied to the answer.
 LONGEST_FILTER = 1500
 PAGE = 1000
+ParamValue = str | int | Sequence[str]
 
 
 class KestraError(Exception):
@@ -49,7 +51,8 @@ class KestraError(Exception):
 
     C(kind) tells what happened, for programs: C(http) (an answer with an error status), C(answer) (an answer that is
     not Kestra's), C(refused), C(unresolved), C(unreachable), C(connect-timeout), C(no-answer) (connected, and then
-    nothing within the timeout), C(closed) (connected, and then cut off), C(tls), C(proxy) or C(other).
+    nothing within the timeout), C(closed) (connected, and then cut off), C(tls), C(proxy), C(deadline) (the time for
+    the whole run is over, and the request was not sent) or C(other).
     """
 
     def __init__(
@@ -106,6 +109,11 @@ class ServerInfo:
         return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
 
     @property
+    def is_2(self) -> bool:
+        """Whether paths and bodies are those of 2.x. A server that does not tell its version counts as one."""
+        return self.number >= (2, 0) or self.number == (0, 0)
+
+    @property
     def has_filters(self) -> bool:
         """Whether searches take C(filters[field][OPERATION]); before 1.0 they take C(namespace=)."""
         return self.number >= (1, 0) or self.number == (0, 0)
@@ -128,6 +136,23 @@ def url_problem(url: str) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a multipart form; with a C(filename) it is a file."""
+
+    name: str
+    content: bytes
+    filename: str | None = None
+
+    def field(self) -> tuple[str, Any]:
+        """Return the part as requests takes it, with its length.
+
+        Netty, which decodes Kestra's forms, adds a carriage return to a part without a length when a read from the
+        socket ends between the two characters of the line end behind that part.
+        """
+        return self.name, (self.filename, self.content, None, {"Content-Length": str(len(self.content))})
+
+
 class Http:
     """One keep-alive session to one server. Safe to use from several threads.
 
@@ -137,6 +162,8 @@ class Http:
 
     def __init__(self, connection: Connection, pool_size: int = 8) -> None:
         self.connection = connection
+        self.deadline: float | None = None
+        """When no request may be under way any more, in the seconds of C(time.monotonic()); None for no limit."""
         self.base = connection.url.rstrip("/")
         self._session = requests.Session()
         self._session.headers["User-Agent"] = "devorch.orchestration"
@@ -175,13 +202,17 @@ class Http:
         path: str,
         doing: str,
         *,
-        params: Mapping[str, str | int] | None = None,
+        params: Mapping[str, ParamValue] | None = None,
         body: bytes | None = None,
+        parts: Sequence[Part] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> requests.Response:
-        """Send one request and return the answer, whatever its status; raise KestraError where there is none."""
-        wait = self.connection.timeout if timeout is None else timeout
+        """Send one request and return the answer, whatever its status; raise KestraError where there is none.
+
+        With C(parts) the body is a multipart form, with an empty one too.
+        """
+        wait = self._wait(doing, timeout)
         url = self.base + path
         try:
             return self._session.request(
@@ -189,6 +220,7 @@ class Http:
                 url,
                 params=dict(params or {}),
                 data=body,
+                files=None if parts is None else [part.field() for part in parts],
                 headers=dict(headers or {}),
                 timeout=(min(wait, CONNECT_TIMEOUT), wait),
                 # A redirect would turn a POST into a GET; Kestra's API makes none.
@@ -196,6 +228,16 @@ class Http:
             )
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._transport_error(error, doing, wait) from error
+
+    def _wait(self, doing: str, timeout: float | None) -> float:
+        """Return the seconds that a request may wait for its answer."""
+        wait = self.connection.timeout if timeout is None else timeout
+        if self.deadline is None:
+            return wait
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise KestraError(doing, "the time for the whole run is over", kind="deadline")
+        return min(wait, left)
 
     def _transport_error(self, error: BaseException, doing: str, wait: float) -> KestraError:
         where = f"{urlsplit(self.base).hostname}:{_port(self.base)}"
@@ -335,7 +377,7 @@ class KestraClient:
     def close(self) -> None:
         self.http.close()
 
-    def _path(self, *segments: str) -> str:
+    def path(self, *segments: str) -> str:
         """Return the path of something in the tenant; servers before 0.23 have no tenant segment."""
         tenant = (self.connection.tenant,) if self.connection.tenant else ()
         return "/api/v1/" + "/".join(quote(segment, safe="") for segment in (*tenant, *segments))
@@ -347,16 +389,24 @@ class KestraClient:
         doing: str,
         *,
         expected: Sequence[int] = (200,),
-        params: Mapping[str, str | int] | None = None,
+        params: Mapping[str, ParamValue] | None = None,
         body: bytes | None = None,
+        content_type: str = YAML_CONTENT,
+        parts: Sequence[Part] | None = None,
+        headers: Mapping[str, str] | None = None,
         accept: str = "application/json",
         timeout: float | None = None,
     ) -> requests.Response:
-        """Send a request; return the answer if its status is an expected one."""
-        headers = {"Accept": accept}
+        """Send a request; return the answer if its status is an expected one.
+
+        C(content_type) is that of C(body); C(parts) make a multipart form instead of a body.
+        """
+        sent = {"Accept": accept, **(headers or {})}
         if body is not None:
-            headers["Content-Type"] = YAML_CONTENT
-        response = self.http.send(method, path, doing, params=params, body=body, headers=headers, timeout=timeout)
+            sent["Content-Type"] = content_type
+        response = self.http.send(
+            method, path, doing, params=params, body=body, parts=parts, headers=sent, timeout=timeout
+        )
         if response.status_code in expected:
             return response
         status = response.status_code
@@ -390,7 +440,7 @@ class KestraClient:
             return "Kestra's log has the details."
         return None
 
-    def _json(self, response: requests.Response, doing: str) -> Any:
+    def json(self, response: requests.Response, doing: str) -> Any:
         try:
             return response.json()
         except ValueError as error:
@@ -409,7 +459,7 @@ class KestraClient:
                 doing = "read the version of Kestra"
                 # One path for the whole server, without a tenant. 2.x asks for credentials here, older ones do not.
                 response = self.request("GET", "/api/v1/configs", doing, timeout=timeout)
-                body = self._object(self._json(response, doing), doing)
+                body = self.object(self.json(response, doing), doing)
                 edition = body.get("edition")
                 self._info = ServerInfo(str(body.get("version", "")), None if edition is None else str(edition))
             return self._info
@@ -418,11 +468,34 @@ class KestraClient:
         """Read the first flow, which needs credentials, the tenant and the database; raise KestraError if one fails."""
         doing = "read the list of flows"
         params = {"page": 1, "size": 1}
-        response = self.request("GET", self._path("flows", "search"), doing, params=params, timeout=timeout)
-        self._object(self._json(response, doing), doing)
+        response = self.request("GET", self.path("flows", "search"), doing, params=params, timeout=timeout)
+        self.object(self.json(response, doing), doing)
+
+    def send_json(self, method: str, path: str, doing: str, content: Any, **options: Any) -> requests.Response:
+        """Send a request with a JSON body; the options are those of `request`."""
+        body = json.dumps(content).encode("utf-8")
+        return self.request(method, path, doing, body=body, content_type="application/json", **options)
+
+    def search(
+        self, path: str, doing: str, params: Mapping[str, ParamValue] | None = None, most: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the results of all pages of a search, or the first C(most) of them."""
+        found: list[dict[str, Any]] = []
+        page = 1
+        size = PAGE if most is None else min(PAGE, most)
+        while True:
+            response = self.request("GET", path, doing, params={**(params or {}), "page": page, "size": size})
+            body = self.object(self.json(response, doing), doing)
+            results = body.get("results") or []
+            found += results
+            if most is not None and len(found) >= most:
+                return found[:most]
+            if not results or page * size >= int(body.get("total") or 0):
+                return found
+            page += 1
 
     @staticmethod
-    def _object(value: Any, doing: str) -> dict[str, Any]:
+    def object(value: Any, doing: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise KestraError(doing, "the answer is not a JSON object", kind="answer")
         return value
@@ -445,24 +518,15 @@ class KestraClient:
         doing = "list the flows"
         wanted = set(namespaces)
         params = self.namespace_params(wanted)
-        found: list[dict[str, Any]] = []
-        page = 1
-        while True:
-            query = {**params, "page": page, "size": PAGE}
-            response = self.request("GET", self._path("flows", "search"), doing, params=query)
-            body = self._object(self._json(response, doing), doing)
-            results = body.get("results") or []
-            found += [flow for flow in results if flow.get("namespace") in wanted and not flow.get("deleted")]
-            if not results or page * PAGE >= int(body.get("total") or 0):
-                return found
-            page += 1
+        found = self.search(self.path("flows", "search"), doing, params)
+        return [flow for flow in found if flow.get("namespace") in wanted and not flow.get("deleted")]
 
     def export_flows(self, namespaces: Iterable[str]) -> dict[str, bytes]:
         """Return the sources of the flows of these namespaces, by the name of the file in the server's archive."""
         doing = "export the flows"
         response = self.request(
             "GET",
-            self._path("flows", "export", "by-query"),
+            self.path("flows", "export", "by-query"),
             doing,
             params=self.namespace_params(namespaces),
             accept="application/octet-stream",
@@ -482,11 +546,11 @@ class KestraClient:
     def get_flow(self, namespace: str, flow_id: str) -> dict[str, Any] | None:
         """Return a flow with its source, or None where there is none (or a deleted one)."""
         doing = f"read flow {namespace}/{flow_id}"
-        path = self._path("flows", namespace, flow_id)
+        path = self.path("flows", namespace, flow_id)
         response = self.request("GET", path, doing, expected=(200, 404), params={"source": "true"})
         if response.status_code == 404:
             return None
-        return self._object(self._json(response, doing), doing)
+        return self.object(self.json(response, doing), doing)
 
     def validate_flows(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """Return the server's opinion on each of the texts, in the order of the answer.
@@ -495,8 +559,8 @@ class KestraClient:
         """
         doing = "validate the flows"
         body = "\n---\n".join(texts).encode("utf-8")
-        response = self.request("POST", self._path("flows", "validate"), doing, body=body)
-        result = self._json(response, doing)
+        response = self.request("POST", self.path("flows", "validate"), doing, body=body)
+        result = self.json(response, doing)
         if not isinstance(result, list) or not all(isinstance(entry, dict) for entry in result):
             raise KestraError(doing, "the answer is not a list", kind="answer")
         return result
@@ -505,10 +569,10 @@ class KestraClient:
         """Store a flow that does not exist; return it as stored, or None where it exists already."""
         doing = f"create flow {name}"
         response = self.request(
-            "POST", self._path("flows"), doing, expected=(200, 201, 409, 422), body=text.encode("utf-8")
+            "POST", self.path("flows"), doing, expected=(200, 201, 409, 422), body=text.encode("utf-8")
         )
         if response.status_code in (200, 201):
-            return self._object(self._json(response, doing), doing)
+            return self.object(self.json(response, doing), doing)
         message = error_message(response)
         # A duplicate is 409 in 2.x and 422 before.
         if response.status_code == 409 or "already exists" in message:
@@ -518,8 +582,8 @@ class KestraClient:
     def update_flow(self, namespace: str, flow_id: str, text: str) -> dict[str, Any] | None:
         """Replace the text of a flow; return it as stored, or None where the flow does not exist (or is deleted)."""
         doing = f"update flow {namespace}/{flow_id}"
-        path = self._path("flows", namespace, flow_id)
+        path = self.path("flows", namespace, flow_id)
         response = self.request("PUT", path, doing, expected=(200, 404), body=text.encode("utf-8"))
         if response.status_code == 404:
             return None
-        return self._object(self._json(response, doing), doing)
+        return self.object(self.json(response, doing), doing)

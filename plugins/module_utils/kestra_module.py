@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
     REQUESTS_IMPORT_ERROR,
     Connection,
+    KestraClient,
+    KestraError,
 )
 
 
@@ -51,3 +55,35 @@ def connection_from(module: AnsibleModule, **changes: Any) -> Connection:
     except ValueError as error:
         module.fail_json(msg=str(error))
         raise
+
+
+class Failure(Exception):
+    """Why a module cannot do what it was asked to, with the keys that its result has all the same."""
+
+    def __init__(self, message: str, **result: Any) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def run_module(
+    module: AnsibleModule, body: Callable[[KestraClient], dict[str, Any]], *, pool_size: int = 8, **changes: Any
+) -> None:
+    """Call C(body) with a client and end the module with the result that it returns.
+
+    A `Failure` and a KestraError end the module with their message; anything else is an error of this collection, and
+    its traceback is shown with C(-vvv) alone. The keyword arguments replace connection options.
+    """
+    client = KestraClient(connection_from(module, **changes), pool_size)
+    try:
+        result = body(client)
+    except Failure as failure:
+        module.fail_json(msg=str(failure), **{"changed": False, **failure.result})
+    except KestraError as error:
+        module.fail_json(msg=str(error), changed=False)
+    except Exception as error:
+        module.fail_json(
+            msg=f"Unexpected {type(error).__name__}: {error}", changed=False, exception=traceback.format_exc()
+        )
+    finally:
+        client.close()
+    module.exit_json(**result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,13 +27,33 @@ def postgres(images: None) -> Iterator[Postgres]:
         yield handle
 
 
-@pytest.fixture(scope="session")
-def kestra(postgres: Postgres, standalone: Path, say: Callable[[str], None]) -> Iterator[Kestra]:
-    """A healthy Kestra; its flows know envs.sidecar_url and secret('SIDECAR_TOKEN')."""
+@contextmanager
+def _server(standalone: Path, postgres: Postgres, say: Callable[[str], None], dialect: str) -> Iterator[Kestra]:
     variables = {
         "ENV_SIDECAR_URL": "http://host.docker.internal:8090",
         "SECRET_SIDECAR_TOKEN": base64.b64encode(b"sidecar-token").decode(),
     }
-    say("starting Kestra (about 10 seconds)")
-    with start_kestra(standalone, environment(postgres, **variables), postgres.network) as handle:
+    say(f"starting Kestra, dialect {dialect} (about 10 seconds)")
+    with start_kestra(standalone, environment(postgres, **variables), postgres.network, dialect=dialect) as handle:
         yield handle
+
+
+@pytest.fixture(scope="session")
+def kestra(postgres: Postgres, standalone: Path, say: Callable[[str], None]) -> Iterator[Kestra]:
+    """A healthy Kestra; its flows know envs.sidecar_url and secret('SIDECAR_TOKEN')."""
+    with _server(standalone, postgres, say, "2.0") as handle:
+        yield handle
+
+
+@pytest.fixture(scope="session")
+def kestra_old(postgres: Postgres, standalone: Path, say: Callable[[str], None]) -> Iterator[Kestra]:
+    """The same, answering as 1.3 does."""
+    with _server(standalone, postgres, say, "1.3") as handle:
+        yield handle
+
+
+@pytest.fixture(params=["2.0", "1.3"])
+def either(request: pytest.FixtureRequest) -> Kestra:
+    """The test that asks for it runs twice: against a server of 2.0 and against one that answers as 1.3 does."""
+    server: Kestra = request.getfixturevalue("kestra" if request.param == "2.0" else "kestra_old")
+    return server

@@ -93,6 +93,7 @@ class Kestra:
     management_url: str
     username: str
     password: str
+    dialect: str = "2.0"
     session: requests.Session = field(default_factory=requests.Session)
 
     def logs(self) -> str:
@@ -147,7 +148,7 @@ class Kestra:
         flow = yaml.safe_load(source)
         headers = {"Content-Type": "application/x-yaml"}
         answer = self.call("POST", "/flows", data=source.encode(), headers=headers)
-        if answer.status_code == 409:
+        if answer.status_code == 409 or "already exists" in answer.text:
             path = f"/flows/{flow['namespace']}/{flow['id']}"
             answer = self.call("PUT", path, data=source.encode(), headers=headers)
         assert answer.status_code == 200, answer.text
@@ -222,16 +223,22 @@ def start_kestra(
     user: str = "root",
     options: tuple[str, ...] = (),
     wait: bool = True,
+    dialect: str = "2.0",
 ) -> Iterator[Kestra]:
     """Run Kestra with a configuration and yield it, healthy unless `wait` is off.
 
+    `dialect` is the version whose addresses, statuses and bodies the test server uses, 2.0 or 1.3.
     `volume` is mounted at /app/data and survives when given, `options` are added to `server standalone`.
     """
     name = _name("kestra")
     config_path.chmod(0o644)
     run = (
         *("run", "--detach", "--name", name, "--network", network, "--user", user),
-        *(argument for key, value in env.items() for argument in ("--env", f"{key}={value}")),
+        *(
+            argument
+            for key, value in {**env, "TEST_SERVER_DIALECT": dialect}.items()
+            for argument in ("--env", f"{key}={value}")
+        ),
         *("--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::8081"),
         *("--volume", f"{config_path.resolve()}:{CONFIG_DIRECTORY}/standalone.yml:ro"),
         *("--volume", f"{volume}:/app/data" if volume else "/app/data"),
@@ -248,6 +255,7 @@ def start_kestra(
             management_url=published_url(name, 8081),
             username=basic_auth["username"],
             password=env["KESTRA_PASSWORD"],
+            dialect=dialect,
         )
         if wait:
             kestra.wait_healthy()

@@ -1,6 +1,7 @@
 package devorch.testserver.api;
 
 import devorch.testserver.Credentials;
+import devorch.testserver.Dialect;
 
 import io.kestra.core.services.InstanceService;
 import io.kestra.core.utils.VersionProvider;
@@ -20,9 +21,12 @@ import java.util.Map;
 @Controller
 @ExecuteOn(TaskExecutors.IO)
 class InstanceController {
+    private static final String OLD_VERSION = "1.3.15";
+
     private final Credentials credentials;
     private final InstanceService instance;
     private final VersionProvider version;
+    private final Dialect dialect;
     private final String url;
     private final String systemNamespace;
 
@@ -30,12 +34,14 @@ class InstanceController {
         Credentials credentials,
         InstanceService instance,
         VersionProvider version,
+        Dialect dialect,
         @Nullable @Value("${kestra.url}") String url,
         @Value("${kestra.system-flows.namespace:system}") String systemNamespace
     ) {
         this.credentials = credentials;
         this.instance = instance;
         this.version = version;
+        this.dialect = dialect;
         this.url = url;
         this.systemNamespace = systemNamespace;
     }
@@ -49,7 +55,7 @@ class InstanceController {
     Map<String, Object> configuration() {
         Map<String, Object> configuration = new LinkedHashMap<>();
         configuration.put("uuid", instance.fetch());
-        configuration.put("version", version.getVersion());
+        configuration.put("version", dialect.isOld() ? OLD_VERSION : version.getVersion());
         configuration.put("edition", "OSS");
         configuration.put("url", url);
         configuration.put("isCustomDashboardsEnabled", true);
