@@ -1,0 +1,61 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which files of a directory an ignore file leaves out, by the patterns of C(.gitignore)."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+PATHSPEC_IMPORT_ERROR: str | None = None
+try:
+    import pathspec
+except ImportError:
+    PATHSPEC_IMPORT_ERROR = traceback.format_exc()
+
+IGNORE_FILE = ".kestraignore"
+
+
+class IgnoreProblem(Exception):
+    """An ignore file that cannot be used; C(line) counts from 1 and is None where no line can be told."""
+
+    def __init__(self, file: Path, line: int | None, message: str) -> None:
+        self.file = file
+        self.line = line
+        self.message = message
+        super().__init__(f"{file}: {message}" if line is None else f"{file}:{line}: {message}")
+
+
+def nothing(_path: str) -> bool:
+    """Leave out nothing."""
+    return False
+
+
+def load(directory: Path, name: str = IGNORE_FILE) -> Callable[[str], bool]:
+    """Return what tells whether a path is left out, by the ignore file in the directory; without one, nothing is.
+
+    The paths that it takes are relative to the directory, with C(/) between their parts, and with a C(/) at the end
+    where they are directories. What is below a directory that is left out, is left out as well. The ignore file itself
+    is left out. Needs the library pathspec where there is an ignore file, and only there; raises IgnoreProblem.
+    """
+    file = directory / name
+    if not name or not file.is_file():
+        return nothing
+    if PATHSPEC_IMPORT_ERROR is not None:
+        raise IgnoreProblem(file, None, "the Python library pathspec is needed to read it, and is not installed")
+    try:
+        lines = file.read_bytes().decode("utf-8").removeprefix("\ufeff").splitlines()
+    except UnicodeDecodeError as error:
+        raise IgnoreProblem(file, None, f"is not UTF-8: {error.reason}") from error
+    except OSError as error:
+        raise IgnoreProblem(file, None, f"cannot be read: {error.strerror or error}") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            pathspec.GitIgnoreSpec.from_lines([line])
+        except ValueError as error:
+            raise IgnoreProblem(file, number, f"{line!r} is no pattern: {error}") from error
+    spec = pathspec.GitIgnoreSpec.from_lines(lines)
+    return lambda path: path == name or bool(spec.match_file(path))

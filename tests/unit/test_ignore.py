@@ -1,0 +1,47 @@
+"""The ignore file leaves out what git would leave out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils import ignore
+from ansible_collections.devorch.orchestration.plugins.module_utils.ignore import IGNORE_FILE, IgnoreProblem, load
+
+
+def test_nothing_is_left_out_without_an_ignore_file(tmp_path: Path) -> None:
+    ignored = load(tmp_path)
+    assert not ignored("a") and not ignored(IGNORE_FILE)
+
+
+def test_patterns_are_those_of_git(tmp_path: Path) -> None:
+    lines = ["\ufeff# generated", "*.pyc", "!keep.pyc", "build/", "/top.txt", "a/**/z", "with blank.txt", "ü*", ""]
+    (tmp_path / IGNORE_FILE).write_text("\r\n".join(lines), encoding="utf-8")
+    ignored = load(tmp_path)
+    left_out = ["x.pyc", "d/x.pyc", "build/", "d/build/x/y", "top.txt", "a/z", "a/b/c/z", "with blank.txt", "d/übung"]
+    assert [path for path in left_out if not ignored(path)] == []
+    assert [path for path in ["keep.pyc", "build", "d/top.txt", "z", "blank.txt", "# generated"] if ignored(path)] == []
+
+
+def test_the_ignore_file_itself_is_left_out_at_the_top_alone(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("*.md\n")
+    ignored = load(tmp_path, "other")
+    assert ignored("other") and not ignored("d/other") and not ignored(IGNORE_FILE)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"fine\n!\n", r"\.kestraignore:2: '!' is no pattern"), (b"\xff\n", r"\.kestraignore: is not UTF-8")],
+)
+def test_a_bad_ignore_file_is_a_problem(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / IGNORE_FILE).write_bytes(content)
+    with pytest.raises(IgnoreProblem, match=message):
+        load(tmp_path)
+
+
+def test_the_library_is_needed_for_an_ignore_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ignore, "PATHSPEC_IMPORT_ERROR", "no such module")
+    assert not load(tmp_path)("a")
+    (tmp_path / IGNORE_FILE).write_text("a\n")
+    with pytest.raises(IgnoreProblem, match="pathspec is needed"):
+        load(tmp_path)
