@@ -6,44 +6,88 @@
 
 from __future__ import annotations
 
-import base64
+import json
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import read_sources
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Problem, Source, read_all
+from ansible_collections.devorch.orchestration.plugins.module_utils.ignore import IGNORE_FILE
+from ansible_collections.devorch.orchestration.plugins.plugin_utils.handover import hand_over
+
+# Kestra's own are the braces of Jinja.
+DELIMITERS = {
+    "variable_start_string": "<[",
+    "variable_end_string": "]>",
+    "block_start_string": "<%",
+    "block_end_string": "%>",
+    "comment_start_string": "<#",
+    "comment_end_string": "#>",
+}
 
 
 class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
+    TRANSFERS_FILES = True
     _supports_check_mode = True
     _supports_async = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Find O(src) where tasks look for files, read it, and run the module with what was read."""
+        """Find O(src) where tasks look for files, read it, render it, and run the module with what was read."""
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        if "_sources" in arguments:
-            raise AnsibleActionFail("_sources is not for use in a task; set src")
-        source = arguments.get("src")
-        if source and not boolean(arguments.get("remote_src", False), strict=False):
-            try:
-                found = Path(self._find_needle("files", str(source)))
-                files, problems = read_sources(found)
-            except AnsibleError as error:
-                raise AnsibleActionFail(f"src {str(source)!r} was not found on the controller: {error}") from error
-            except OSError as error:
-                raise AnsibleActionFail(f"src {str(source)!r} cannot be read on the controller: {error}") from error
-            arguments["src"] = str(found)
-            arguments["_sources"] = [
-                {"path": file.path, "content": base64.b64encode(file.content).decode("ascii")} for file in files
-            ] + [{"path": problem.file, "problem": problem.message} for problem in problems]
-        result.update(
-            self._execute_module(
-                module_name="devorch.orchestration.kestra_flows", module_args=arguments, task_vars=task_vars
+        if "_handed_over" in arguments:
+            raise AnsibleActionFail("_handed_over is not for use in a task; set src")
+        try:
+            if not boolean(arguments.get("remote_src", False), strict=False) and not arguments.get("plan"):
+                arguments["_handed_over"] = self._read(arguments, task_vars)
+            result.update(
+                self._execute_module(
+                    module_name="devorch.orchestration.kestra_flows", module_args=arguments, task_vars=task_vars
+                )
             )
-        )
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
+
+    def _read(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> str:
+        """Read what the arguments name, hand it over, and return its path on the managed host."""
+        paths: list[Path] = []
+        given = arguments.get("src") or []
+        for path in given if isinstance(given, list) else str(given).split(","):
+            try:
+                paths.append(Path(self._find_needle("files", str(path).strip())))
+            except AnsibleError as error:
+                raise AnsibleActionFail(f"src {str(path)!r} was not found on the controller: {error}") from error
+        sources, problems = read_all(paths, str(arguments.get("ignore_file", IGNORE_FILE) or ""))
+        texts = arguments.get("content") or []
+        for number, text in enumerate(texts if isinstance(texts, list) else [texts]):
+            sources.append(Source(f"content[{number}]", str(text).encode("utf-8")))
+        if boolean(arguments.get("template", False), strict=False):
+            sources, more = self._render(sources, task_vars)
+            problems += more
+        told = json.dumps([(problem.file, problem.line, problem.message) for problem in problems]).encode("utf-8")
+        entries = [("", told), *((source.path, source.content) for source in sources)]
+        return hand_over(self, entries)
+
+    def _render(self, sources: list[Source], task_vars: dict[str, Any]) -> tuple[list[Source], list[Problem]]:
+        """Return the texts with their templates carried out, and what is wrong with any of them."""
+        try:
+            from ansible.template import trust_as_template
+        except ImportError as error:
+            raise AnsibleActionFail("template=true needs ansible-core 2.19 or newer on the controller") from error
+        rendered: list[Source] = []
+        problems: list[Problem] = []
+        templar = self._templar.copy_with_new_env(available_variables=task_vars)
+        for source in sources:
+            try:
+                template = trust_as_template(source.content.decode("utf-8"))
+                text = templar.template(template, escape_backslashes=False, overrides=DELIMITERS)
+                rendered.append(Source(source.path, str(text).encode("utf-8")))
+            except UnicodeDecodeError:
+                rendered.append(source)
+            except AnsibleError as error:
+                problems.append(Problem(source.path, None, f"the template fails: {error.message}"))
+        return rendered, problems

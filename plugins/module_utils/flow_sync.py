@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Carry a plan to a server: read what is stored, have the changes validated, write them.
+"""Carry a plan to a server: read what is stored, have the changes validated, write them, put back what was there.
 
 The server's bulk calls are for reading only. Its bulk writes split texts at any C(---), trim them, delete by default
 and are not atomic, so each flow is written by a request of its own.
@@ -10,50 +10,67 @@ and are not atomic, so each flow is written by a request of its own.
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import (
-    Flow,
     Item,
-    Key,
     Plan,
-    Problem,
     Stored,
     exported_sources,
-    locate,
     validation_batches,
     violations,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import RECORD_KEY, Record
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Flow, Key, Problem
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
+State = Literal["former", "planned", "other", "unknown"]
+DONE: Mapping[str, str] = {"create": "created", "update": "updated", "prune": "pruned"}
+GRACE = 60
+"""Seconds that putting back may take when the time for the run is over."""
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item of a plan: C(action) is what was done in the end, C(failed) or C(skipped).
+    """What became of an item of a plan.
 
-    C(error) is the reason of a failure, C(warning) something a person should know about a flow that was written.
+    C(action) is what was done in the end: C(created), C(updated), C(pruned), C(unchanged), C(blocked), C(failed),
+    C(skipped) (not tried, since another one failed) or C(rolled_back) (done, and put back). C(state) is what the server
+    holds now: what it held before (C(former)), what the plan wants (C(planned)), a third text (C(other)), or
+    C(unknown), where it could not be asked. C(error) is the reason of a failure, C(warning) something to know about a
+    written flow.
     """
 
     item: Item
     action: str
     revision: int | None = None
+    state: State = "former"
     error: str | None = None
     warning: str | None = None
 
 
 class FlowSync:
-    """One run against one server, with at most C(concurrency) requests in flight and never two for the same flow."""
+    """One run against one server, with at most C(concurrency) requests in flight and never two for the same flow.
+
+    A request that may be repeated is repeated by the client. What it cannot know is decided here: a write whose answer
+    is lost or makes no sense may have been carried out, so the flow is looked at before it is tried again, at most
+    C(retries) times in all, with pauses that grow from C(backoff) seconds.
+    """
 
     def __init__(self, client: KestraClient, concurrency: int = 8) -> None:
         self.client = client
         self.concurrency = concurrency
+        self.retries = client.connection.retries
+        self.backoff = client.connection.backoff
 
     def _each(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> list[Result]:
         """Return the results in the order of the arguments; the first exception ends the run."""
@@ -62,50 +79,63 @@ class FlowSync:
         with ThreadPoolExecutor(max_workers=min(self.concurrency, len(arguments))) as pool:
             return list(pool.map(function, arguments))
 
-    def read(self, flows: Iterable[Flow]) -> dict[Key, Stored]:
-        """Return what the server holds of these flows, in three requests (one for the version) however many they are.
+    def _again(self, function: Callable[[], Result]) -> Result:
+        """Call a function that only reads, and call it again while the server fails for a moment."""
+        for attempt in range(self.retries + 1):
+            try:
+                return function()
+            except KestraError as error:
+                if attempt == self.retries or not is_passing(error):
+                    raise
+                self._pause(attempt)
+        raise AssertionError("the last attempt returns or raises")
 
-        A list tells which of them exist, their revisions and whether they can be read; an archive has the texts. A flow
+    def _pause(self, attempt: int) -> None:
+        seconds = self.backoff * 2**attempt
+        if self.client.http.deadline is not None:
+            seconds = min(seconds, max(0.0, self.client.http.deadline - time.monotonic()))
+        time.sleep(seconds)
+
+    def read(self, namespaces: Collection[str]) -> dict[Key, Stored]:
+        """Return every flow that the server holds in these namespaces, in two requests for each thousand of them.
+
+        A list tells which there are, their revisions and whether they can be read; an archive has the texts. A flow
         that the archive lacks is asked for by itself.
         """
-        wanted = {flow.key for flow in flows}
-        if not wanted:
+        if not namespaces:
             return {}
-        namespaces = {namespace for namespace, _id in wanted}
-        listed = {(str(entry["namespace"]), str(entry["id"])): entry for entry in self.client.search_flows(namespaces)}
-        present = sorted(wanted & set(listed))
-        if not present:
-            return {}
-        try:
-            texts = exported_sources(self.client.export_flows(namespaces), listed)
-        except KestraError as error:
-            if error.status is None or error.status in (401, 403):
-                raise
-            texts = {}
-        missing = [key for key in present if key not in texts]
-        singles = dict(zip(missing, self._each(lambda key: self.client.get_flow(*key), missing), strict=True))
-        stored: dict[Key, Stored] = {}
-        for key in present:
-            entry = listed[key]
-            text = texts.get(key)
-            if text is None:
-                single = singles[key]
-                if single is None:
-                    continue
-                text = str(single.get("source", ""))
-            stored[key] = Stored(key[0], key[1], text, _revision(entry), _broken(entry), bool(entry.get("draft")))
-        return stored
+        self._again(self.client.server_info)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            archive = pool.submit(self._again, lambda: self.client.export_flows(namespaces))
+            listed = {
+                (str(entry["namespace"]), str(entry["id"])): entry
+                for entry in self._again(lambda: self.client.search_flows(namespaces))
+            }
+            try:
+                texts = exported_sources(archive.result(), listed)
+            except KestraError as error:
+                if error.status is None or error.status in (401, 403):
+                    raise
+                texts = {}
+        listed = {key: entry for key, entry in listed.items() if key[0] in namespaces}
+        missing = [key for key in listed if key not in texts]
+        singles = self._each(lambda key: self._again(lambda: self.client.get_flow(*key)), missing)
+        for key, single in zip(missing, singles, strict=True):
+            if single is None:
+                del listed[key]
+            else:
+                texts[key] = str(single.get("source", ""))
+        return {
+            key: Stored(key[0], key[1], texts[key], _revision(entry), _broken(entry), bool(entry.get("draft")))
+            for key, entry in listed.items()
+        }
 
     def validate(self, items: Sequence[Item]) -> tuple[list[Problem], list[str]]:
         """Let the server look at the texts; return what it refuses, and what it warns of."""
-        flows = [item.flow for item in items]
+        flows = [item.flow for item in items if item.flow is not None]
         batches = validation_batches([flow.text for flow in flows])
         answers: dict[int, list[dict[str, Any]]] = {}
-        for entries, found in zip(
-            batches,
-            self._each(lambda batch: self.client.validate_flows([text for _index, text in batch]), batches),
-            strict=True,
-        ):
+        for entries, found in zip(batches, self._each(self._validated, batches), strict=True):
             if len(entries) == 1:
                 answers[entries[0][0]] = found
             elif len(found) == len(entries):
@@ -114,7 +144,7 @@ class FlowSync:
                     answers[index] = [by_position.get(position, {})]
             else:
                 # The server saw other boundaries between the flows than we do.
-                alone = self._each(lambda entry: self.client.validate_flows([entry[1]]), entries)
+                alone = self._each(lambda entry: self._validated([entry]), entries)
                 answers.update({index: answer for (index, _text), answer in zip(entries, alone, strict=True)})
         problems: list[Problem] = []
         warnings: list[str] = []
@@ -124,68 +154,213 @@ class FlowSync:
             warnings += found_warnings
         return problems, warnings
 
-    def apply(self, plan: Plan) -> list[Outcome]:
-        """Write the changes of a plan; return what became of each of its items, in the plan's order.
+    def _validated(self, entries: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
+        return self._again(lambda: self.client.validate_flows([text for _index, text in entries]))
 
-        A flow that the server refuses does not keep the others from being written. When the server itself fails,
-        nothing more is started.
+    def read_records(self, namespaces: Iterable[str]) -> tuple[dict[str, Record], list[str]]:
+        """Return the record of each namespace, without those that may not be read, and warnings about these."""
+        names = sorted(namespaces)
+
+        def read(namespace: str) -> Record | KestraError:
+            try:
+                return Record.from_value(self._again(lambda: self.client.get_kv(namespace, RECORD_KEY)))
+            except KestraError as error:
+                if error.status in (401, 403, 405):
+                    return error
+                raise
+
+        records: dict[str, Record] = {}
+        warnings: list[str] = []
+        for namespace, found in zip(names, self._each(read, names), strict=True):
+            if isinstance(found, Record):
+                records[namespace] = found
+            else:
+                warnings.append(f"Edits on the server in namespace {namespace} cannot be told apart. {found}")
+        return records, warnings
+
+    def _write_records(self, records: Mapping[str, Record], items: Iterable[Item]) -> dict[str, Record]:
+        """Write down what is about to be written; return the records as they were."""
+        former: dict[str, Record] = {}
+        new: dict[str, Record] = {}
+        by_namespace: dict[str, list[Item]] = {}
+        for item in items:
+            by_namespace.setdefault(item.key[0], []).append(item)
+        unknown = by_namespace.keys() - records.keys()
+        known = {**records, **self.read_records(unknown)[0]}
+        for namespace, changed in by_namespace.items():
+            if namespace in known:
+                former[namespace] = known[namespace]
+                changes = ((item.key[1], item.before, item.after) for item in changed)
+                new[namespace] = known[namespace].with_changes(changes)
+        self._each(self._put_record, [(name, record) for name, record in new.items() if record != former[name]])
+        return former
+
+    def _put_record(self, entry: tuple[str, Record]) -> None:
+        namespace, record = entry
+        value = json.dumps(record.as_value(), separators=(",", ":"))
+        self._again(lambda: self.client.put_kv(namespace, RECORD_KEY, value))
+
+    def apply(self, plan: Plan, records: Mapping[str, Record] | None = None, rollback: bool = True) -> list[Outcome]:
+        """Carry out a plan; return what became of each of its items, in the plan's order.
+
+        Flows are pruned when everything else is written, and only then. With C(rollback), the first failure ends the
+        run, and every flow that was touched is put back. Without it, a flow that the server refuses does not keep the
+        others from being written; when the server itself fails, nothing more is started, and what is written stays.
         """
+        former = self._write_records(records or {}, plan.changes)
         stop = threading.Event()
+        outcomes: dict[Key, Outcome] = {}
 
         def write(item: Item) -> Outcome:
             if stop.is_set():
-                return Outcome(item, "skipped", _known(item), "not tried, since the server failed before")
-            try:
-                return self._write(item)
-            except KestraError as error:
-                if error.kind != "http" or error.status in (401, 403) or (error.status or 0) >= 500:
-                    stop.set()
-                return Outcome(item, "failed", _known(item), error.reason)
+                return Outcome(item, "skipped", item.revision, error="not tried, since another flow failed before")
+            outcome = self._write(item)
+            if outcome.action == "failed" and (rollback or outcome.state == "unknown" or _is_fatal(outcome.error)):
+                stop.set()
+            return outcome
 
-        written = iter(self._each(write, plan.changes))
+        for phase in (("create", "update"), ("prune",)):
+            items = [item for item in plan.changes if item.action in phase]
+            outcomes.update((outcome.item.key, outcome) for outcome in self._each(write, items))
+            if any(outcome.action == "failed" for outcome in outcomes.values()):
+                stop.set()
+        failed = [outcome for outcome in outcomes.values() if outcome.action == "failed"]
+        if failed and self.client.http.deadline is not None:
+            self.client.http.deadline = max(self.client.http.deadline, time.monotonic() + GRACE)
+        if failed and rollback:
+            self._roll_back(outcomes, former)
+        elif failed:
+            unknown = [outcome for outcome in failed if outcome.state == "unknown"]
+            for outcome, (state, revision) in zip(
+                unknown, self._each(lambda outcome: self._state(outcome.item), unknown), strict=True
+            ):
+                outcomes[outcome.item.key] = replace(outcome, state=state, revision=revision)
         return [
-            Outcome(item, "unchanged", _known(item)) if item.action == "unchanged" else next(written)
+            outcomes.get(item.key)
+            or Outcome(item, "blocked" if item.action == "blocked" else "unchanged", item.revision)
             for item in plan.items
         ]
 
-    def _write(self, item: Item) -> Outcome:
-        """Create or update one flow, whatever somebody else did to it since the plan was made."""
-        flow = item.flow
-        if item.action == "create":
-            answer = self.client.create_flow(flow.name, flow.text)
-            if answer is not None:
-                return self._written(item, "created", answer)
-            present = self.client.get_flow(flow.namespace, flow.id)
-            if present is None:
-                raise KestraError(
-                    f"create flow {flow.name}",
-                    "the server says both that the flow exists and that it does not",
-                    status=409,
-                )
-            if present.get("source") == flow.text:
-                return Outcome(item, "unchanged", _revision(present))
-        answer = self.client.update_flow(flow.namespace, flow.id, flow.text)
-        if answer is not None:
-            return self._written(item, "updated", answer)
-        answer = self.client.create_flow(flow.name, flow.text)
-        if answer is None:
-            raise KestraError(
-                f"update flow {flow.name}",
-                "the flow is deleted and created by somebody else at this moment",
-                status=409,
-            )
-        return self._written(item, "created", answer)
+    def _roll_back(self, outcomes: dict[Key, Outcome], former: Mapping[str, Record]) -> None:
+        """Put back every flow that a run has touched or may have touched, and tell of each what is there now."""
+        touched = [outcome for outcome in outcomes.values() if outcome.action != "skipped"]
+        for outcome in self._each(self._put_back, touched):
+            outcomes[outcome.item.key] = outcome
+        if all(outcome.state == "former" for outcome in outcomes.values()):
+            try:
+                self._each(self._put_record, list(former.items()))
+            except KestraError:
+                # The record then knows more texts than it has to, which makes no flow seem edited.
+                return
 
-    @staticmethod
-    def _written(item: Item, action: str, answer: dict[str, Any]) -> Outcome:
-        source = answer.get("source")
+    def _write(self, item: Item) -> Outcome:
+        """Carry out one item, and look at the flow where the answer does not tell whether it was carried out."""
+        problem: KestraError | None = None
+        for attempt in range(self.retries + 1):
+            try:
+                done = self._send(item)
+                if done is not None:
+                    return done
+                problem = KestraError(
+                    f"write flow {item.name}", "it was changed by somebody else meanwhile", status=409
+                )
+            except KestraError as error:
+                problem = error
+            # The first attempt failed cleanly: nothing was written.
+            if attempt == 0 and not is_passing(problem) and problem.status != 409:
+                return Outcome(item, "failed", item.revision, "former", problem.reason)
+            state, revision = self._state(item)
+            if state == "planned":
+                return Outcome(item, DONE[item.action], revision, "planned")
+            if state != "former" or attempt == self.retries or not is_passing(problem):
+                return Outcome(item, "failed", revision, state, problem.reason)
+            self._pause(attempt)
+        raise AssertionError("the last attempt returns")
+
+    def _send(self, item: Item) -> Outcome | None:
+        """Send the request of an item; return None where the flow is not in the state that the plan was made for."""
+        namespace, flow_id = item.key
+        if item.flow is None:
+            return Outcome(item, "pruned", None, "planned") if self.client.delete_flow(namespace, flow_id) else None
+        if item.action == "create":
+            answer = self.client.create_flow(item.name, item.flow.text)
+        else:
+            answer = self.client.update_flow(namespace, flow_id, item.flow.text)
+        if answer is None:
+            return None
         warning = None
-        if source is not None and source != item.flow.text:
+        if answer.get("source", item.flow.text) != item.flow.text:
             warning = (
-                f"{item.flow.file}: Kestra stored another text of flow {item.flow.name} than the file has, so that the "
-                "next run will change it again"
+                f"{item.file}: Kestra stored another text of flow {item.name} than the file has, so that the next run "
+                "will change it again"
             )
-        return Outcome(item, action, _revision(answer), warning=warning)
+        return Outcome(item, DONE[item.action], _revision(answer), "planned", warning=warning)
+
+    def _state(self, item: Item) -> tuple[State, int | None]:
+        """Return what the server holds of an item's flow, and its revision."""
+        try:
+            now = self._again(lambda: self.client.get_flow(*item.key))
+        except KestraError:
+            return "unknown", None
+        text = None if now is None else str(now.get("source", ""))
+        draft = now is not None and bool(now.get("draft"))
+        revision = None if now is None else _revision(now)
+        if text == item.after and not draft:
+            return "planned", revision
+        if text == item.before and draft == bool(item.stored and item.stored.draft):
+            return "former", revision
+        return "other", revision
+
+    def _put_back(self, outcome: Outcome) -> Outcome:
+        """Bring one flow back to what it was before the run, unless somebody else has changed it since."""
+        item = outcome.item
+        reason = outcome.error
+        for attempt in range(self.retries + 2):
+            state, revision = self._state(item)
+            if state == "former":
+                action = "failed" if outcome.action == "failed" else "rolled_back"
+                return replace(outcome, action=action, revision=revision, state=state, error=outcome.error)
+            if state == "other":
+                reason = "somebody else has changed it meanwhile, so it is left as it is"
+            if state == "other" or attempt > self.retries:
+                break
+            if attempt > 0:
+                self._pause(attempt - 1)
+            if state == "planned":
+                try:
+                    self._restore(item)
+                except KestraError as error:
+                    reason = error.reason
+                    if not is_passing(error) and error.status != 409:
+                        break
+        state, revision = self._state(item)
+        if state == "former":
+            return replace(outcome, action="rolled_back", revision=revision, state=state)
+        return replace(
+            outcome, action="failed", revision=revision, state=state, error=f"could not be put back: {reason}"
+        )
+
+    def _restore(self, item: Item) -> None:
+        """Send the request that undoes an item."""
+        namespace, flow_id = item.key
+        if item.stored is None:
+            self.client.delete_flow(namespace, flow_id)
+        elif item.action == "prune":
+            self.client.create_flow(item.name, item.stored.text, draft=item.stored.draft)
+        else:
+            self.client.update_flow(namespace, flow_id, item.stored.text, draft=item.stored.draft)
+
+
+def is_passing(error: KestraError) -> bool:
+    """Whether a failure may be over when the request is sent again: busy or broken servers, lost or damaged answers."""
+    if error.kind == "http":
+        return error.status in (408, 429) or (error.status or 0) >= 500
+    return error.kind in ("answer", "closed", "no-answer", "connect-timeout", "refused", "unreachable")
+
+
+def _is_fatal(reason: str | None) -> bool:
+    """Whether a failure is one of the server and not of one flow."""
+    return not (reason or "").startswith(("HTTP 409", "HTTP 413", "HTTP 422"))
 
 
 def judge(flow: Flow, answers: Sequence[dict[str, Any]]) -> tuple[list[Problem], list[str]]:
@@ -193,20 +368,18 @@ def judge(flow: Flow, answers: Sequence[dict[str, Any]]) -> tuple[list[Problem],
     problems: list[Problem] = []
     warnings: list[str] = []
     if not answers:
-        problems.append(Problem(flow.file, None, f"Kestra did not say whether flow {flow.name} is valid"))
+        problems.append(flow.problem(f"Kestra did not say whether flow {flow.name} is valid"))
     for answer in answers:
         constraints = str(answer.get("constraints") or "")
         problems += [
-            Problem(flow.file, locate(flow.text, message), f"Kestra refuses flow {flow.name}: {message}")
+            flow.problem(f"Kestra refuses flow {flow.name}: {message}", about=message)
             for message in violations(constraints)
         ]
         read_as = (answer.get("namespace"), answer.get("flow"))
         if not constraints and None not in read_as and read_as != flow.key:
             problems.append(
-                Problem(
-                    flow.file,
-                    None,
-                    f"Kestra reads {read_as[0]}/{read_as[1]} where the file says {flow.name}; put the names in quotes",
+                flow.problem(
+                    f"Kestra reads {read_as[0]}/{read_as[1]} where the file says {flow.name}; put the names in quotes"
                 )
             )
         warnings += [f"{flow.file}: {text}" for text in answer.get("warnings") or []]
@@ -220,12 +393,8 @@ def _revision(entry: dict[str, Any]) -> int | None:
     return int(revision) if revision is not None else None
 
 
-def _known(item: Item) -> int | None:
-    return item.stored.revision if item.stored else None
-
-
 def _broken(entry: dict[str, Any]) -> str | None:
     """Return why the server cannot read a flow that it holds; a flow it can read has at least one task."""
     if entry.get("exception"):
         return str(entry["exception"])
-    return "it has no tasks" if entry.get("tasks") == [] else None
+    return None if entry.get("tasks", True) else "it has no tasks"

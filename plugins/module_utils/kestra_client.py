@@ -43,6 +43,8 @@ LONGEST_MESSAGE = 2000
 # Kestra's web server takes a request line of 4096 bytes; longer filters are left out, and applied to the answer.
 LONGEST_FILTER = 1500
 PAGE = 1000
+# Seconds.
+LONGEST_PAUSE = 60
 ParamValue = str | int | Sequence[str]
 
 
@@ -78,7 +80,11 @@ class KestraError(Exception):
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach a server. C(timeout) is in seconds and counts for connecting and for each wait for data."""
+    """How to reach a server.
+
+    C(timeout) is in seconds and counts for connecting and for each wait for data. A request is repeated C(retries)
+    times, with pauses of C(backoff) seconds, twice that, and so on.
+    """
 
     url: str
     username: str | None = None
@@ -88,6 +94,7 @@ class Connection:
     ca_path: str | None = None
     timeout: float = 30
     retries: int = 3
+    backoff: float = 0.5
 
     def __post_init__(self) -> None:
         problem = url_problem(self.url)
@@ -97,10 +104,11 @@ class Connection:
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server says about itself."""
+    """What a server says about itself; C(uuid) stays the same for as long as its database does."""
 
     version: str
     edition: str | None = None
+    uuid: str | None = None
 
     @property
     def number(self) -> tuple[int, int]:
@@ -153,6 +161,16 @@ class Part:
         return self.name, (self.filename, self.content, None, {"Content-Length": str(len(self.content))})
 
 
+if REQUESTS_IMPORT_ERROR is None:
+
+    class _PatientRetry(Retry):
+        """Does not wait longer than a minute, whatever the server asks for."""
+
+        def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
+            asked = super().get_retry_after(response)
+            return None if asked is None else min(asked, LONGEST_PAUSE)
+
+
 class Http:
     """One keep-alive session to one server. Safe to use from several threads.
 
@@ -181,13 +199,13 @@ class Http:
         if _is_loopback(urlsplit(self.base).hostname or ""):
             # Proxies of the environment are for the outside; a proxy cannot reach this host's own loopback.
             self._session.trust_env = False
-        retry = Retry(
+        retry = _PatientRetry(
             total=connection.retries,
             connect=connection.retries,
             read=connection.retries,
             status=connection.retries,
             redirect=0,
-            backoff_factor=0.5,
+            backoff_factor=connection.backoff,
             status_forcelist=(429, 502, 503, 504),
             allowed_methods=frozenset(("GET", "HEAD", "PUT")),
             raise_on_status=False,
@@ -413,7 +431,9 @@ class KestraClient:
         message = self.http.scrub(error_message(response))
         if 300 <= status < 400:
             message = f"redirected to {response.headers.get('Location', 'nowhere')}"
-        raise KestraError(doing, message, status=status, hint=self._hint(status))
+        # A success other than Kestra's own comes from something in between.
+        kind = "answer" if status < 300 else "http"
+        raise KestraError(doing, message, kind=kind, status=status, hint=self._hint(status))
 
     def _hint(self, status: int) -> str | None:
         if status == 401:
@@ -460,8 +480,12 @@ class KestraClient:
                 # One path for the whole server, without a tenant. 2.x asks for credentials here, older ones do not.
                 response = self.request("GET", "/api/v1/configs", doing, timeout=timeout)
                 body = self.object(self.json(response, doing), doing)
-                edition = body.get("edition")
-                self._info = ServerInfo(str(body.get("version", "")), None if edition is None else str(edition))
+                edition, uuid = body.get("edition"), body.get("uuid")
+                self._info = ServerInfo(
+                    str(body.get("version", "")),
+                    None if edition is None else str(edition),
+                    None if uuid is None else str(uuid),
+                )
             return self._info
 
     def check_credentials(self, timeout: float | None = None) -> None:
@@ -476,23 +500,31 @@ class KestraClient:
         body = json.dumps(content).encode("utf-8")
         return self.request(method, path, doing, body=body, content_type="application/json", **options)
 
+    def pages(
+        self, path: str, doing: str, params: Mapping[str, ParamValue] | None = None, most: int | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Yield the results of a search, page by page; a page has no more than C(most) of them."""
+        size = PAGE if most is None else min(PAGE, most)
+        page = 1
+        while True:
+            response = self.request("GET", path, doing, params={**(params or {}), "page": page, "size": size})
+            body = self.object(self.json(response, doing), doing)
+            results = body.get("results") or []
+            yield results
+            if not results or page * size >= int(body.get("total") or 0):
+                return
+            page += 1
+
     def search(
         self, path: str, doing: str, params: Mapping[str, ParamValue] | None = None, most: int | None = None
     ) -> list[dict[str, Any]]:
         """Return the results of all pages of a search, or the first C(most) of them."""
         found: list[dict[str, Any]] = []
-        page = 1
-        size = PAGE if most is None else min(PAGE, most)
-        while True:
-            response = self.request("GET", path, doing, params={**(params or {}), "page": page, "size": size})
-            body = self.object(self.json(response, doing), doing)
-            results = body.get("results") or []
+        for results in self.pages(path, doing, params, most):
             found += results
             if most is not None and len(found) >= most:
                 return found[:most]
-            if not results or page * size >= int(body.get("total") or 0):
-                return found
-            page += 1
+        return found
 
     @staticmethod
     def object(value: Any, doing: str) -> dict[str, Any]:
@@ -514,12 +546,23 @@ class KestraClient:
         return {"filters[namespace][IN]": joined} if len(quote(joined, safe="")) <= LONGEST_FILTER else {}
 
     def search_flows(self, namespaces: Iterable[str]) -> list[dict[str, Any]]:
-        """Return the flows of these namespaces, without their sources; deleted ones are not among them."""
-        doing = "list the flows"
-        wanted = set(namespaces)
-        params = self.namespace_params(wanted)
-        found = self.search(self.path("flows", "search"), doing, params)
-        return [flow for flow in found if flow.get("namespace") in wanted and not flow.get("deleted")]
+        """Return what identifies each flow of these namespaces, its revision, and whether it can be read.
+
+        Flows of other namespaces may be among them, deleted ones are not. Of C(tasks) it is told whether there are any.
+        """
+        params = self.namespace_params(namespaces)
+        found: list[dict[str, Any]] = []
+        # Page by page, since ten thousand flows with all their tasks would fill the memory.
+        for page in self.pages(self.path("flows", "search"), "list the flows", params):
+            for flow in page:
+                if not flow.get("deleted"):
+                    kept: dict[str, Any] = {
+                        name: flow[name] for name in ("namespace", "id", "revision", "draft") if name in flow
+                    }
+                    kept["exception"] = flow.get("exception")
+                    kept["tasks"] = bool(flow.get("tasks", True))
+                    found.append(kept)
+        return found
 
     def export_flows(self, namespaces: Iterable[str]) -> dict[str, bytes]:
         """Return the sources of the flows of these namespaces, by the name of the file in the server's archive."""
@@ -565,11 +608,16 @@ class KestraClient:
             raise KestraError(doing, "the answer is not a list", kind="answer")
         return result
 
-    def create_flow(self, name: str, text: str) -> dict[str, Any] | None:
+    def create_flow(self, name: str, text: str, draft: bool = False) -> dict[str, Any] | None:
         """Store a flow that does not exist; return it as stored, or None where it exists already."""
         doing = f"create flow {name}"
         response = self.request(
-            "POST", self.path("flows"), doing, expected=(200, 201, 409, 422), body=text.encode("utf-8")
+            "POST",
+            self.path("flows"),
+            doing,
+            expected=(200, 201, 409, 422),
+            params={"draft": "true"} if draft else None,
+            body=text.encode("utf-8"),
         )
         if response.status_code in (200, 201):
             return self.object(self.json(response, doing), doing)
@@ -579,11 +627,34 @@ class KestraClient:
             return None
         raise KestraError(doing, self.http.scrub(message), status=422)
 
-    def update_flow(self, namespace: str, flow_id: str, text: str) -> dict[str, Any] | None:
+    def update_flow(self, namespace: str, flow_id: str, text: str, draft: bool = False) -> dict[str, Any] | None:
         """Replace the text of a flow; return it as stored, or None where the flow does not exist (or is deleted)."""
         doing = f"update flow {namespace}/{flow_id}"
         path = self.path("flows", namespace, flow_id)
-        response = self.request("PUT", path, doing, expected=(200, 404), body=text.encode("utf-8"))
+        params = {"draft": "true"} if draft else None
+        response = self.request("PUT", path, doing, expected=(200, 404), params=params, body=text.encode("utf-8"))
         if response.status_code == 404:
             return None
         return self.object(self.json(response, doing), doing)
+
+    def delete_flow(self, namespace: str, flow_id: str) -> bool:
+        """Delete a flow; return whether there was one. Its revisions stay, and go on counting."""
+        path = self.path("flows", namespace, flow_id)
+        return (
+            self.request("DELETE", path, f"delete flow {namespace}/{flow_id}", expected=(204, 404)).status_code == 204
+        )
+
+    def get_kv(self, namespace: str, key: str) -> Any:
+        """Return a value of a namespace's key-value store, or None where there is none (or an expired one)."""
+        doing = f"read the key {key} of namespace {namespace}"
+        path = self.path("namespaces", namespace, "kv", key)
+        response = self.request("GET", path, doing, expected=(200, 404, 410))
+        if response.status_code != 200:
+            return None
+        return self.object(self.json(response, doing), doing).get("value")
+
+    def put_kv(self, namespace: str, key: str, value: str) -> None:
+        """Store a value, given as JSON, in a namespace's key-value store."""
+        path = self.path("namespaces", namespace, "kv", key)
+        doing = f"store the key {key} of namespace {namespace}"
+        self.request("PUT", path, doing, expected=(200, 204), body=value.encode("utf-8"), content_type="text/plain")

@@ -11,12 +11,14 @@ module: kestra_flows
 short_description: Keep Kestra's flows equal to files
 version_added: 0.1.0
 description:
-  - Creates and updates flows of a Kestra server from the YAML files of a directory, or from one file.
+  - Makes the flows of a Kestra server equal to YAML files - creates and updates them, and prunes those without a file
+    where that is asked for.
   - The text of a file is stored as it is, byte for byte, and compared as text. A flow with the same text is left alone,
     so that no revision is made.
   - Everything that is wrong with any of the files is reported in one run, with file and line, and then nothing is
     written. The server validates what would change before the first write.
-  - Flows of the server that have no file are left alone.
+  - All or nothing - when a write fails, every flow that was touched is put back, unless O(on_failure=keep).
+  - The plan can be saved to a file and carried out later, exactly as it was, or not at all.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -26,13 +28,19 @@ extends_documentation_fragment:
 options:
   src:
     description:
-      - A directory, of which every C(*.yml) and C(*.yaml) file is loaded with those of the directories below it, or one
-        file. Hidden files and directories are left out.
-      - Each file holds one flow. Its C(namespace) counts, not the directory it lies in.
+      - Directories, of which every C(*.yml) and C(*.yaml) file is loaded with those of the directories below it, and
+        files. Hidden files and directories are left out, and symbolic links that lead out of a directory are refused.
+      - A file with several documents holds several flows. The C(namespace) of a flow counts, not the directory.
       - A relative path is looked up as for M(ansible.builtin.copy), in the C(files) directory of the role or the
         playbook first.
-    type: path
-    required: true
+    type: list
+    elements: path
+  content:
+    description:
+      - Texts of flows, given in the task itself, beside or instead of O(src).
+      - Ansible templates them before the module sees them; C(!unsafe) keeps Kestra's own braces as they are.
+    type: list
+    elements: str
   remote_src:
     description:
       - Whether O(src) is on the managed host.
@@ -40,25 +48,96 @@ options:
         reachable from there.
     type: bool
     default: false
+  ignore_file:
+    description:
+      - Name of a file at the top of each directory of O(src) that tells which files to leave out, with the patterns of
+        C(.gitignore). Empty for none.
+      - Where there is such a file, the Python library C(pathspec) is needed to read it.
+    type: str
+    default: .kestraignore
+  template:
+    description:
+      - Whether the texts are Jinja templates, with delimiters that Kestra does not use - C(<[ variable ]>),
+        C(<% statement %>) and C(<# comment #>). Kestra's own braces stay as they are.
+      - Works on the controller, so not with O(remote_src=true).
+    type: bool
+    default: false
+  namespace_map:
+    description:
+      - Namespaces to rename, and those below them with them, so that the same files serve several stages. The longest
+        entry that fits counts.
+      - Only the top-level C(namespace) of a flow is rewritten. References to other flows stay as they are.
+    type: dict
+    default: {}
+  namespaces:
+    description:
+      - Namespaces to look at besides those of the files, for O(prune). Exactly these, not those below them.
+    type: list
+    elements: str
+    default: []
+  prune:
+    description:
+      - Whether to delete flows that have no file, in the namespaces of the files and in O(namespaces).
+      - Only flows that carry O(owner_labels) in their own text are deleted, and only when every other write succeeded.
+      - Kestra keeps the revisions of a deleted flow; a later run with its file brings it back.
+    type: bool
+    default: false
+  prune_limit:
+    description:
+      - How many flows may be pruned in one run - a number, or a share of the flows that the server holds in these
+        namespaces, such as V(20%). More is refused before anything is written.
+    type: str
+    default: "10"
+  owner_labels:
+    description: Labels that a flow has to carry, all of them, to be pruned.
+    type: dict
+    default:
+      managed-by: ansible
+  drift:
+    description:
+      - What to do with a flow that would be updated or pruned, and that is stored differently from what was written
+        from files - edited, disabled or enabled on the server, not readable by Kestra any more, a draft, or not known
+        to have been written by this module.
+      - With V(overwrite) it is updated or pruned, and RV(plan) and a warning tell what it was.
+      - With V(report) it is left as it is, and the plan calls it C(blocked). With V(fail) nothing is written at all.
+      - To know what was written, the module keeps hashes of the texts in each namespace's key-value store, under the
+        key C(devorch.orchestration.flows).
+    type: str
+    choices: [overwrite, report, fail]
+    default: overwrite
+  on_failure:
+    description:
+      - What to do when a flow cannot be written. With V(rollback) every flow that was touched gets its former text
+        again, and those that were created are deleted.
+      - With V(keep) what was written stays, and flows that the server refuses do not stop the others.
+    type: str
+    choices: [rollback, keep]
+    default: rollback
+  save_plan:
+    description:
+      - File for the plan, on the host the module runs on. It holds the texts of the flows, and has mode 0600.
+      - In check mode it is written as well, which changes nothing on the server.
+    type: path
+  plan:
+    description:
+      - File with a plan that O(save_plan) has written. It is carried out exactly as it is, instead of O(src) and
+        O(content).
+      - When a flow of the plan is not stored as it was when the plan was made, nothing is written, and all such flows
+        are named.
+    type: path
   concurrency:
     description: How many requests are in flight at the same time, from 1 to 32. Never two for the same flow.
     type: int
     default: 8
-  _sources:
-    description: What the action plugin read on the controller. Not for use in a task.
-    type: list
-    elements: dict
-    suboptions:
-      path:
-        description: Path of the file on the controller.
-        type: str
-        required: true
-      content:
-        description: Content of the file in Base64.
-        type: str
-      problem:
-        description: Why the file has no content.
-        type: str
+  run_timeout:
+    description:
+      - Seconds that the whole run may take. When they are over, nothing more is started, and what was written is put
+        back or kept as O(on_failure) says; putting back may take another minute.
+    type: int
+    default: 1800
+  _handed_over:
+    description: Where the action plugin has put what it read on the controller. Not for use in a task.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -73,9 +152,11 @@ requirements:
 notes:
   - A file with a top-level C(revision), C(deleted), C(tenantId), C(draft), C(source) or C(updated) is refused. Kestra
     would store such a flow anew on every run, or hide it.
-  - When the server fails in the middle of the writes, those that were done stay. The result tells which.
   - A flow that was deleted is created again. Its revisions go on counting.
+  - Flows that somebody else changes between the plan and the write are not overwritten; the run fails.
 seealso:
+  - module: devorch.orchestration.kestra_flow
+  - module: devorch.orchestration.kestra_export
   - module: devorch.orchestration.kestra_health
 """
 
@@ -95,23 +176,53 @@ EXAMPLES = r"""
     password: "{{ kestra_password }}"
   register: loaded
 
-- name: Show what would change
+- name: Show what would change, and keep the plan
   devorch.orchestration.kestra_flows:
     src: kestra-flows
+    prune: true
+    save_plan: /srv/flows/plan.json
     username: admin@example.org
     password: "{{ kestra_password }}"
   check_mode: true
   diff: true
+
+- name: Carry out the plan, or nothing
+  devorch.orchestration.kestra_flows:
+    plan: /srv/flows/plan.json
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Promote the same files to production, and touch nothing that was edited there
+  devorch.orchestration.kestra_flows:
+    src: kestra-flows
+    namespace_map:
+      company.dev: company.prod
+    drift: fail
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Load a flow that is written here
+  devorch.orchestration.kestra_flows:
+    content:
+      - !unsafe |
+        id: greeting
+        namespace: company.dev
+        tasks:
+          - id: say
+            type: io.kestra.plugin.core.log.Log
+            message: Hello from {{ flow.id }}
+    username: admin@example.org
+    password: "{{ kestra_password }}"
 """
 
 RETURN = r"""
 summary:
-  description: How many flows the files hold, and what was done with them (in check mode, what would be done).
+  description: How many flows there are, and what was done with them (in check mode, what would be done).
   returned: always
   type: dict
   contains:
     total:
-      description: Flows in the files.
+      description: Flows of the plan.
       type: int
       returned: always
     created:
@@ -126,17 +237,82 @@ summary:
       description: Flows with the same text.
       type: int
       returned: always
+    pruned:
+      description: Flows that were deleted, since they have no file.
+      type: int
+      returned: always
+    blocked:
+      description: Flows that were left as they are, since they drifted.
+      type: int
+      returned: always
     failed:
-      description: Flows that could not be written.
+      description: Flows that could not be written, or not be put back.
       type: int
       returned: always
     skipped:
-      description: Flows that were not tried, since the server failed before.
+      description: Flows that were not tried, since another one failed before.
       type: int
       returned: always
-  sample: {"total": 3, "created": 1, "updated": 1, "unchanged": 1, "failed": 0, "skipped": 0}
+    rolled_back:
+      description: Flows that were written and then put back.
+      type: int
+      returned: always
+  sample:
+    total: 3
+    created: 1
+    updated: 1
+    unchanged: 1
+    pruned: 0
+    blocked: 0
+    failed: 0
+    skipped: 0
+    rolled_back: 0
+plan:
+  description: What is to be done, for every flow but the unchanged ones, sorted by namespace and id.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    action:
+      description: One of V(create), V(update), V(prune) and V(blocked).
+      type: str
+      returned: always
+    namespace:
+      description: Namespace of the flow.
+      type: str
+      returned: always
+    id:
+      description: Id of the flow.
+      type: str
+      returned: always
+    file:
+      description: The file it comes from; none for a flow to prune.
+      type: str
+      returned: always
+    revision:
+      description: The revision that is stored, if there is one.
+      type: int
+      returned: always
+    drift:
+      description:
+        - How what is stored differs from what was written from files - V(edited), V(disabled), V(enabled),
+          V(unparseable), V(draft) or V(unrecorded); none if it does not.
+      type: str
+      returned: always
+    reason:
+      description: Why it is blocked, if so.
+      type: str
+      returned: always
+  sample:
+    - action: update
+      namespace: default
+      id: hello-world
+      file: /srv/site/kestra-flows/default/hello-world.yaml
+      revision: 3
+      drift: edited
+      reason: null
 flows:
-  description: Every flow of the files, sorted by namespace and id.
+  description: Every flow of the plan, sorted by namespace and id.
   returned: always
   type: list
   elements: dict
@@ -150,19 +326,26 @@ flows:
       type: str
       returned: always
     file:
-      description: The file it comes from.
+      description: The file it comes from; none for a flow to prune.
       type: str
       returned: always
     action:
-      description: One of V(created), V(updated), V(unchanged), V(failed) and V(skipped).
+      description:
+        - One of V(created), V(updated), V(unchanged), V(pruned), V(blocked), V(failed), V(skipped) and V(rolled_back).
       type: str
       returned: always
     revision:
       description: The revision that is stored in the end. In check mode the one stored now, if there is one.
       type: int
       returned: always
+    state:
+      description:
+        - What the server holds in the end - V(planned) for what the plan wants, V(former) for what it held before,
+          V(other) for what somebody else has written meanwhile, V(unknown) where it could not be asked.
+      type: str
+      returned: always
     error:
-      description: Why it could not be written, if so.
+      description: Why it could not be written or put back, if so.
       type: str
       returned: always
   sample:
@@ -171,6 +354,7 @@ flows:
       file: /srv/site/kestra-flows/default/hello-world.yaml
       action: updated
       revision: 4
+      state: planned
       error: null
 problems:
   description: Everything that is wrong with the files. Nothing is written if there is anything.
@@ -199,6 +383,11 @@ server:
   returned: always
   type: dict
   sample: {"version": "2.0.5", "edition": "OSS"}
+seconds:
+  description: How long the parts of the run took - reading files and server, planning, validating, writing - and all.
+  returned: always
+  type: dict
+  sample: {"read": 0.31, "plan": 0.02, "validate": 0.1, "apply": 0.44, "total": 0.9}
 diff:
   description: The text of each flow that changes, before and after.
   returned: always
@@ -216,8 +405,9 @@ msg:
   sample: 1 created, 1 updated, 1 unchanged
 """
 
-import base64
-import binascii
+import json
+import re
+import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,93 +415,131 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import (
-    HAS_YAML,
+    DRIFT_WORDS,
     Plan,
+    SavedPlan,
+    Stored,
+    dump_plan,
+    load_plan,
+    make_plan,
+    prune_problem,
+    tell_drift,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import Record
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import (
+    HAS_YAML,
+    Flow,
+    Key,
     Problem,
     Source,
-    make_plan,
+    guess_namespaces,
     parse_sources,
-    read_sources,
+    read_all,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_sync import FlowSync, Outcome
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_sync import DONE, FlowSync, Outcome
+from ansible_collections.devorch.orchestration.plugins.module_utils.handover import unpack
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
     REQUIRED_TOGETHER,
+    Failure,
     connection_argument_spec,
     connection_from,
 )
 
-PLANNED = {"create": "created", "update": "updated", "unchanged": "unchanged"}
-ACTIONS = ("created", "updated", "unchanged", "failed", "skipped")
+ACTIONS = ("created", "updated", "unchanged", "pruned", "blocked", "failed", "skipped", "rolled_back")
+ALWAYS_TOLD = ("created", "updated", "unchanged")
 
 
 @dataclass
 class Run:
     """What is known so far; every way out of the module returns the same keys."""
 
+    started: float = field(default_factory=time.monotonic)
     plan: Plan = field(default_factory=Plan)
     outcomes: list[Outcome] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     server: dict[str, Any] = field(default_factory=dict)
-    written: bool = False
+    changed: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+    lap_started: float = field(default_factory=time.monotonic)
+
+    def lap(self, name: str) -> None:
+        """Note how long a part of the run took that ends now."""
+        now = time.monotonic()
+        self.seconds[name] = round(now - self.lap_started, 3)
+        self.lap_started = now
+
+    def told(self) -> list[Outcome]:
+        """Return what was done with each flow, or else what would be done."""
+        return self.outcomes or [
+            Outcome(item, DONE.get(item.action, item.action), item.revision, "planned" if item.changes else "former")
+            for item in self.plan.items
+        ]
+
+    def summary(self) -> dict[str, int]:
+        """Return the counts."""
+        told = self.told()
+        counts = dict.fromkeys(ACTIONS, 0)
+        for outcome in told:
+            counts[outcome.action] += 1
+        return {"total": len(told), **counts}
 
     def result(self, msg: str) -> dict[str, Any]:
         """Return the module's result, apart from whether it failed."""
-        outcomes = self.outcomes or [
-            Outcome(item, PLANNED[item.action], item.stored.revision if item.stored else None)
-            for item in self.plan.items
-        ]
-        summary = {action: sum(outcome.action == action for outcome in outcomes) for action in ACTIONS}
         return {
             "msg": msg,
-            "changed": self.written,
-            "summary": {"total": len(outcomes), **summary},
+            "changed": self.changed,
+            "summary": self.summary(),
+            "plan": [item.as_result() for item in self.plan.items if item.action != "unchanged"],
             "flows": [
                 {
-                    "namespace": outcome.item.flow.namespace,
-                    "id": outcome.item.flow.id,
-                    "file": outcome.item.flow.file,
+                    "namespace": outcome.item.key[0],
+                    "id": outcome.item.key[1],
+                    "file": outcome.item.file,
                     "action": outcome.action,
                     "revision": outcome.revision,
+                    "state": outcome.state,
                     "error": outcome.error,
                 }
-                for outcome in outcomes
+                for outcome in self.told()
             ],
             "problems": [problem.as_result() for problem in self.problems],
             "server": self.server,
+            "seconds": {**self.seconds, "total": round(time.monotonic() - self.started, 3)},
             "diff": self.plan.diff(),
         }
 
     def words(self) -> str:
         """Return the counts as a sentence."""
-        summary = self.result("")["summary"]
-        counts = [f"{summary[action]} {action}" for action in ACTIONS if action in PLANNED.values() or summary[action]]
-        return ", ".join(counts)
+        summary = self.summary()
+        counts = [f"{summary[action]} {action}" for action in ACTIONS if action in ALWAYS_TOLD or summary[action]]
+        return ", ".join(counts).replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the files ask for, and what the server holds in their namespaces."""
+
+    flows: list[Flow]
+    namespaces: set[str]
+    stored: dict[Key, Stored]
 
 
 def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem]]:
-    """Return the files, read here or handed over by the action plugin."""
-    if module.params["remote_src"]:
-        try:
-            return read_sources(Path(module.params["src"]))
-        except OSError:
-            return [], [Problem(module.params["src"], None, "does not exist on the managed host")]
-    handed = module.params["_sources"]
-    if handed is None:
-        module.fail_json(
-            msg="The files were not handed over: with remote_src=false the module runs through its action plugin, in a "
+    """Return the texts, read here or handed over by the action plugin."""
+    handed = module.params["_handed_over"]
+    if handed is not None:
+        first, *rest = unpack(Path(handed))
+        problems = [Problem(*problem) for problem in json.loads(first.read())]
+        return [Source(entry.name, entry.read()) for entry in rest], problems
+    if module.params["src"] and not module.params["remote_src"]:
+        raise Failure(
+            "The files were not handed over: with remote_src=false the module runs through its action plugin, in a "
             "playbook or by the ansible command."
         )
-    problems = [Problem(entry["path"], None, entry["problem"]) for entry in handed if entry["problem"]]
-    try:
-        return [
-            Source(entry["path"], base64.b64decode(entry["content"] or "", validate=True))
-            for entry in handed
-            if not entry["problem"]
-        ], problems
-    except binascii.Error as error:
-        module.fail_json(msg=f"The files were handed over damaged: {error}")
-        raise
+    sources, problems = read_all(map(Path, module.params["src"] or []), module.params["ignore_file"])
+    texts = module.params["content"] or []
+    return sources + [Source(f"content[{n}]", text.encode("utf-8")) for n, text in enumerate(texts)], problems
 
 
 def describe(problems: list[Problem], what: str) -> str:
@@ -321,80 +549,217 @@ def describe(problems: list[Problem], what: str) -> str:
     return f"{count} {what}; nothing was written:\n{lines}"
 
 
-def run(module: AnsibleModule, client: KestraClient, state: Run) -> str:
-    """Do everything; return the closing words, or raise KestraError. Fills C(state) on the way."""
+def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
+    """Return what the files ask for and what is stored. Raises Failure where a file is wrong."""
     sources, state.problems = gather(module)
-    flows, found = parse_sources(sources)
+    named = set(module.params["namespaces"])
+    stored: dict[Key, Stored] = {}
+    asked: set[str] = set()
+    if not module.params["namespace_map"]:
+        # Most files have the text that is stored. What is stored tells what is in them, without parsing them.
+        asked = guess_namespaces(sources) | named
+        try:
+            stored = sync.read(asked)
+        except KestraError:
+            # What is wrong with the files can be told without a server.
+            if state.problems or parse_sources(sources)[1]:
+                asked = set()
+            else:
+                raise
+    known: dict[str, list[Key]] = {}
+    for flow in stored.values():
+        if flow.broken is None:
+            known.setdefault(flow.text, []).append(flow.key)
+    flows, found = parse_sources(sources, module.params["namespace_map"], known)
     state.problems += found
     if state.problems:
-        module.fail_json(**state.result(describe(state.problems, "in the flow files")))
+        raise Failure(describe(state.problems, "in the flow files"))
+    namespaces = {flow.namespace for flow in flows} | named
+    stored.update(sync.read(namespaces - asked))
+    return Wanted(flows, namespaces, stored)
 
+
+def plan_from_files(module: AnsibleModule, sync: FlowSync, state: Run) -> dict[str, Record]:
+    """Make the plan; return the records of what was written before, by namespace."""
+    wanted = read(module, sync, state)
+    state.lap("read")
+    scope = wanted.namespaces if module.params["prune"] else set()
+    state.plan = make_plan(wanted.flows, wanted.stored, scope, module.params["owner_labels"])
+    stored = {key: flow for key, flow in wanted.stored.items() if key[0] in scope}
+    problem = prune_problem(state.plan, stored, module.params["prune_limit"])
+    if problem:
+        raise Failure(problem)
+    records, warnings = sync.read_records(state.plan.namespaces_to_look_up)
+    for warning in warnings:
+        module.warn(warning)
+    policy = module.params["drift"]
+    state.plan = tell_drift(state.plan, records, block=policy != "overwrite")
+    drifted = [item for item in state.plan.items if item.drift is not None]
+    if policy == "fail" and drifted:
+        lines = "\n".join(f"  {item.name} ({item.file or 'no file'}): {item.reason}" for item in drifted)
+        raise Failure(
+            f"{len(drifted)} flows are stored differently from what was written from files, and drift is 'fail'; "
+            f"nothing was written:\n{lines}\nBring the edits into the files, or run once with drift=overwrite."
+        )
+    for item in drifted:
+        if item.drift is not None and (item.drift != "unrecorded" or policy != "overwrite"):
+            what = "is left as it is" if policy != "overwrite" else "is overwritten"
+            what = "is pruned" if item.action == "prune" else what
+            module.warn(f"Flow {item.name} {DRIFT_WORDS[item.drift]}, and {what}.")
+    return records
+
+
+def plan_from_file(module: AnsibleModule, client: KestraClient, sync: FlowSync, state: Run) -> None:
+    """Read the saved plan; raise Failure where it does not fit what the server holds now."""
+    path = Path(module.params["plan"])
+    try:
+        saved: SavedPlan = load_plan(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Failure(f"The plan {path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise Failure(f"The plan {path} {error}") from error
+    server = identity(client)
+    if {name: saved.server.get(name) for name in server} != server:
+        raise Failure(f"The plan {path} was made for another server: {dict(saved.server)} and not {server}.")
+    stored = sync.read(saved.namespaces)
+    state.lap("read")
+    moved = saved.moved(stored)
+    if moved:
+        lines = "\n".join(f"  {sentence}" for sentence in moved)
+        raise Failure(
+            f"{len(moved)} flows are not stored any more as they were when the plan {path} was made; nothing was "
+            f"written:\n{lines}\nMake the plan again."
+        )
+    state.plan = saved.on(stored)
+
+
+def identity(client: KestraClient) -> dict[str, str]:
+    """Return what tells the server and tenant of a plan from others."""
+    return {"uuid": client.server_info().uuid or client.http.base, "tenant": client.connection.tenant}
+
+
+def run(module: AnsibleModule, client: KestraClient, state: Run) -> str:
+    """Do everything; return the closing words, or raise Failure or KestraError. Fills C(state) on the way."""
+    client.http.deadline = state.started + module.params["run_timeout"]
+    sync = FlowSync(client, module.params["concurrency"])
+    records: dict[str, Record] = {}
+    if module.params["plan"]:
+        plan_from_file(module, client, sync, state)
+    else:
+        records = plan_from_files(module, sync, state)
     info = client.server_info()
     state.server = {"version": info.version, "edition": info.edition}
-    sync = FlowSync(client, module.params["concurrency"])
-    state.plan = make_plan(flows, sync.read(flows))
+    state.lap("plan")
 
     state.problems, warnings = sync.validate(state.plan.to_validate)
     for warning in warnings:
         module.warn(warning)
     if state.problems:
-        module.fail_json(**state.result(describe(state.problems, "found by Kestra")))
-
-    for item in state.plan.items:
-        if item.action == "unchanged" and item.stored and item.stored.broken:
-            module.warn(f"{item.flow.file}: Kestra cannot read the flow it has stored: {item.stored.broken}")
-    state.written = bool(state.plan.changes)
+        raise Failure(describe(state.problems, "found by Kestra"))
+    state.lap("validate")
+    for item in state.plan.with_action("unchanged"):
+        if item.stored and item.stored.broken:
+            module.warn(f"{item.file}: Kestra cannot read the flow it has stored: {item.stored.broken}")
+    if module.params["save_plan"]:
+        save(module, dump_plan(state.plan, identity(client)))
     if module.check_mode:
+        state.changed = bool(state.plan.changes)
         return state.words()
 
-    state.written = False
-    state.outcomes = sync.apply(state.plan)
-    state.written = any(outcome.action in ("created", "updated") for outcome in state.outcomes)
+    state.outcomes = sync.apply(state.plan, records, rollback=module.params["on_failure"] == "rollback")
+    state.changed = any(
+        outcome.item.changes and (outcome.state != "former" or outcome.action == "rolled_back")
+        for outcome in state.outcomes
+    )
+    state.lap("apply")
     for outcome in state.outcomes:
-        if outcome.warning:
+        if outcome.warning and outcome.state == "planned":
             module.warn(outcome.warning)
-    failed = [outcome for outcome in state.outcomes if outcome.error]
-    if failed:
-        lines = "\n".join(
-            f"  {outcome.item.flow.name} ({outcome.item.flow.file}): {outcome.error}" for outcome in failed
-        )
-        written = [o.item.flow.name for o in state.outcomes if o.action in ("created", "updated")]
-        kept = f"Written before that, and kept: {', '.join(written)}" if written else "Nothing was written"
-        module.fail_json(**state.result(f"{len(failed)} flows could not be written:\n{lines}\n{kept}."))
+    if any(outcome.action == "failed" for outcome in state.outcomes):
+        raise Failure(account(state.outcomes))
     return state.words()
+
+
+def save(module: AnsibleModule, text: str) -> None:
+    """Write the plan to its file at once, or not at all."""
+    target = Path(module.params["save_plan"])
+    try:
+        beside = Path(module.tmpdir, "plan.json")
+        beside.touch(mode=0o600)
+        beside.write_text(text, encoding="utf-8")
+        module.atomic_move(str(beside), str(target))
+        target.chmod(0o600)
+    except OSError as error:
+        raise Failure(f"The plan cannot be saved as {target}: {error.strerror or error}") from error
+
+
+STATES = {
+    "former": "the server holds what it held before",
+    "planned": "the server holds the new state",
+    "other": "the server holds what somebody else has written",
+    "unknown": "what the server holds could not be found out",
+}
+
+
+def account(outcomes: list[Outcome]) -> str:
+    """Return the message for a run that failed: what failed, and what the server holds of each flow."""
+    failed = [outcome for outcome in outcomes if outcome.action == "failed"]
+    lines = [
+        f"  {outcome.item.name} ({outcome.item.file or 'no file'}): {outcome.error}; {STATES[outcome.state]}"
+        for outcome in failed
+    ]
+    count = "1 flow" if len(failed) == 1 else f"{len(failed)} flows"
+    text = f"{count} could not be written:\n" + "\n".join(lines)
+    back = [outcome.item.name for outcome in outcomes if outcome.action == "rolled_back"]
+    kept = [outcome.item.name for outcome in outcomes if outcome.action in DONE.values()]
+    left = [outcome.item.name for outcome in outcomes if outcome.action == "skipped"]
+    if back:
+        text += f"\nWritten and put back: {', '.join(back)}."
+    if kept:
+        text += f"\nWritten, and kept: {', '.join(kept)}."
+    if left:
+        text += f"\nNot tried: {', '.join(left)}."
+    if not kept and all(outcome.state == "former" for outcome in outcomes if outcome.item.changes):
+        text += "\nThe server holds what it held before."
+    return text
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **connection_argument_spec(),
-            "src": {"type": "path", "required": True},
+            "src": {"type": "list", "elements": "path"},
+            "content": {"type": "list", "elements": "str"},
             "remote_src": {"type": "bool", "default": False},
+            "ignore_file": {"type": "str", "default": ".kestraignore"},
+            "template": {"type": "bool", "default": False},
+            "namespace_map": {"type": "dict", "default": {}},
+            "namespaces": {"type": "list", "elements": "str", "default": []},
+            "prune": {"type": "bool", "default": False},
+            "prune_limit": {"type": "str", "default": "10"},
+            "owner_labels": {"type": "dict", "default": {"managed-by": "ansible"}},
+            "drift": {"type": "str", "choices": ["overwrite", "report", "fail"], "default": "overwrite"},
+            "on_failure": {"type": "str", "choices": ["rollback", "keep"], "default": "rollback"},
+            "save_plan": {"type": "path"},
+            "plan": {"type": "path"},
             "concurrency": {"type": "int", "default": 8},
-            "_sources": {
-                "type": "list",
-                "elements": "dict",
-                "options": {
-                    "path": {"type": "str", "required": True},
-                    # Not secret; this keeps the files out of the arguments shown by -vvv.
-                    "content": {"type": "str", "no_log": True},
-                    "problem": {"type": "str"},
-                },
-            },
+            "run_timeout": {"type": "int", "default": 1800},
+            "_handed_over": {"type": "path"},
         },
         required_together=REQUIRED_TOGETHER,
+        required_one_of=[("src", "content", "plan")],
+        mutually_exclusive=[("src", "plan"), ("content", "plan"), ("save_plan", "plan"), ("template", "remote_src")],
         supports_check_mode=True,
     )
+    state = Run()
     if not HAS_YAML:
         module.fail_json(msg=missing_required_lib("PyYAML"))
-    if not 1 <= module.params["concurrency"] <= 32:
-        module.fail_json(msg=f"concurrency is {module.params['concurrency']}; it is a number from 1 to 32")
+    check_options(module)
     connection = connection_from(module)
-    state = Run()
     client = KestraClient(connection, pool_size=module.params["concurrency"])
     try:
         words = run(module, client, state)
-    except KestraError as error:
+    except (Failure, KestraError) as error:
         module.fail_json(**state.result(str(error)))
     except Exception as error:
         module.fail_json(
@@ -403,6 +768,23 @@ def main() -> None:
     finally:
         client.close()
     module.exit_json(**state.result(words))
+
+
+def check_options(module: AnsibleModule) -> None:
+    """End the module where options cannot work."""
+    options = module.params
+    if not 1 <= options["concurrency"] <= 32:
+        module.fail_json(msg=f"concurrency is {options['concurrency']}; it is a number from 1 to 32")
+    if options["run_timeout"] < 1:
+        module.fail_json(msg=f"run_timeout is {options['run_timeout']}; it is a number of seconds from 1")
+    if not re.fullmatch(r"\d+|\d{1,2}(\.\d+)?%|100%", options["prune_limit"]):
+        module.fail_json(
+            msg=f"prune_limit is {options['prune_limit']!r}; it is a number of flows or a share such as 20%"
+        )
+    if options["prune"] and not options["owner_labels"]:
+        module.fail_json(msg="owner_labels is empty; to prune, name at least one label that the flows carry")
+    for name in ("owner_labels", "namespace_map"):
+        options[name] = {str(key): str(value) for key, value in options[name].items()}
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class FakeKestra:
         self.read_only = read_only
         self.tenant = tenant
         self.flows: dict[tuple[str, str], Stored] = {}
+        self.values: dict[str, Any] = {}
         self.requests: list[str] = []
         self.bodies: list[bytes] = []
         self.authorizations: set[str | None] = set()
@@ -106,6 +107,11 @@ class FakeKestra:
     def writes(self) -> list[str]:
         """What was asked that could change something."""
         return [r for r in self.requests if not r.startswith("GET ") and not r.endswith("/flows/validate")]
+
+    @property
+    def flow_writes(self) -> list[str]:
+        """The same, without the record of what was written."""
+        return [request for request in self.writes if "/kv/" not in request]
 
     def add(self, source: str, **extra: Any) -> Stored:
         """Store a flow, as if it had been there before."""
@@ -183,12 +189,16 @@ class FakeKestra:
         if parts.path == "/api/v1/configs":
             return Answer(200, {"uuid": "u", "version": self.version, "edition": "OSS"})
         root = f"/api/v1/{self.tenant}/flows" if self.tenant else "/api/v1/flows"
+        if "/kv/" in parts.path:
+            return self.key_value(handler.command, parts.path, body)
         if not parts.path.startswith(root):
             return self.problem(404, "Not Found", "not-found")
         path = unquote(parts.path[len(root) :])
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if handler.command == "GET":
             return self.read(path, query)
+        if handler.command == "DELETE" and not self.read_only:
+            return self.delete(path)
         content_type = handler.headers.get("Content-Type", "")
         if content_type != "application/x-yaml":
             return self.problem(415, f"Content Type [{content_type}] not allowed", "unsupported-media-type")
@@ -199,6 +209,25 @@ class FakeKestra:
         time.sleep(self.write_delay)
         with self.lock:
             return self.write(handler.command, path, body.decode("utf-8"))
+
+    def key_value(self, method: str, path: str, body: bytes) -> Answer:
+        """The key-value store: a value a path."""
+        if method == "PUT" and not self.read_only:
+            self.values[path] = json.loads(body)
+            return Answer(200)
+        if method != "GET" or path not in self.values:
+            return self.problem(404, "No value found", "not-found")
+        return Answer(200, {"type": "JSON", "value": self.values[path]})
+
+    def delete(self, path: str) -> Answer:
+        key = tuple(path.strip("/").split("/", 1))
+        with self.lock:
+            stored = self.flows.get(key) if len(key) == 2 else None
+            if stored is None or stored.deleted:
+                return self.problem(404, "Not Found", "not-found")
+            stored.deleted = True
+            stored.revision += 1
+        return Answer(204)
 
     def read(self, path: str, query: dict[str, str]) -> Answer:
         if path == "/search":

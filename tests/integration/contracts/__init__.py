@@ -1,8 +1,8 @@
 """What every module keeps, described once a module: a file here named as the module, with `cases` and `examples`.
 
-`cases(kestra, namespace, directory)` yields a `Case` for each thing that the module can do. `test_contract.py` runs each
-of them against both dialects: in check mode, through a proxy that refuses writes; for good, with the same result; and
-once more, with nothing to do.
+`cases(kestra, namespace, directory)` yields a `Case` for each thing that the module can do. `test_contract.py` runs
+each of them against both dialects: in check mode, through a proxy that refuses writes; for good, with the same result;
+and once more, with nothing to do.
 
 `examples(kestra, namespace, directory)` brings the server and the directory of the playbook into a state in which the
 EXAMPLES of the module's documentation can run as they are, and returns the variables that they use. Addresses and

@@ -1,0 +1,646 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From flow files to flows, without a server: find the files, read them, find what is wrong with them.
+
+Nothing here talks to the network, and only `read_sources` touches the disk. The text of a flow is compared and sent as
+it stands in its file; YAML is parsed for the id, the namespace, labels and the line numbers of messages alone, so that
+the differences between YAML 1.1 and 1.2 cannot change what is stored.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ansible_collections.devorch.orchestration.plugins.module_utils import ignore
+
+try:
+    import yaml
+
+    HAS_YAML = True
+except ImportError:
+    HAS_YAML = False
+
+Key = tuple[str, str]
+"""Namespace and id: what identifies a flow within a tenant."""
+
+SUFFIXES = (".yml", ".yaml")
+BOM = "\ufeff"
+
+# Kestra's own rules for the two names: io.kestra.core.models.flows.AbstractFlow.
+PATTERNS: Mapping[str, re.Pattern[str]] = {
+    "id": re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*"),
+    "namespace": re.compile(r"[a-z0-9][a-z0-9._-]*"),
+}
+LONGEST: Mapping[str, int] = {"id": 100, "namespace": 150}
+
+REFUSED_KEYS: Mapping[str, str] = {
+    "revision": "Kestra counts revisions itself, and a file that names one is stored as a new revision on every run",
+    "deleted": "Kestra would store a flow that nobody can see",
+    "tenantId": "Kestra would store a flow that nobody can see; the tenant is an option of the module",
+    "draft": "whether a revision is a draft is told by the request, not by the file",
+    "source": "it is what Kestra adds to a flow when it is read",
+    "updated": "it is what Kestra adds to a flow when it is read",
+}
+
+_NULLS = ("", "~", "null", "Null", "NULL")
+DEEPEST = 200
+# What the engine takes in one request: micronaut.server.max-request-size is larger, its buffer is not (observed).
+LARGEST = 10 * 1024 * 1024
+_BOOLEAN = re.compile(r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|True|TRUE|False|FALSE")
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F_]+|0[bo][0-7_]+|[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?")
+_CANONICAL_INTEGER = re.compile(r"0|[1-9][0-9]*")
+_REFUSED_LINE = re.compile(rf"^[\"']?(?:{'|'.join(REFUSED_KEYS)})[\"']?\s*:", re.MULTILINE)
+_NAMESPACE_LINE = re.compile(r"^[\"']?namespace[\"']?[ \t]*:[ \t]*[\"']?([a-z0-9][a-z0-9._-]*)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file as it was read: its path, as messages name it, and its bytes."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that keeps a file from being loaded; C(line) counts from 1 and is None where no line can be told."""
+
+    file: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.message}"
+
+    def as_result(self) -> dict[str, Any]:
+        """Return the entry of a module's C(problems)."""
+        return {"file": self.file, "line": self.line, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A flow of a file: what it is called, the exact text to store, and in which lines of the file text and id are."""
+
+    namespace: str
+    id: str
+    file: str
+    text: str
+    first_line: int = 1
+    id_line: int = 1
+
+    @property
+    def key(self) -> Key:
+        return (self.namespace, self.id)
+
+    @property
+    def name(self) -> str:
+        return f"{self.namespace}/{self.id}"
+
+    def problem(self, message: str, about: str | None = None) -> Problem:
+        """Return a problem of this flow; C(about) is Kestra's message, which tells the line."""
+        line = locate(self.text, about) if about else None
+        return Problem(self.file, None if line is None else line + self.first_line - 1, message)
+
+
+def read_sources(path: Path, ignored: Callable[[str], bool] | None = None) -> tuple[list[Source], list[Problem]]:
+    """Read a flow file, or every C(*.yml) and C(*.yaml) file below a directory, sorted by path.
+
+    Hidden files and directories are left out, and those for whose path below the directory C(ignored) is true. Files
+    that cannot be read, that are no files, or that lead out of the directory by a symbolic link, and a directory
+    without any flow file, are problems; a missing path raises FileNotFoundError.
+    """
+    if not path.exists():
+        raise FileNotFoundError(str(path))
+    sources: list[Source] = []
+    problems: list[Problem] = []
+    root = Path(os.path.realpath(path))
+    for file in _flow_files(path, ignored):
+        try:
+            if path.is_dir() and not Path(os.path.realpath(file)).is_relative_to(root):
+                problems.append(Problem(str(file), None, f"is a symbolic link that leads out of {path}"))
+                continue
+            # Without O_NONBLOCK a named pipe would be waited for.
+            descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as stream:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    problems.append(Problem(str(file), None, "is not a regular file"))
+                elif status.st_size > LARGEST:
+                    problems.append(Problem(str(file), None, too_large(status.st_size)))
+                else:
+                    sources.append(Source(str(file), stream.read()))
+        except OSError as error:
+            problems.append(Problem(str(file), None, f"cannot be read: {error.strerror or error}"))
+    if not sources and not problems:
+        problems.append(Problem(str(path), None, "no *.yml or *.yaml file below this directory"))
+    return sources, problems
+
+
+def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], list[Problem]]:
+    """Read several files and directories, without what their ignore files name."""
+    sources: list[Source] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            ignored = ignore.load(path, ignore_file) if path.is_dir() else None
+            found = read_sources(path, ignored)
+        except ignore.IgnoreProblem as error:
+            found = [], [Problem(str(error.file), error.line, error.message)]
+        except OSError:
+            found = [], [Problem(str(path), None, "does not exist")]
+        sources += found[0]
+        problems += found[1]
+    return sources, problems
+
+
+def too_large(size: int) -> str:
+    """Return the message for a file of so many bytes."""
+    return f"has {size} bytes; Kestra takes a flow of {LARGEST} bytes at the most"
+
+
+def _flow_files(path: Path, ignored: Callable[[str], bool] | None) -> Iterator[Path]:
+    """Yield the files to read, and links to directories outside, which are for the caller to refuse.
+
+    Links that stay inside are followed, each directory once: mounted configuration often consists of them.
+    """
+    if not path.is_dir():
+        yield path
+        return
+    top = os.path.realpath(path)
+    found: list[Path] = []
+    seen: set[str] = set()
+    for root, directories, files in os.walk(path, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            directories.clear()
+            continue
+        seen.add(real)
+        below = Path(root).relative_to(path)
+        kept: list[str] = []
+        for name in directories:
+            if name.startswith(".") or (ignored and ignored(f"{(below / name).as_posix()}/")):
+                continue
+            if Path(os.path.realpath(Path(root, name))).is_relative_to(top):
+                kept.append(name)
+            else:
+                found.append(Path(root, name))
+        directories[:] = kept
+        for name in files:
+            if name.endswith(SUFFIXES) and not name.startswith("."):
+                if ignored and ignored((below / name).as_posix()):
+                    continue
+                found.append(Path(root, name))
+    yield from sorted(found, key=lambda file: file.relative_to(path).parts)
+
+
+def guess_namespaces(sources: Iterable[Source]) -> set[str]:
+    """Return what the files seem to name as namespaces, without parsing them: a hint of what to ask the server for."""
+    return {
+        match
+        for source in sources
+        for match in _NAMESPACE_LINE.findall(source.content.decode("utf-8", errors="replace"))
+    }
+
+
+def parse_sources(
+    sources: Iterable[Source],
+    namespace_map: Mapping[str, str] | None = None,
+    known: Mapping[str, Sequence[Key]] | None = None,
+) -> tuple[list[Flow], list[Problem]]:
+    """Return the flows of the files, and everything that is wrong with any of the files.
+
+    A file with a problem yields no flow. The problems are in the order of the files and their lines. C(namespace_map)
+    renames namespaces, and those below them, in the line of the text that holds the namespace. C(known) has the flows
+    that a server has stored, by their texts: a file with such a text needs no parsing, since Kestra has read it.
+    """
+    flows: list[Flow] = []
+    problems: list[Problem] = []
+    first: dict[Key, str] = {}
+    for source in sources:
+        recognized = _recognize(source, known) if known and not namespace_map else None
+        parsed, found = ([recognized], list[Problem]()) if recognized else _parse(source, namespace_map or {})
+        fine: list[Flow] = []
+        for flow in parsed:
+            if flow.key in first:
+                message = f"flow {flow.name} is already in {first[flow.key]}; a flow has one file"
+                found.append(Problem(source.path, flow.id_line, message))
+            else:
+                first[flow.key] = f"{source.path}:{flow.id_line}"
+                fine.append(flow)
+        if not found:
+            flows += fine
+        problems += sorted(found, key=lambda problem: problem.line or 0)
+    return flows, problems
+
+
+def _recognize(source: Source, known: Mapping[str, Sequence[Key]]) -> Flow | None:
+    """Return the flow of a file with the very text that the server has stored for one flow."""
+    try:
+        text = source.content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    keys = known.get(text, ())
+    if len(keys) != 1 or _REFUSED_LINE.search(text):
+        return None
+    return Flow(*keys[0], source.path, text)
+
+
+def _parse(source: Source, namespace_map: Mapping[str, str]) -> tuple[list[Flow], list[Problem]]:
+    """Return the flows of a file, those with problems of their names left out, and everything that is wrong."""
+    problems: list[Problem] = []
+
+    def report(line: int | None, message: str) -> None:
+        problems.append(Problem(source.path, line, message))
+
+    if len(source.content) > LARGEST:
+        report(None, too_large(len(source.content)))
+        return [], problems
+    try:
+        text = source.content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        bad_line = source.content.count(b"\n", 0, error.start) + 1
+        report(bad_line, f"is not UTF-8: {error.reason} (byte 0x{source.content[error.start]:02x})")
+        return [], problems
+    try:
+        documents = compose(text)
+    except YamlProblem as error:
+        report(error.line, f"YAML syntax: {error}")
+        return [], problems
+    if all(root.is_nothing for root in documents):
+        report(None, "is empty: a flow has at least an id, a namespace and tasks")
+        return [], problems
+    flows: list[Flow] = []
+    for root, start, end in _split(text, documents):
+        for key, second_line, first_line in _duplicate_keys(root):
+            report(second_line, f"key {key!r} is given twice, first in line {first_line}")
+        if root.kind != "mapping":
+            report(root.line, "is not a mapping: a flow begins with keys such as id, namespace and tasks")
+            continue
+        for key_node, _value_node in root.pairs:
+            reason = REFUSED_KEYS.get(key_node.text)
+            if reason:
+                report(key_node.line, f"top-level key {key_node.text!r} is refused: {reason}")
+        names: dict[str, Node] = {}
+        for name in ("id", "namespace"):
+            node, line, problem = _name(root, name)
+            if node is None or problem:
+                report(line, problem or "")
+            else:
+                names[name] = node
+        if len(names) < 2:
+            continue
+        namespace = renamed(names["namespace"].text, namespace_map)
+        own_text = text[start:end]
+        if namespace != names["namespace"].text:
+            node = names["namespace"]
+            written = text[node.start : node.end]
+            replacement = _rewritten(written, node, namespace)
+            if replacement is None:
+                report(
+                    node.line,
+                    f"namespace_map cannot rename the namespace, which is written as {written!r}: write it as a plain "
+                    "or quoted text, without an anchor, an alias or a tag",
+                )
+                continue
+            own_text = text[start : node.start] + replacement + text[node.end : end]
+            problem = _wrong_name("namespace", namespace)
+            if problem:
+                report(node.line, f"after namespace_map, {problem}")
+                continue
+        first_line = 1 if start == 0 else text.count("\n", 0, start) + 1
+        flows.append(Flow(namespace, names["id"].text, source.path, own_text, first_line, names["id"].line))
+    return flows, problems
+
+
+def _split(text: str, documents: list[Node]) -> Iterator[tuple[Node, int, int]]:
+    """Yield each document that holds something with the range of the text that is its own.
+
+    The only document of a file is the whole file. A document among several begins behind its marker, or with it where
+    something stands beside the marker or before it, such as a directive.
+    """
+    if len(documents) == 1:
+        yield documents[0], 0, len(text)
+        return
+    for number, root in enumerate(documents):
+        if root.is_nothing:
+            continue
+        end = documents[number + 1].document_start if number + 1 < len(documents) else len(text)
+        start = 0
+        if number > 0:
+            start = root.document_start
+            line_end = text.find("\n", start)
+            if line_end >= 0 and re.fullmatch(r"---[ \t\r]*(#.*)?", text[start:line_end]):
+                start = line_end + 1
+        yield root, start, end
+
+
+def renamed(namespace: str, namespace_map: Mapping[str, str]) -> str:
+    """Return what a namespace is called by the longest entry of the map that is the namespace or stands above it."""
+    for old in sorted(namespace_map, key=len, reverse=True):
+        if namespace == old or namespace.startswith(f"{old}."):
+            return namespace_map[old] + namespace[len(old) :]
+    return namespace
+
+
+def _rewritten(written: str, node: Node, value: str) -> str | None:
+    """Return the text to put in place of a scalar, in the same quotes; None for forms that hold more than the value."""
+    if written[:1] in ("'", '"') and written[-1:] == written[:1]:
+        return f"{written[0]}{value}{written[0]}"
+    if written == node.text:
+        return f'"{value}"' if _ambiguous(value) else value
+    return None
+
+
+def _name(root: Node, name: str) -> tuple[Node | None, int | None, str | None]:
+    """Return the node of a flow's id or namespace, its line, and what is wrong with it."""
+    entry = next(((key, value) for key, value in root.pairs if key.text == name), None)
+    if entry is None:
+        return None, None, f"{name} is missing"
+    line, node = entry[0].line, entry[1]
+    if node.kind != "scalar":
+        return None, line, f"{name} is not a text"
+    value, plain = node.text, node.plain
+    if (plain and value in _NULLS) or not value:
+        return None, line, f"{name} is empty"
+    if plain and _ambiguous(value):
+        return (
+            None,
+            line,
+            f"{name}: {value} is a number or a boolean to YAML, and Kestra makes another text of it; "
+            f'put it in quotes: {name}: "{value}"',
+        )
+    return node, line, _wrong_name(name, value)
+
+
+def _wrong_name(name: str, value: str) -> str | None:
+    if not PATTERNS[name].fullmatch(value):
+        return f"{name} {value!r} does not match {PATTERNS[name].pattern}"
+    if len(value) > LONGEST[name]:
+        return f"{name} has {len(value)} characters; Kestra takes {LONGEST[name]}"
+    return None
+
+
+def _ambiguous(plain: str) -> bool:
+    """Whether Kestra's YAML 1.1 parser turns an unquoted value into another text, such as 1.10, 0x1F, on or True."""
+    if _BOOLEAN.fullmatch(plain):
+        return True
+    return bool(_NUMBER.fullmatch(plain)) and not _CANONICAL_INTEGER.fullmatch(plain)
+
+
+class YamlProblem(Exception):
+    """Text that is no YAML; C(line) counts from 1."""
+
+    def __init__(self, message: str, line: int | None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """A part of a YAML text: what it is, where it begins, and what stands in it, without an interpretation.
+
+    C(children) holds the entries of a sequence, or keys and values in turn of a mapping. C(start) and C(end) are the
+    range of a scalar in the text, its anchor, tag and quotes included. C(document_start) is where the document begins,
+    its directives and its marker included, for the node at its top.
+    """
+
+    kind: Literal["scalar", "sequence", "mapping"]
+    line: int
+    text: str = ""
+    plain: bool = False
+    children: list[Node] = field(default_factory=list)
+    start: int = 0
+    end: int = 0
+    document_start: int = 0
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether nothing but perhaps a comment stands here."""
+        return self.kind == "scalar" and self.plain and not self.text
+
+    @property
+    def pairs(self) -> list[tuple[Node, Node]]:
+        """The keys and values of a mapping; nothing for other kinds."""
+        if self.kind != "mapping":
+            return []
+        return list(zip(self.children[::2], self.children[1::2], strict=True))
+
+    def get(self, name: str) -> Node | None:
+        """Return the value of a key, or None."""
+        return next((value for key, value in self.pairs if key.text == name), None)
+
+
+def compose(text: str) -> list[Node]:
+    """Return the trees of the documents in a text; raise YamlProblem where it is no YAML.
+
+    The fast parser decides when it succeeds; the one in Python gives the message when it does not.
+    """
+    # Both parsers count characters; the byte order mark is left out for them.
+    shift = 1 if text.startswith(BOM) else 0
+    text = text.removeprefix(BOM)
+    fast = getattr(yaml, "CSafeLoader", None)
+    if fast is not None:
+        try:
+            return _documents(yaml.parse(text, Loader=fast), shift)
+        except yaml.YAMLError:
+            pass
+    try:
+        return _documents(yaml.parse(text, Loader=yaml.SafeLoader), shift)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = ", ".join(part for part in (error.context, error.problem) if part)
+        raise YamlProblem(message or "cannot be parsed", mark.line + 1 if mark else None) from error
+    except yaml.reader.ReaderError as error:
+        position = int(error.position)
+        message = f"character U+{ord(text[position]):04X} is not allowed in YAML"
+        raise YamlProblem(message, text.count("\n", 0, position) + 1) from error
+    except yaml.YAMLError as error:
+        raise YamlProblem(str(error), None) from error
+
+
+def _documents(events: Iterable[Any], shift: int) -> list[Node]:
+    """Build the trees from the parser's events; PyYAML's own composer recurses, and its fast one crashes on depth."""
+    documents: list[Node] = []
+    anchors: dict[str, Node] = {}
+    open_nodes: list[Node] = []
+    start = 0
+    for event in events:
+        begin: Any = event.start_mark
+        finish: Any = event.end_mark
+        line = int(begin.line) + 1
+        if isinstance(event, yaml.DocumentStartEvent):
+            anchors = {}
+            start = begin.index + shift if documents else 0
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            open_nodes.pop()
+            continue
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in anchors:
+                raise YamlProblem(f"alias {event.anchor!r} has no anchor before it", line)
+            node = anchors[event.anchor]
+        elif isinstance(event, yaml.ScalarEvent):
+            node = Node("scalar", line, str(event.value), plain=bool(event.implicit[0]) and not event.style)
+            node.start, node.end = begin.index + shift, finish.index + shift
+        elif isinstance(event, yaml.CollectionStartEvent):
+            node = Node("mapping" if isinstance(event, yaml.MappingStartEvent) else "sequence", line)
+        else:
+            continue
+        if not isinstance(event, yaml.AliasEvent) and event.anchor:
+            anchors[event.anchor] = node
+        if open_nodes:
+            open_nodes[-1].children.append(node)
+        else:
+            node.document_start = start
+            documents.append(node)
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append(node)
+            if len(open_nodes) > DEEPEST:
+                raise YamlProblem(f"is nested more than {DEEPEST} levels deep", line)
+    return documents
+
+
+def _walk(root: Node) -> Iterator[Node]:
+    """Yield every node once, in the order of the text; aliases may make the tree a graph."""
+    seen: set[int] = set()
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        pending += reversed(node.children)
+
+
+def _duplicate_keys(root: Node) -> Iterator[tuple[str, int, int]]:
+    """Yield key, line and line of the first one for every key that a mapping has twice."""
+    for node in _walk(root):
+        lines: dict[str, int] = {}
+        for key, _value in node.pairs:
+            if key.kind != "scalar":
+                continue
+            if key.text in lines:
+                yield key.text, key.line, lines[key.text]
+            else:
+                lines[key.text] = key.line
+
+
+def labels_of(text: str) -> dict[str, str]:
+    """Return the labels in the text of a flow, written as a mapping or as a list of C(key) and C(value)."""
+    try:
+        roots = compose(text)
+    except YamlProblem:
+        return {}
+    labels = roots[0].get("labels") if roots else None
+    if labels is None:
+        return {}
+    found = {key.text: value.text for key, value in labels.pairs if value.kind == "scalar"}
+    for entry in labels.children if labels.kind == "sequence" else ():
+        key, value = entry.get("key"), entry.get("value")
+        if key is not None and value is not None and value.kind == "scalar":
+            found[key.text] = value.text
+    return found
+
+
+def locate(text: str, message: str) -> int | None:
+    """Return the line of a flow that a message of Kestra is about, or None where it cannot be told.
+
+    Kestra names a position only for syntax errors; otherwise a type, a field, an id or a path through the flow.
+    """
+    position = re.findall(r"\bline:? (\d+)", message)
+    if position:
+        return int(position[-1])
+    try:
+        root = compose(text)[0]
+    except (YamlProblem, IndexError):
+        return None
+    for rule in (_locate_type, _locate_field, _locate_duplicate, _locate_path):
+        line = rule(root, message)
+        if line is not None:
+            return line
+    return None
+
+
+def _locate_type(root: Node, message: str) -> int | None:
+    match = re.search(r"(?:Invalid type|No plugin registered for the defined type): '?([^\s'\"]+)", message)
+    if not match:
+        return None
+    if match.group(1) == "<null>":
+        return next((node.line for node in _tasks(root) if node.get("type") is None), None)
+    types = (node.get("type") for node in _walk(root))
+    return next((node.line for node in types if node is not None and node.text == match.group(1)), None)
+
+
+def _tasks(root: Node) -> Iterator[Node]:
+    """Yield the mappings in which Kestra expects a type."""
+    lists = ("tasks", "errors", "finally", "afterExecution", "triggers", "inputs", "outputs")
+    for node in _walk(root):
+        for key, value in node.pairs:
+            if key.text in lists and value.kind == "sequence":
+                yield from (entry for entry in value.children if entry.kind == "mapping")
+
+
+def _locate_field(root: Node, message: str) -> int | None:
+    match = re.search(r"Unrecognized field \\?[\"']([^\"'\\]+)", message)
+    if not match:
+        return None
+    keys = (key for node in _walk(root) for key, _value in node.pairs)
+    return next((key.line for key in keys if key.text == match.group(1)), None)
+
+
+def _locate_duplicate(root: Node, message: str) -> int | None:
+    match = re.search(r"[Dd]uplicate .*?\[([^\],]+)", message)
+    if not match:
+        return None
+    found = list(_with_id(root, match.group(1)))
+    return found[1].line if len(found) > 1 else None
+
+
+def _with_id(root: Node, name: str) -> Iterator[Node]:
+    """Yield what stands below the flow itself and has this id: tasks, triggers, inputs, outputs."""
+    for node in _walk(root):
+        value = node.get("id")
+        if node is not root and value is not None and value.text == name:
+            yield node
+
+
+def _locate_path(root: Node, message: str) -> int | None:
+    """Follow a path such as C(tasks[say].message), C(tasks[0].type), C(say.message) or C(tasks)."""
+    match = re.match(r"([^\s:]+):", message)
+    if not match:
+        return None
+    node: Node | None = root
+    line: int | None = None
+    for index, step in enumerate(step for step in re.split(r"[.\[\]]+", match.group(1)) if step):
+        found = _step(node, step)
+        if found is None and index == 0:
+            # Messages of 1.x begin with the id of a task.
+            found = next(((task.line, task) for task in _with_id(root, step)), None)
+        if found is None:
+            break
+        line, node = found
+    return line
+
+
+def _step(node: Node | None, step: str) -> tuple[int, Node] | None:
+    if node is None:
+        return None
+    for key, value in node.pairs:
+        if key.text == step:
+            return key.line, value
+    if node.kind == "sequence":
+        for index, entry in enumerate(node.children):
+            value_of_id = entry.get("id")
+            if (value_of_id is not None and value_of_id.text == step) or str(index) == step:
+                return entry.line, entry
+    return None
