@@ -21,6 +21,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source 
     BOM,
     Flow,
     Key,
+    Problem,
     Source,
     labels_of,
     parse_sources,
@@ -230,6 +231,20 @@ def is_disabled(text: str) -> bool:
     """Whether the text of a flow has a line that disables it."""
     line = _DISABLED_LINE.search(text)
     return line is not None and line.group(1) == "true"
+
+
+def judge_findings(plan: Plan, is_2: bool) -> tuple[list[Problem], list[str]]:
+    """Return problems and warnings for constructs that 2.0 removed, in the flows that are to be written."""
+    problems: list[Problem] = []
+    warnings: list[str] = []
+    for item in plan.with_action("create", "update"):
+        for finding in item.flow.findings if item.flow else ():
+            problem = Problem(item.file or "", finding.line, finding.message)
+            if finding.refused and is_2:
+                problems.append(problem)
+            else:
+                warnings.append(str(problem))
+    return problems, warnings
 
 
 def tell_drift(plan: Plan, records: Mapping[str, Record], block: bool) -> Plan:

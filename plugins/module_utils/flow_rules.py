@@ -12,20 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import Node
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A construct that 2.0 lacks. C(refused) says that a 2.x server does not take the flow; what is not refused fails
-    when the flow runs, depends on a plugin, or goes in a version to come."""
-
-    line: int
-    message: str
-    refused: bool
-
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Finding, Node
 
 CORE = "io.kestra.plugin.core."
 

@@ -87,6 +87,16 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """A construct in line C(line) of a flow that Kestra 2.0 lacks. C(refused) says that a 2.x server does not take the
+    flow; what is not refused fails when the flow runs, depends on a plugin, or goes in a version to come."""
+
+    line: int
+    message: str
+    refused: bool
+
+
+@dataclass(frozen=True)
 class Flow:
     """A flow of a file: what it is called, the exact text to store, and in which lines of the file text and id are."""
 
@@ -96,6 +106,7 @@ class Flow:
     text: str
     first_line: int = 1
     id_line: int = 1
+    findings: tuple[Finding, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -215,19 +226,21 @@ def parse_sources(
     sources: Iterable[Source],
     namespace_map: Mapping[str, str] | None = None,
     known: Mapping[str, Sequence[Key]] | None = None,
+    inspect: Callable[[Node, str], Sequence[Finding]] | None = None,
 ) -> tuple[list[Flow], list[Problem]]:
     """Return the flows of the files, and everything that is wrong with any of the files.
 
     A file with a problem yields no flow. The problems are in the order of the files and their lines. C(namespace_map)
     renames namespaces, and those below them, in the line of the text that holds the namespace. C(known) has the flows
     that a server has stored, by their texts: a file with such a text needs no parsing, since Kestra has read it.
+    C(inspect) looks for more in each flow that is parsed; what it finds is no problem yet.
     """
     flows: list[Flow] = []
     problems: list[Problem] = []
     first: dict[Key, str] = {}
     for source in sources:
         recognized = _recognize(source, known) if known and not namespace_map else None
-        parsed, found = ([recognized], list[Problem]()) if recognized else _parse(source, namespace_map or {})
+        parsed, found = ([recognized], list[Problem]()) if recognized else _parse(source, namespace_map or {}, inspect)
         fine: list[Flow] = []
         for flow in parsed:
             if flow.key in first:
@@ -254,7 +267,11 @@ def _recognize(source: Source, known: Mapping[str, Sequence[Key]]) -> Flow | Non
     return Flow(*keys[0], source.path, text)
 
 
-def _parse(source: Source, namespace_map: Mapping[str, str]) -> tuple[list[Flow], list[Problem]]:
+def _parse(
+    source: Source,
+    namespace_map: Mapping[str, str],
+    inspect: Callable[[Node, str], Sequence[Finding]] | None,
+) -> tuple[list[Flow], list[Problem]]:
     """Return the flows of a file, those with problems of their names left out, and everything that is wrong."""
     problems: list[Problem] = []
 
@@ -317,7 +334,8 @@ def _parse(source: Source, namespace_map: Mapping[str, str]) -> tuple[list[Flow]
                 report(node.line, f"after namespace_map, {problem}")
                 continue
         first_line = 1 if start == 0 else text.count("\n", 0, start) + 1
-        flows.append(Flow(namespace, names["id"].text, source.path, own_text, first_line, names["id"].line))
+        findings = tuple(inspect(root, text)) if inspect else ()
+        flows.append(Flow(namespace, names["id"].text, source.path, own_text, first_line, names["id"].line, findings))
     return flows, problems
 
 

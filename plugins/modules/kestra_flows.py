@@ -420,12 +420,14 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan im
     SavedPlan,
     Stored,
     dump_plan,
+    judge_findings,
     load_plan,
     make_plan,
     prune_problem,
     tell_drift,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import Record
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_rules import findings
 from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import (
     HAS_YAML,
     Flow,
@@ -570,7 +572,7 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
     for flow in stored.values():
         if flow.broken is None:
             known.setdefault(flow.text, []).append(flow.key)
-    flows, found = parse_sources(sources, module.params["namespace_map"], known)
+    flows, found = parse_sources(sources, module.params["namespace_map"], known, findings)
     state.problems += found
     if state.problems:
         raise Failure(describe(state.problems, "in the flow files"))
@@ -651,11 +653,13 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> str:
     state.server = {"version": info.version, "edition": info.edition}
     state.lap("plan")
 
-    state.problems, warnings = sync.validate(state.plan.to_validate)
-    for warning in warnings:
+    removed, warnings = judge_findings(state.plan, info.is_2)
+    refused, more = sync.validate(state.plan.to_validate)
+    state.problems = sorted(removed + refused, key=lambda problem: (problem.file, problem.line or 0))
+    for warning in warnings + more:
         module.warn(warning)
     if state.problems:
-        raise Failure(describe(state.problems, "found by Kestra"))
+        raise Failure(describe(state.problems, "found in the flows"))
     state.lap("validate")
     for item in state.plan.with_action("unchanged"):
         if item.stored and item.stored.broken:

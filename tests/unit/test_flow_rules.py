@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import compose
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_rules import Finding, findings
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_rules import findings
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Finding, compose
 
 from .flow_constructs import CONSTRUCTS, HEAD, TASKS
 

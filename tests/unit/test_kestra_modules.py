@@ -138,7 +138,7 @@ def test_what_kestra_refuses_is_told_before_any_write(tmp_path: Path) -> None:
             result = load(tmp_path, server, *arguments).last
             assert result["failed"] and not result["changed"]
             assert [(Path(p["file"]).name, p["line"]) for p in result["problems"]] == [("b.yml", 7)]
-            assert "1 problem found by Kestra; nothing was written" in result["msg"]
+            assert "1 problem found in the flows; nothing was written" in result["msg"]
             assert result["summary"]["created"] == 3, "the plan is told"
         assert server.writes == []
 

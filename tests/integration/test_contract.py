@@ -1,0 +1,130 @@
+"""Every module for Kestra keeps the same contract, as `tests/integration/contracts` describes it, on both dialects."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ..faults.proxy import Proxy
+from ..unit.playbook import Played, play
+from ..unit.test_module_contracts import MODULES, documentation
+from .contracts import Case
+from .kestra import Kestra
+
+COLLECTION = "devorch.orchestration"
+GROUP = f"group/{COLLECTION}.kestra"
+# What Ansible itself adds to a result.
+ANSIBLES_OWN = {"invocation", "_ansible_no_log", "ansible_facts", "action", "_ansible_verbose_always"}
+
+
+@contextmanager
+def steps(calls: list[Callable[[], None]]) -> Iterator[tuple[str, list[str]]]:
+    """Serve what a playbook calls between its tasks, by number; yield the address and the errors."""
+    errors: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                calls[int(self.path.strip("/"))]()
+            except Exception:
+                errors.append(traceback.format_exc())
+            self.send_response(500 if errors else 204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", errors
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def connection(kestra: Kestra, url: str) -> dict[str, Any]:
+    return {"url": url, "username": kestra.username, "password": kestra.password}
+
+
+def without_ansibles_own(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in result.items() if name not in ANSIBLES_OWN}
+
+
+def check(case: Case, checked: dict[str, Any], real: dict[str, Any], again: dict[str, Any]) -> None:
+    """Compare what check mode said with what was done, and what a second run did."""
+    assert not real.get("failed"), f"{case.name}: {real.get('msg')}"
+    assert not checked.get("failed"), f"{case.name}, in check mode: {checked.get('msg')}"
+    assert real["changed"] is case.changed, f"{case.name}: {real['msg']}"
+    assert checked["changed"] is case.changed, f"{case.name}, in check mode: {checked['msg']}"
+    predicted, done = without_ansibles_own(checked), without_ansibles_own(real)
+    assert set(predicted) == set(done), f"{case.name}: check mode has other keys"
+    assert set(case.volatile) <= set(done), f"{case.name}: a volatile key is not in the result"
+    different = {name for name in done if predicted[name] != done[name]} - set(case.volatile)
+    assert different == set(), f"{case.name}: check mode has another {', '.join(sorted(different))}"
+    if case.repeatable:
+        assert not again.get("failed"), f"{case.name}, again: {again.get('msg')}"
+        assert again["changed"] is False, f"{case.name}, again: {again['msg']}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_cases(module: str, either: Kestra, tmp_path: Path) -> None:
+    """Check mode through a proxy that refuses writes; for good; and again."""
+    contract = importlib.import_module(f"{__package__}.contracts.{module}")
+    namespace = f"contract.{module.replace('_', '-')}"
+    cases: list[Case] = list(contract.cases(either, namespace, tmp_path))
+    assert cases
+    tasks: list[dict[str, Any]] = []
+    with (
+        Proxy(either.url, read_only=True) as proxy,
+        steps([case.prepare for case in cases]) as (address, errors),
+    ):
+        for number, case in enumerate(cases):
+            action = f"{COLLECTION}.{module}"
+            checked = {"name": f"{case.name}: check", action: {**case.options, **connection(either, proxy.url)}}
+            real = {action: {**case.options, **connection(either, either.url)}, "ignore_errors": True}
+            tasks += [
+                {
+                    "name": f"{case.name}: prepare",
+                    "ansible.builtin.uri": {"url": f"{address}/{number}", "status_code": 204},
+                },
+                {**checked, "check_mode": True, "ignore_errors": True},
+                {"name": f"{case.name}: do", **real},
+                {"name": f"{case.name}: do again", **real},
+            ]
+        played = play(tmp_path, tasks, "--diff")
+        assert errors == [], errors[0]
+    assert len(played.results) == len(tasks), played.output
+    assert either.password not in played.output
+    for number, case in enumerate(cases):
+        check(case, *played.results[4 * number + 1 : 4 * number + 4])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples(module: str, either: Kestra, tmp_path: Path) -> None:
+    """The EXAMPLES of the documentation run as they are written, in their order."""
+    contract = importlib.import_module(f"{__package__}.contracts.{module}")
+    namespace = f"examples.{module.replace('_', '-')}"
+    variables = contract.examples(either, namespace, tmp_path)
+    tasks = yaml.load(documentation(module)["EXAMPLES"], Loader=Examples)  # noqa: S506
+    own = connection(either, either.url) | {"management_url": either.management_url}
+    for task in tasks:
+        options = next((task[name] for name in task if name.startswith(f"{COLLECTION}.kestra_")), {})
+        options.update({name: own[name] for name in own if name in options})
+    names = {name for task in tasks for name in task if name.startswith(f"{COLLECTION}.kestra_")}
+    assert f"{COLLECTION}.{module}" in names
+    defaults = {f"{COLLECTION}.kestra_health": {"management_url": either.management_url}}
+    keys = {"vars": variables, "module_defaults": {GROUP: connection(either, either.url), **defaults}}
+    played: Played = play(tmp_path, tasks, play_keys=keys)
+    assert played.returncode == 0, played.output
+    assert len(played.results) == len(tasks)
