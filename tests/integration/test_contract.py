@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -12,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ..faults.proxy import Proxy
 from ..unit.playbook import Played, play
@@ -116,15 +117,16 @@ def test_examples(module: str, either: Kestra, tmp_path: Path) -> None:
     contract = importlib.import_module(f"{__package__}.contracts.{module}")
     namespace = f"examples.{module.replace('_', '-')}"
     variables = contract.examples(either, namespace, tmp_path)
-    tasks = yaml.load(documentation(module)["EXAMPLES"], Loader=Examples)  # noqa: S506
-    own = connection(either, either.url) | {"management_url": either.management_url}
-    for task in tasks:
-        options = next((task[name] for name in task if name.startswith(f"{COLLECTION}.kestra_")), {})
-        options.update({name: own[name] for name in own if name in options})
-    names = {name for task in tasks for name in task if name.startswith(f"{COLLECTION}.kestra_")}
-    assert f"{COLLECTION}.{module}" in names
+    text = documentation(module)["EXAMPLES"]
+    assert f"{COLLECTION}.{module}:" in text
+    for name, value in {**connection(either, either.url), "management_url": either.management_url}.items():
+        text = re.sub(
+            rf"^( +{name}: ).*$", lambda match, value=value: f"{match[1]}{json.dumps(value)}", text, flags=re.M
+        )
+    # What the examples keep on the managed host stays in the test's own directory.
+    text = text.replace("/srv/", f"{tmp_path}/srv/")
     defaults = {f"{COLLECTION}.kestra_health": {"management_url": either.management_url}}
     keys = {"vars": variables, "module_defaults": {GROUP: connection(either, either.url), **defaults}}
-    played: Played = play(tmp_path, tasks, play_keys=keys)
+    played: Played = play(tmp_path, text, play_keys=keys)
     assert played.returncode == 0, played.output
-    assert len(played.results) == len(tasks)
+    assert len(played.results) == text.count("\n- name:") + text.startswith("- name:")

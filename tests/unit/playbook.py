@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Played:
 
 def _run(
     directory: Path,
-    tasks: list[dict[str, Any]],
+    tasks: list[dict[str, Any]] | str,
     arguments: tuple[str, ...],
     play_keys: dict[str, Any],
     environment: dict[str, str],
@@ -37,9 +38,12 @@ def _run(
     keys = dict(play_keys)
     variables = {"ansible_python_interpreter": sys.executable, **keys.pop("vars", {})}
     content = {"name": "Test", "hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables}
-    playbook.write_text(
-        yaml.safe_dump([{**content, **keys, "tasks": tasks}], sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
+    if isinstance(tasks, str):
+        text = yaml.safe_dump([{**content, **keys}], sort_keys=False, allow_unicode=True)
+        text += "  tasks:\n" + textwrap.indent(tasks, "    ")
+    else:
+        text = yaml.safe_dump([{**content, **keys, "tasks": tasks}], sort_keys=False, allow_unicode=True)
+    playbook.write_text(text, encoding="utf-8")
     return subprocess.run(
         [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", str(playbook), *arguments],
         capture_output=True,
@@ -59,12 +63,12 @@ def _run(
 
 def play(
     directory: Path,
-    tasks: list[dict[str, Any]],
+    tasks: list[dict[str, Any]] | str,
     *arguments: str,
     environment: dict[str, str] | None = None,
     play_keys: dict[str, Any] | None = None,
 ) -> Played:
-    """Run tasks against localhost from a playbook in `directory`; failing tasks are results too."""
+    """Run tasks, or the text of tasks, against localhost from a playbook in `directory`; failing ones are results."""
     variables = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", **(environment or {})}
     finished = _run(directory, tasks, arguments, play_keys or {}, variables)
     output = finished.stdout + finished.stderr

@@ -6,7 +6,8 @@ and once more, with nothing to do.
 
 `examples(kestra, namespace, directory)` brings the server and the directory of the playbook into a state in which the
 EXAMPLES of the module's documentation can run as they are, and returns the variables that they use. Addresses and
-credentials in them are replaced by those of the server; everything else is run as it is written.
+credentials in them are replaced by those of the server, and `/srv` by a directory of that name in the playbook's;
+everything else is run as it is written.
 """
 
 from __future__ import annotations

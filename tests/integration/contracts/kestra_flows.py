@@ -59,4 +59,7 @@ def cases(kestra: Kestra, namespace: str, directory: Path) -> Iterator[Case]:
 
 def examples(kestra: Kestra, namespace: str, directory: Path) -> dict[str, Any]:
     write(directory / "kestra-flows", flow("one", f"company.dev.{namespace}"), flow("two", f"company.dev.{namespace}"))
+    on_host = directory / "srv" / "flows"
+    on_host.mkdir(parents=True)
+    (on_host / "hello-world.yaml").write_text(flow("hello-world", namespace), encoding="utf-8")
     return {"kestra_password": kestra.password}
