@@ -1,0 +1,366 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kestra_kv
+short_description: Keep a key of a Kestra namespace
+version_added: 0.1.0
+description:
+  - Writes or deletes one key of the key-value store of a namespace, which flows read with C(kv('key')).
+  - A key is written only where its value, type, description or time to live is another one than it should be, so that
+    no revision is made without need.
+author:
+  - devorch maintainers (@devorch)
+extends_documentation_fragment:
+  - devorch.orchestration.kestra
+  - devorch.orchestration.kestra.attributes
+  - devorch.orchestration.kestra.actiongroup
+options:
+  namespace:
+    description: Namespace of the key. It needs no flow.
+    type: str
+    required: true
+  key:
+    description: Name of the key. Upper and lower case count.
+    type: str
+    required: true
+  value:
+    description:
+      - The value. Needed if O(state=present).
+      - Texts are stored as they are. A value that Ansible or YAML may have turned into something else than what was
+        written is refused, such as the number V(1.10) for O(type=STRING); put it into quotes.
+    type: raw
+  type:
+    description:
+      - Type of the value.
+      - If not set, it is that of O(value) as the module gets it. A text is a V(STRING) whatever it looks like, a number
+        a V(NUMBER), a boolean a V(BOOLEAN), and a mapping or a list V(JSON).
+      - V(NUMBER) and V(BOOLEAN) take texts as well, as templates make them; V(JSON) takes the text of a mapping or a
+        list.
+      - V(DATE) looks like V(2026-01-31), V(DATETIME) like V(2026-01-31T08:15:00Z) and needs a time zone; V(DURATION) is
+        one of ISO 8601 in days, hours, minutes and whole seconds, such as V(PT15M).
+    type: str
+    choices: [STRING, NUMBER, BOOLEAN, DATETIME, DATE, DURATION, JSON]
+  ttl:
+    description:
+      - How long the key lives after it was written, such as V(PT1H) or V(P7D); V(never) for a key that does not expire.
+      - The key is written again where it was last written with another time to live. The time that is left is not
+        prolonged otherwise. A key that has expired is created again.
+      - If not set, an expiration of the key is left alone as long as nothing else changes. A write takes it away.
+    type: str
+  description:
+    description:
+      - What the key is for; empty for none. Kestra takes characters of ISO 8859-1 alone, on one line.
+      - If not set, the description is left as it is.
+    type: str
+  sensitive:
+    description: Whether the value is to be kept out of the result, of the diff and of messages.
+    type: bool
+    default: false
+  state:
+    description: Whether the key is there or not.
+    type: str
+    choices: [present, absent]
+    default: present
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+notes:
+  - Whoever may read flows and keys in Kestra can read the value. For secrets Kestra has its own store.
+  - Kestra leaves a null in a mapping out when it is asked for a value, so that it counts like a name that is not there.
+  - Moments are kept in milliseconds.
+seealso:
+  - module: devorch.orchestration.kestra_export
+"""
+
+EXAMPLES = r"""
+- name: Set a key
+  devorch.orchestration.kestra_kv:
+    namespace: company.team
+    key: environment
+    value: production
+    description: Where the flows of the team run
+    url: http://127.0.0.1:8080
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Set a number that a template makes, for a day
+  devorch.orchestration.kestra_kv:
+    namespace: company.team
+    key: limit
+    value: "{{ 6 * 7 }}"
+    type: NUMBER
+    ttl: P1D
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Set a mapping that nobody should see in Ansible's output
+  devorch.orchestration.kestra_kv:
+    namespace: company.team
+    key: endpoint
+    value:
+      host: db.example.org
+      token: "{{ endpoint_token }}"
+    sensitive: true
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Delete a key
+  devorch.orchestration.kestra_kv:
+    namespace: company.team
+    key: outdated
+    state: absent
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+"""
+
+RETURN = r"""
+action:
+  description:
+    - What was done (in check mode, what would be done), one of V(created), V(updated), V(deleted) and V(unchanged).
+  returned: success
+  type: str
+  sample: updated
+namespace:
+  description: Namespace of the key.
+  returned: success
+  type: str
+  sample: company.team
+key:
+  description: Name of the key.
+  returned: success
+  type: str
+  sample: limit
+type:
+  description: Type of the value that is stored in the end, or null if there is none.
+  returned: success
+  type: str
+  sample: NUMBER
+value:
+  description: The value that is stored in the end; null if there is none, and if O(sensitive=true).
+  returned: success
+  type: raw
+  sample: 42
+description:
+  description: Description of the key in the end.
+  returned: success
+  type: str
+  sample: How many at the same time
+revision:
+  description: The revision that is stored in the end. In check mode the one stored now, if there is one.
+  returned: success
+  type: int
+  sample: 3
+expiration:
+  description: When the key expires, as the server says. In check mode what it says now.
+  returned: success
+  type: str
+  sample: "2026-11-25T19:33:44.444008+00:00"
+diff:
+  description: The key before and after, without the value if O(sensitive=true).
+  returned: success
+  type: dict
+  sample:
+    before_header: company.team/limit (revision 2)
+    after_header: company.team/limit
+    before: {"type": "NUMBER", "value": 41, "description": "", "ttl": "never"}
+    after: {"type": "NUMBER", "value": 42, "description": "", "ttl": "never"}
+msg:
+  description: What happened, in words.
+  returned: always
+  type: str
+  sample: "updated company.team/limit: value"
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
+    REQUIRED_TOGETHER,
+    Failure,
+    connection_argument_spec,
+    run_module,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kv import (
+    TYPES,
+    Entry,
+    KeyStore,
+    Lifetime,
+    Value,
+    ValueProblem,
+    check_description,
+    check_key,
+    check_namespace,
+    differences,
+    lifetime_from,
+    value_from,
+    words_for_lifetime,
+)
+
+HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+
+
+def checked(name: str, function: Any, *arguments: Any) -> Any:
+    """Return what a function makes of an option, or end the module with the option's name and what is wrong with it."""
+    try:
+        return function(*arguments)
+    except ValueProblem as problem:
+        raise Failure(f"{name} {problem}") from problem
+
+
+def shown(value: Value | None, description: str, lifetime: Lifetime, hidden: str | None) -> dict[str, Any]:
+    """Return one side of the diff."""
+    if value is None:
+        return {}
+    return {
+        "type": value.type,
+        "value": value.content if hidden is None else hidden,
+        "description": description,
+        "ttl": words_for_lifetime(lifetime),
+    }
+
+
+class Run:
+    """One run of the module: what is asked for, and where."""
+
+    def __init__(self, module: AnsibleModule, given: Any, client: KestraClient) -> None:
+        self.module = module
+        self.given = given
+        self.store = KeyStore(client, module.params["namespace"])
+        self.key: str = module.params["key"]
+        self.name = f"{module.params['namespace']}/{self.key}"
+        self.sensitive: bool = module.params["sensitive"]
+
+    def result(
+        self, action: str, msg: str, before: Entry | None, after: Entry | None, diff: dict[str, Any]
+    ) -> dict[str, Any]:
+        return {
+            "changed": action != "unchanged",
+            "msg": msg,
+            "action": action,
+            "namespace": self.module.params["namespace"],
+            "key": self.key,
+            "type": after.value.type if after else None,
+            "value": after.value.content if after and not self.sensitive else None,
+            "description": (after.description or "") if after else None,
+            "revision": after.revision if after else None,
+            "expiration": after.expires.isoformat() if after and after.expires else None,
+            "diff": {
+                "before_header": f"{self.name} (revision {before.revision})" if before else f"{self.name} (missing)",
+                "after_header": self.name,
+                **diff,
+            },
+        }
+
+    def absent(self) -> dict[str, Any]:
+        stored = self.store.entry(self.key)
+        if stored is None:
+            return self.result("unchanged", f"{self.name} is not there", None, None, {"before": {}, "after": {}})
+        if not self.module.check_mode:
+            self.store.delete(self.key)
+        hidden = "(sensitive)" if self.sensitive else None
+        before = shown(stored.value, stored.description or "", stored.lifetime, hidden)
+        return self.result("deleted", f"deleted {self.name}", stored, None, {"before": before, "after": {}})
+
+    def present(self) -> dict[str, Any]:
+        parameters = self.module.params
+        value: Value = checked("value", value_from, self.given, parameters["type"])
+        wanted = checked("ttl", lifetime_from, parameters["ttl"])
+        if parameters["description"]:
+            checked("description", check_description, parameters["description"])
+        stored = self.store.entry(self.key)
+        changes = differences(stored, value, parameters["description"], wanted)
+        hidden = "(sensitive)" if self.sensitive else None
+        before: dict[str, Any] = {}
+        if stored is not None:
+            before = shown(stored.value, stored.description or "", self.near(stored, wanted), hidden)
+            if not changes:
+                diff = {"before": before, "after": before}
+                return self.result("unchanged", f"{self.name} is as it should be", stored, stored, diff)
+        description: str = parameters["description"] or ""
+        if stored is not None and parameters["description"] is None:
+            description = stored.description or ""
+        lifetime = wanted if isinstance(wanted, timedelta) else None
+        after = Entry(self.key, value, description)
+        if stored is not None:
+            after = replace(after, revision=stored.revision, expires=stored.expires)
+        if not self.module.check_mode:
+            self.put(value, description, lifetime)
+            written = self.store.entry(self.key) or after
+            after = replace(after, revision=written.revision, expires=written.expires)
+        if self.sensitive and "value" in changes:
+            hidden = "(sensitive, another value)"
+        action = "updated" if stored else "created"
+        words = f"{action} {self.name}" + (f": {', '.join(changes)}" if stored else "")
+        diff = {"before": before, "after": shown(value, description, lifetime, hidden)}
+        return self.result(action, words, stored, after, diff)
+
+    @staticmethod
+    def near(stored: Entry, wanted: Any) -> Lifetime:
+        """Return the lifetime of a key, as it was asked for where it is that one."""
+        if isinstance(wanted, timedelta) and "ttl" not in differences(stored, stored.value, None, wanted):
+            return wanted
+        return stored.lifetime
+
+    def put(self, value: Value, description: str, lifetime: timedelta | None) -> None:
+        """Write; where the server repeats the value in its refusal, do not."""
+        try:
+            self.store.put(self.key, value, description, lifetime)
+        except KestraError as error:
+            if not self.sensitive:
+                raise
+            reason = f"HTTP {error.status}" if error.status is not None else error.message
+            raise Failure(
+                f"Could not {error.doing}: {reason}. What the server says is left out, since it is sensitive."
+            ) from error
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **connection_argument_spec(),
+            "namespace": {"type": "str", "required": True},
+            "key": {"type": "str", "required": True, "no_log": False},
+            # Kept out of the host's log in any case; shown in the result unless it is sensitive.
+            "value": {"type": "raw", "no_log": True},
+            "type": {"type": "str", "choices": list(TYPES)},
+            "ttl": {"type": "str"},
+            "description": {"type": "str"},
+            "sensitive": {"type": "bool", "default": False},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        required_together=REQUIRED_TOGETHER,
+        required_if=[("state", "present", ["value"])],
+        supports_check_mode=True,
+    )
+    given = module.params["value"]
+    # Every short value would be blacked out wherever it stands in the result.
+    module.no_log_values.clear()
+    if module.params["password"]:
+        module.no_log_values.add(module.params["password"])
+    if module.params["sensitive"]:
+        module.params["value"] = HIDDEN
+
+    def body(client: KestraClient) -> dict[str, Any]:
+        run = Run(module, given, client)
+        checked("namespace", check_namespace, module.params["namespace"])
+        checked("key", check_key, module.params["key"])
+        return run.absent() if module.params["state"] == "absent" else run.present()
+
+    run_module(module, body)
+
+
+if __name__ == "__main__":
+    main()
