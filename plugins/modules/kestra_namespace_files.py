@@ -1,0 +1,392 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kestra_namespace_files
+short_description: Keep the files of a Kestra namespace equal to a directory
+version_added: 0.1.0
+description:
+  - Creates and updates the files of a namespace, which flows read with C(read('path')) and scripts find beside them.
+  - Files are compared byte by byte. A file with the same content is left alone, so that no revision is made.
+  - Everything that is wrong with any of the files is reported in one run, and then nothing is written.
+  - Files of the namespace that the directory lacks are left alone, unless O(prune=true).
+author:
+  - devorch maintainers (@devorch)
+extends_documentation_fragment:
+  - devorch.orchestration.kestra
+  - devorch.orchestration.kestra.attributes
+  - devorch.orchestration.kestra.actiongroup
+options:
+  namespace:
+    description: Namespace of the files. It needs no flow.
+    type: str
+    required: true
+  src:
+    description:
+      - A directory, of which every file is loaded with those of the directories below it, hidden ones too. Empty
+        directories are not.
+      - Links are followed within the directory. A link out of it is refused.
+      - A relative path is looked up as for M(ansible.builtin.copy), in the C(files) directory of the role or the
+        playbook first.
+    type: path
+    required: true
+  remote_src:
+    description:
+      - Whether O(src) is on the managed host.
+      - If V(false), the files are read on the controller and handed to the module, so that Kestra's port need not be
+        reachable from there.
+    type: bool
+    default: false
+  dest:
+    description: Directory of the namespace that the files go to. Empty for the top.
+    type: str
+    default: ""
+  ignore_file:
+    description:
+      - Name of a file in O(src) that names what is left out, with the patterns of C(.gitignore). It is left out itself.
+      - It needs the Python library C(pathspec) where O(src) is, if there is such a file. Empty for none.
+    type: str
+    default: .kestraignore
+  prune:
+    description:
+      - Whether files below O(dest) that O(src) lacks are deleted. What O(ignore_file) names counts as lacking.
+      - Nothing is deleted before every write has succeeded.
+    type: bool
+    default: false
+  prune_limit:
+    description:
+      - How many files may be deleted at most, as a number or as a share of those below O(dest), such as V(20%).
+      - If there are more, nothing is written and the task fails.
+    type: str
+    default: "10"
+  concurrency:
+    description: How many requests are in flight at the same time, from 1 to 32. Never two for the same file.
+    type: int
+    default: 8
+  _handed:
+    description: Where the files are that the action plugin read on the controller. Not for use in a task.
+    type: path
+  _problems:
+    description: What the action plugin found wrong with them. Not for use in a task.
+    type: list
+    elements: str
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - Of a file that is no text, or longer than 100000 bytes, its length and its checksum are shown.
+  idempotent:
+    support: full
+notes:
+  - The files of the namespace are read for the comparison, in one archive where there are more than three.
+  - A name with a backslash is refused, since Kestra would make a directory of it; so is one that Kestra needs for a
+    revision of another file, such as C(a.v2) beside C(a), and everything below C(_flows), which Kestra takes for flows.
+  - When the server fails in the middle of the writes, those that were done stay. The result tells which.
+seealso:
+  - module: devorch.orchestration.kestra_flows
+  - module: devorch.orchestration.kestra_export
+"""
+
+EXAMPLES = r"""
+- name: Load the scripts next to the playbook
+  devorch.orchestration.kestra_namespace_files:
+    namespace: company.team
+    src: scripts
+    url: http://127.0.0.1:8080
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Keep a directory of the namespace exactly as it is on the managed host
+  devorch.orchestration.kestra_namespace_files:
+    namespace: company.team
+    src: "{{ queries }}"
+    remote_src: true
+    dest: sql/reports
+    prune: true
+    prune_limit: 20%
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Show what would change
+  devorch.orchestration.kestra_namespace_files:
+    namespace: company.team
+    src: scripts
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+  check_mode: true
+  diff: true
+"""
+
+RETURN = r"""
+summary:
+  description: How many files there are, and what was done with them (in check mode, what would be done).
+  returned: when the server could be read
+  type: dict
+  contains:
+    total:
+      description: Files of the directory.
+      type: int
+      returned: always
+    created:
+      description: Files that were missing.
+      type: int
+      returned: always
+    updated:
+      description: Files whose content differed.
+      type: int
+      returned: always
+    unchanged:
+      description: Files with the same content.
+      type: int
+      returned: always
+    pruned:
+      description: Files that were deleted.
+      type: int
+      returned: always
+    failed:
+      description: Files that could not be written or deleted.
+      type: int
+      returned: always
+    skipped:
+      description: Files that were not tried, since something failed before.
+      type: int
+      returned: always
+    extra:
+      description: Files below O(dest) that the directory lacks, and that were left alone.
+      type: int
+      returned: always
+  sample: {"total": 3, "created": 1, "updated": 1, "unchanged": 1, "pruned": 0, "failed": 0, "skipped": 0, "extra": 2}
+files:
+  description: Every file of the directory, and those that are deleted, sorted by path.
+  returned: when the server could be read
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Path of the file in the namespace.
+      type: str
+      returned: always
+    action:
+      description: One of V(created), V(updated), V(unchanged), V(pruned), V(failed) and V(skipped).
+      type: str
+      returned: always
+    size:
+      description: Length of the file in bytes; null for one that is deleted.
+      type: int
+      returned: always
+    error:
+      description: Why it could not be written or deleted, if so.
+      type: str
+      returned: always
+  sample:
+    - path: scripts/load.py
+      action: updated
+      size: 812
+      error: null
+extra:
+  description: Paths of the files below O(dest) that the directory lacks, and that were left alone.
+  returned: when the server could be read
+  type: list
+  elements: str
+  sample: [scripts/old.py]
+problems:
+  description: Everything that is wrong with the files. Nothing is written if there is anything.
+  returned: when the files could be read
+  type: list
+  elements: str
+  sample: ["/srv/site/scripts/etc: is a link to /etc, out of the directory"]
+server:
+  description: The server's version and edition, as it tells them.
+  returned: when the server could be read
+  type: dict
+  sample: {"version": "2.0.5", "edition": "OSS"}
+diff:
+  description: The content of each file that changes, before and after.
+  returned: when the server could be read
+  type: list
+  elements: dict
+  sample:
+    - before_header: scripts/load.py
+      after_header: scripts/load.py
+      before: "print(1)\n"
+      after: "print(2)\n"
+msg:
+  description: What happened, in words.
+  returned: always
+  type: str
+  sample: 1 created, 1 updated, 1 unchanged, 2 extra
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.file_sync import NamespaceFiles, Outcome
+from ansible_collections.devorch.orchestration.plugins.module_utils.file_tree import (
+    Content,
+    Plan,
+    as_result,
+    check_dest,
+    match,
+    most_pruned,
+    read_tree,
+    target_path,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.handover import unpack
+from ansible_collections.devorch.orchestration.plugins.module_utils.ignore import IGNORE_FILE
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
+    REQUIRED_TOGETHER,
+    Failure,
+    connection_argument_spec,
+    run_module,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kv import ValueProblem, check_namespace
+
+PLANNED = {"create": "created", "update": "updated", "unchanged": "unchanged", "prune": "pruned"}
+ACTIONS = ("created", "updated", "unchanged", "pruned", "failed", "skipped")
+DONE = ("created", "updated", "pruned")
+
+
+def gather(module: AnsibleModule) -> tuple[Sequence[Content], list[str]]:
+    """Return the files, of this host or handed over by the action plugin, and what is wrong with them."""
+    if module.params["remote_src"]:
+        directory = Path(module.params["src"])
+        if not directory.is_dir():
+            raise Failure(f"src {str(directory)!r} is no directory on the managed host")
+        return read_tree(directory, module.params["ignore_file"])
+    if module.params["_problems"]:
+        return [], list(module.params["_problems"])
+    if module.params["_handed"] is None:
+        raise Failure(
+            "The files were not handed over: with remote_src=false the module runs through its action plugin, in a "
+            "playbook or by the ansible command."
+        )
+    try:
+        return unpack(Path(module.params["_handed"])), []
+    except (OSError, ValueError) as error:
+        raise Failure(f"The files were handed over damaged: {error}") from error
+
+
+def result_of(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return what the module returns of a plan and what became of it."""
+    actions = [outcome.action for outcome in outcomes]
+    summary = {"total": sum(item.action != "prune" for item in plan.items)}
+    summary.update({action: actions.count(action) for action in ACTIONS})
+    summary["extra"] = len(plan.extra)
+    return {
+        "changed": any(action in DONE for action in actions),
+        "summary": summary,
+        "files": [as_result(outcome.item, outcome.action, outcome.error) for outcome in outcomes],
+        "extra": list(plan.extra),
+        "diff": [item.diff() for item in plan.having("create", "update", "prune")],
+    }
+
+
+def words(summary: dict[str, int]) -> str:
+    """Return the counts as a sentence."""
+    always = ("created", "updated", "unchanged")
+    shown = [name for name in (*ACTIONS, "extra") if name in always or summary[name]]
+    return ", ".join(f"{summary[name]} {name}" for name in shown)
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """End the run where something is wrong with the files."""
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise Failure(f"{count} with the files; nothing was written:\n{lines}", problems=list(problems))
+
+
+def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
+    """Compare, and unless in check mode, write; return the result."""
+    parameters = module.params
+    dest: str = parameters["dest"]
+    local, problems = gather(module)
+    refuse(problems)
+    if not local:
+        raise Failure(
+            f"src {parameters['src']!r} holds no file, or the ignore file leaves all of them out; nothing was done"
+        )
+
+    info = client.server_info()
+    files = NamespaceFiles(client, parameters["namespace"], parameters["concurrency"])
+    stored = files.listed()
+    wanted, there, problems = match(local, dest, stored, not info.is_2)
+    refuse(problems)
+    prefix = target_path(dest, "")
+    managed = [path for path in stored if not prefix or path.startswith(f"{prefix}/")]
+    plan = files.plan(wanted, there, managed, parameters["prune"])
+    server = {"version": info.version, "edition": info.edition}
+
+    most = most_pruned(parameters["prune_limit"], len(managed))
+    pruned = plan.having("prune")
+    if len(pruned) > most:
+        shown = ", ".join(item.path for item in pruned[:10]) + (", ..." if len(pruned) > 10 else "")
+        raise Failure(
+            f"{len(pruned)} files would be deleted, where prune_limit={parameters['prune_limit']} allows {most}; "
+            f"nothing was written. Is src the right directory? If so, raise prune_limit. The files: {shown}"
+        )
+    if module.check_mode:
+        planned = [Outcome(item, PLANNED[item.action]) for item in plan.items]
+    else:
+        planned = files.apply(plan, stored)
+    result = {**result_of(plan, planned), "problems": [], "server": server}
+    failed = [outcome for outcome in planned if outcome.error]
+    if failed:
+        lines = "\n".join(f"  {outcome.item.path}: {outcome.error}" for outcome in failed)
+        done = [outcome.item.path for outcome in planned if outcome.action in DONE]
+        kept = f"Done before that, and kept: {', '.join(done)}" if done else "Nothing was written"
+        raise Failure(f"{len(failed)} files are not as they should be:\n{lines}\n{kept}.", **result)
+    return {**result, "msg": words(result["summary"])}
+
+
+def check(parameters: dict[str, Any]) -> str | None:
+    """Return what is wrong with the options, or None."""
+    try:
+        check_namespace(parameters["namespace"])
+    except ValueProblem as problem:
+        return f"namespace {problem}"
+    try:
+        most_pruned(parameters["prune_limit"], 0)
+    except ValueError as error:
+        return str(error)
+    if not 1 <= parameters["concurrency"] <= 32:
+        return f"concurrency is {parameters['concurrency']}; it is a number from 1 to 32"
+    return check_dest(parameters["dest"])
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **connection_argument_spec(),
+            "namespace": {"type": "str", "required": True},
+            "src": {"type": "path", "required": True},
+            "remote_src": {"type": "bool", "default": False},
+            "dest": {"type": "str", "default": ""},
+            "ignore_file": {"type": "str", "default": IGNORE_FILE},
+            "prune": {"type": "bool", "default": False},
+            "prune_limit": {"type": "str", "default": "10"},
+            "concurrency": {"type": "int", "default": 8},
+            "_handed": {"type": "path"},
+            "_problems": {"type": "list", "elements": "str"},
+        },
+        required_together=REQUIRED_TOGETHER,
+        supports_check_mode=True,
+    )
+    problem = check(module.params)
+    if problem:
+        module.fail_json(msg=problem)
+    run_module(module, lambda client: run(module, client), pool_size=module.params["concurrency"])
+
+
+if __name__ == "__main__":
+    main()
