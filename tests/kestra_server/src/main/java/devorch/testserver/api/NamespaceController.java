@@ -2,7 +2,6 @@ package devorch.testserver.api;
 
 import io.kestra.core.exceptions.InvalidQueryFiltersException;
 import io.kestra.core.models.QueryFilter;
-import io.kestra.core.models.namespaces.Namespace;
 import io.kestra.core.models.namespaces.NamespaceInterface;
 import io.kestra.core.repositories.FlowRepositoryInterface;
 import io.kestra.core.repositories.KvMetadataRepositoryInterface;
@@ -49,6 +48,15 @@ class NamespaceController {
      */
     @Introspected
     record Autocomplete(@Nullable String q, @Nullable List<String> ids, @Nullable Boolean existingOnly) {
+    }
+
+    /**
+     * A namespace; none is ever deleted in this edition.
+     *
+     * @param deleted demanded by the client's model
+     */
+    @Introspected
+    record Namespace(String id, boolean deleted) {
     }
 
     @Get("/search")
@@ -100,6 +108,6 @@ class NamespaceController {
     }
 
     private static Namespace namespace(String id) {
-        return Namespace.builder().id(id).build();
+        return new Namespace(id, false);
     }
 }
