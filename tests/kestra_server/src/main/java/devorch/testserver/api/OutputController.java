@@ -1,13 +1,14 @@
 package devorch.testserver.api;
 
+import devorch.testserver.Dialect;
+
 import io.kestra.core.exceptions.InternalException;
-import io.kestra.core.models.executions.Execution;
 import io.kestra.core.models.executions.TaskRun;
-import io.kestra.core.repositories.ExecutionRepositoryInterface;
 import io.kestra.core.services.ExecutionOutputService;
 import io.kestra.core.services.TaskOutputService;
 import io.kestra.core.utils.ListUtils;
 import io.kestra.core.utils.MapUtils;
+import io.micronaut.context.annotation.Requires;
 import io.micronaut.core.annotation.Introspected;
 import io.micronaut.http.annotation.Controller;
 import io.micronaut.http.annotation.Get;
@@ -20,14 +21,15 @@ import java.util.Map;
 import java.util.NoSuchElementException;
 
 /** Outputs, which left the execution's own JSON with Kestra 2.0 (kestrapy 2.0, {@code outputs_api.py}). */
+@Requires(property = Dialect.PROPERTY, value = "2.0")
 @Controller("/api/v1/" + Tenant.MAIN + "/outputs")
 @ExecuteOn(TaskExecutors.IO)
 class OutputController {
-    private final ExecutionRepositoryInterface executions;
+    private final Executions executions;
     private final ExecutionOutputService flowOutputs;
     private final TaskOutputService taskOutputs;
 
-    OutputController(ExecutionRepositoryInterface executions, ExecutionOutputService flowOutputs, TaskOutputService taskOutputs) {
+    OutputController(Executions executions, ExecutionOutputService flowOutputs, TaskOutputService taskOutputs) {
         this.executions = executions;
         this.flowOutputs = flowOutputs;
         this.taskOutputs = taskOutputs;
@@ -40,13 +42,13 @@ class OutputController {
 
     @Get("/executions/{executionId}")
     Map<String, Object> ofExecution(String executionId) throws InternalException {
-        return MapUtils.emptyOnNull(flowOutputs.getOutputs(find(executionId)));
+        return MapUtils.emptyOnNull(flowOutputs.getOutputs(executions.find(executionId)));
     }
 
     @Get("/tasks/{executionId}")
     List<TaskOutputInformation> ofTasks(String executionId) throws InternalException {
         List<TaskOutputInformation> result = new ArrayList<>();
-        for (TaskRun run : ListUtils.emptyOnNull(find(executionId).getTaskRunList())) {
+        for (TaskRun run : ListUtils.emptyOnNull(executions.find(executionId).getTaskRunList())) {
             if (!taskOutputs.getOutputs(run).isEmpty()) {
                 result.add(new TaskOutputInformation(run.getTaskId(), run.getId(), run.getValue(), run.getIteration()));
             }
@@ -56,15 +58,10 @@ class OutputController {
 
     @Get("/tasks/{executionId}/{taskRunId}")
     Map<String, Object> ofTask(String executionId, String taskRunId) throws InternalException {
-        TaskRun run = ListUtils.emptyOnNull(find(executionId).getTaskRunList()).stream()
+        TaskRun run = ListUtils.emptyOnNull(executions.find(executionId).getTaskRunList()).stream()
             .filter(candidate -> candidate.getId().equals(taskRunId))
             .findFirst()
             .orElseThrow(() -> new NoSuchElementException("Task run '" + taskRunId + "' is not found."));
         return taskOutputs.getOutputs(run);
-    }
-
-    private Execution find(String executionId) {
-        return executions.findById(Tenant.MAIN, executionId)
-            .orElseThrow(() -> new NoSuchElementException("Execution '" + executionId + "' is not found."));
     }
 }

@@ -1,0 +1,311 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kestra_trigger
+short_description: Enable, disable and unlock triggers of Kestra's flows, and make up for schedules
+version_added: 0.1.0
+description:
+  - Changes what the scheduler keeps of a trigger, without a new revision of its flow.
+  - Starts, pauses and removes a backfill, which runs a schedule for a time that has passed.
+author:
+  - devorch maintainers (@devorch)
+extends_documentation_fragment:
+  - devorch.orchestration.kestra
+  - devorch.orchestration.kestra.attributes
+  - devorch.orchestration.kestra.actiongroup
+options:
+  namespace:
+    description: Namespace of the flow.
+    type: str
+    required: true
+  flow:
+    description: Id of the flow.
+    type: str
+    required: true
+  id:
+    description: Id of the trigger in the flow.
+    type: str
+    required: true
+  enabled:
+    description:
+      - Whether the trigger is evaluated. Left as it is if not set.
+      - A C(disabled) in the flow's own text comes back with the next revision of the flow.
+    type: bool
+  unlocked:
+    description:
+      - Set to V(true) to release a trigger that is locked, such as one whose execution was lost.
+      - A schedule is locked as long as its execution runs, so that it can run twice at the same time after that.
+    type: bool
+    default: false
+  backfill:
+    description: The backfill of the trigger. Left as it is if not set.
+    type: dict
+    suboptions:
+      state:
+        description:
+          - V(running) starts a backfill, or goes on with a paused one.
+          - V(paused) suspends it.
+          - V(absent) removes it. What it has started already goes on.
+        type: str
+        choices: [running, paused, absent]
+        default: running
+      start:
+        description:
+          - The first moment to make up for, an ISO 8601 date. Without an offset it counts as UTC.
+          - Needed for a new backfill.
+        type: str
+      end:
+        description: The last moment to make up for. Now if not set.
+        type: str
+      labels:
+        description: Labels of the executions.
+        type: dict
+        default: {}
+      inputs:
+        description: Inputs of the executions.
+        type: dict
+        default: {}
+  wait_timeout:
+    description:
+      - Seconds to wait for the scheduler, which learns of a new flow a moment after it is stored.
+    type: int
+    default: 60
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: partial
+    details:
+      - A backfill that has run to its end leaves no trace, so that V(running) starts it again.
+notes:
+  - A trigger of type C(Webhook) or C(Flow) has no state, since it is not the scheduler's. Disable it in its flow.
+  - A backfill whose O(backfill.start), O(backfill.end), O(backfill.labels) and O(backfill.inputs) are not those of the
+    one under way is refused, as far as they are set.
+seealso:
+  - module: devorch.orchestration.kestra_flows
+"""
+
+EXAMPLES = r"""
+- name: Let a schedule rest
+  devorch.orchestration.kestra_trigger:
+    namespace: default
+    flow: nightly
+    id: every-night
+    enabled: false
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Let it work again, and release it if it hangs
+  devorch.orchestration.kestra_trigger:
+    namespace: default
+    flow: nightly
+    id: every-night
+    enabled: true
+    unlocked: true
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Make up for a week
+  devorch.orchestration.kestra_trigger:
+    namespace: default
+    flow: nightly
+    id: every-night
+    backfill:
+      start: "2026-11-01T00:00:00Z"
+      end: "2026-11-07T23:59:59Z"
+      labels:
+        reason: outage
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Stop making up
+  devorch.orchestration.kestra_trigger:
+    namespace: default
+    flow: nightly
+    id: every-night
+    backfill:
+      state: absent
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+"""
+
+RETURN = r"""
+trigger:
+  description: The trigger afterwards. In check mode, as it is now.
+  returned: always
+  type: dict
+  contains:
+    enabled:
+      description: Whether it is evaluated.
+      type: bool
+      returned: always
+    locked:
+      description: Whether it waits for its execution, or for its evaluation.
+      type: bool
+      returned: always
+    next_date:
+      description: When it is evaluated next.
+      type: str
+      returned: always
+    last_date:
+      description: When it started an execution last.
+      type: str
+      returned: always
+    execution_id:
+      description: The execution that it waits for.
+      type: str
+      returned: always
+    backfill:
+      description: Its backfill, with C(start), C(end), C(current_date), C(paused), C(labels) and C(inputs).
+      type: dict
+      returned: always
+  sample:
+    enabled: true
+    locked: false
+    next_date: "2026-11-25T02:00:00Z"
+    last_date: "2026-11-24T02:00:00Z"
+    execution_id: null
+    backfill: null
+steps:
+  description: What was done, in its order (in check mode, what would be done).
+  returned: always
+  type: list
+  elements: str
+  sample: [unlock, enable]
+diff:
+  description: What the module can change of the trigger, before and after.
+  returned: always
+  type: dict
+  sample:
+    before: {"enabled": false, "locked": false, "backfill": null}
+    after: {"enabled": true, "locked": false, "backfill": null}
+msg:
+  description: What happened, in words.
+  returned: always
+  type: str
+  sample: "Trigger default/nightly/every-night: enable"
+"""
+
+from functools import partial
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.execution import moment
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
+    REQUIRED_TOGETHER,
+    Failure,
+    connection_argument_spec,
+    run_module,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.trigger import (
+    UNSCHEDULED,
+    Triggers,
+    Wanted,
+    make_plan,
+    reached,
+)
+
+
+def wanted_from(params: dict[str, Any]) -> Wanted:
+    """Return what the options ask for."""
+    backfill = params["backfill"]
+    if backfill is None:
+        return Wanted(params["enabled"], params["unlocked"])
+    return Wanted(
+        params["enabled"],
+        params["unlocked"],
+        backfill["state"],
+        backfill["start"],
+        backfill["end"],
+        {str(key): str(value) for key, value in backfill["labels"].items()},
+        backfill["inputs"],
+    )
+
+
+def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
+    """Return the module's result."""
+    params = module.params
+    where = (params["namespace"], params["flow"], params["id"])
+    name = "/".join(where)
+    nothing: dict[str, Any] = {"trigger": None, "steps": [], "diff": {"before": {}, "after": {}}}
+    triggers = Triggers(client)
+    kind, known = triggers.definition(*where)
+    if kind is None:
+        have = f"it has {', '.join(known)}" if known else "or the flow does not exist, or has no triggers"
+        raise Failure(f"Flow {where[0]}/{where[1]} has no trigger {where[2]}: {have}.", **nothing)
+    if kind in UNSCHEDULED:
+        raise Failure(
+            f"Trigger {name} is a {kind}: the scheduler has nothing to do with it, so that there is no state to "
+            "change. Write disabled: true into the flow to switch it off.",
+            **nothing,
+        )
+    trigger = triggers.wait(*where, params["wait_timeout"], lambda found: True)
+    if trigger is None:
+        raise Failure(
+            f"The scheduler does not know trigger {name} after {params['wait_timeout']} seconds. Is the flow disabled, "
+            "and does the scheduler run? Raise wait_timeout to wait longer.",
+            **nothing,
+        )
+    wanted = wanted_from(params)
+    plan = make_plan(trigger, wanted)
+    keys = {"steps": list(plan.steps), "diff": {"before": plan.before, "after": plan.after}}
+    if plan.problem:
+        same = {"steps": [], "diff": {"before": plan.before, "after": plan.before}}
+        raise Failure(f"Could not change trigger {name}: {plan.problem}.", **{"trigger": trigger.as_result(), **same})
+    if plan.steps and not module.check_mode:
+        for step in plan.steps:
+            triggers.apply(*where, step, trigger, wanted)
+            # Before 2.0 a change is only accepted, and seen a moment later.
+            shows = partial(reached, step, trigger)
+            trigger = triggers.wait(*where, params["wait_timeout"], shows) or trigger
+    done = ", ".join(plan.steps) if plan.steps else "nothing to do"
+    return {"changed": bool(plan.steps), "msg": f"Trigger {name}: {done}", "trigger": trigger.as_result(), **keys}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **connection_argument_spec(),
+            "namespace": {"type": "str", "required": True},
+            "flow": {"type": "str", "required": True},
+            "id": {"type": "str", "required": True},
+            "enabled": {"type": "bool"},
+            "unlocked": {"type": "bool", "default": False},
+            "backfill": {
+                "type": "dict",
+                "options": {
+                    "state": {"type": "str", "choices": ["running", "paused", "absent"], "default": "running"},
+                    "start": {"type": "str"},
+                    "end": {"type": "str"},
+                    "labels": {"type": "dict", "default": {}},
+                    "inputs": {"type": "dict", "default": {}},
+                },
+            },
+            "wait_timeout": {"type": "int", "default": 60},
+        },
+        required_together=REQUIRED_TOGETHER,
+        supports_check_mode=True,
+    )
+    if module.params["wait_timeout"] < 0:
+        module.fail_json(msg=f"wait_timeout is {module.params['wait_timeout']}; it is a number of seconds from 0")
+    for name in ("start", "end"):
+        given = (module.params["backfill"] or {}).get(name)
+        if given is not None:
+            try:
+                module.params["backfill"][name] = moment(given)
+            except ValueError as error:
+                module.fail_json(msg=f"backfill.{name} is no ISO 8601 date: {error}")
+    run_module(module, lambda client: run(module, client))
+
+
+if __name__ == "__main__":
+    main()
