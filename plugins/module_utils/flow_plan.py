@@ -23,6 +23,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source 
     Key,
     Problem,
     Source,
+    YamlProblem,
+    compose,
     labels_of,
     parse_sources,
 )
@@ -245,6 +247,27 @@ def judge_findings(plan: Plan, is_2: bool) -> tuple[list[Problem], list[str]]:
             else:
                 warnings.append(str(problem))
     return problems, warnings
+
+
+def with_switch(text: str, disabled: bool) -> str | None:
+    """Return the text of a flow with the line that disables it, or without; None where that line cannot be set.
+
+    A flow in one line of braces, for instance, has no lines of its own for its keys.
+    """
+    line = _DISABLED_LINE.search(text)
+    if line:
+        new = "disabled: true\n" if disabled else ""
+        changed = text[: line.start()] + new + text[line.end() :]
+    elif disabled:
+        changed = text + ("" if text.endswith("\n") else "\n") + "disabled: true\n"
+    else:
+        changed = text
+    try:
+        root = compose(changed)[-1]
+    except (YamlProblem, IndexError):
+        return None
+    value = root.get("disabled")
+    return changed if (value is not None and value.text == "true") is disabled else None
 
 
 def tell_drift(plan: Plan, records: Mapping[str, Record], block: bool) -> Plan:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RECORD_KEY = "devorch.orchestration.flows"
+RECORD_DESCRIPTION = "Hashes of the texts that devorch.orchestration.kestra_flows has written"
 _DIGITS = 16
 
 

@@ -10,7 +10,6 @@ and are not atomic, so each flow is written by a request of its own.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -26,9 +25,14 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan im
     validation_batches,
     violations,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import RECORD_KEY, Record
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import (
+    RECORD_DESCRIPTION,
+    RECORD_KEY,
+    Record,
+)
 from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Flow, Key, Problem
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kv import KeyStore, Value
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -126,7 +130,7 @@ class FlowSync:
             else:
                 texts[key] = str(single.get("source", ""))
         return {
-            key: Stored(key[0], key[1], texts[key], _revision(entry), _broken(entry), bool(entry.get("draft")))
+            key: Stored(key[0], key[1], texts[key], _revision(entry), broken(entry), bool(entry.get("draft")))
             for key, entry in listed.items()
         }
 
@@ -163,7 +167,8 @@ class FlowSync:
 
         def read(namespace: str) -> Record | KestraError:
             try:
-                return Record.from_value(self._again(lambda: self.client.get_kv(namespace, RECORD_KEY)))
+                stored = self._again(lambda: KeyStore(self.client, namespace).value(RECORD_KEY))
+                return Record.from_value(stored.content if stored else None)
             except KestraError as error:
                 if error.status in (401, 403, 405):
                     return error
@@ -197,8 +202,8 @@ class FlowSync:
 
     def _put_record(self, entry: tuple[str, Record]) -> None:
         namespace, record = entry
-        value = json.dumps(record.as_value(), separators=(",", ":"))
-        self._again(lambda: self.client.put_kv(namespace, RECORD_KEY, value))
+        value = Value("JSON", record.as_value())
+        self._again(lambda: KeyStore(self.client, namespace).put(RECORD_KEY, value, RECORD_DESCRIPTION, None))
 
     def apply(self, plan: Plan, records: Mapping[str, Record] | None = None, rollback: bool = True) -> list[Outcome]:
         """Carry out a plan; return what became of each of its items, in the plan's order.
@@ -393,7 +398,7 @@ def _revision(entry: dict[str, Any]) -> int | None:
     return int(revision) if revision is not None else None
 
 
-def _broken(entry: dict[str, Any]) -> str | None:
+def broken(entry: Mapping[str, Any]) -> str | None:
     """Return why the server cannot read a flow that it holds; a flow it can read has at least one task."""
     if entry.get("exception"):
         return str(entry["exception"])

@@ -586,14 +586,30 @@ class KestraClient:
                 hint="Something else than Kestra answers at url.",
             ) from error
 
-    def get_flow(self, namespace: str, flow_id: str) -> dict[str, Any] | None:
-        """Return a flow with its source, or None where there is none (or a deleted one)."""
+    def get_flow(self, namespace: str, flow_id: str, revision: int | None = None) -> dict[str, Any] | None:
+        """Return a flow with its source, or None where there is none.
+
+        Of a deleted flow there are only its former revisions.
+        """
         doing = f"read flow {namespace}/{flow_id}"
+        params: dict[str, ParamValue] = {"source": "true"}
+        if revision is not None:
+            doing = f"read revision {revision} of flow {namespace}/{flow_id}"
+            params.update(revision=revision, allowDeleted="true")
         path = self.path("flows", namespace, flow_id)
-        response = self.request("GET", path, doing, expected=(200, 404), params={"source": "true"})
+        response = self.request("GET", path, doing, expected=(200, 404), params=params)
         if response.status_code == 404:
             return None
         return self.object(self.json(response, doing), doing)
+
+    def revisions(self, namespace: str, flow_id: str) -> list[dict[str, Any]]:
+        """Return every revision of a flow with its source, those of a deleted flow included."""
+        doing = f"read the revisions of flow {namespace}/{flow_id}"
+        response = self.request("GET", self.path("flows", namespace, flow_id, "revisions"), doing, expected=(200, 404))
+        found = [] if response.status_code == 404 else self.json(response, doing)
+        if not isinstance(found, list):
+            raise KestraError(doing, "the answer is not a list", kind="answer")
+        return found
 
     def validate_flows(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """Return the server's opinion on each of the texts, in the order of the answer.
@@ -643,18 +659,3 @@ class KestraClient:
         return (
             self.request("DELETE", path, f"delete flow {namespace}/{flow_id}", expected=(204, 404)).status_code == 204
         )
-
-    def get_kv(self, namespace: str, key: str) -> Any:
-        """Return a value of a namespace's key-value store, or None where there is none (or an expired one)."""
-        doing = f"read the key {key} of namespace {namespace}"
-        path = self.path("namespaces", namespace, "kv", key)
-        response = self.request("GET", path, doing, expected=(200, 404, 410))
-        if response.status_code != 200:
-            return None
-        return self.object(self.json(response, doing), doing).get("value")
-
-    def put_kv(self, namespace: str, key: str, value: str) -> None:
-        """Store a value, given as JSON, in a namespace's key-value store."""
-        path = self.path("namespaces", namespace, "kv", key)
-        doing = f"store the key {key} of namespace {namespace}"
-        self.request("PUT", path, doing, expected=(200, 204), body=value.encode("utf-8"), content_type="text/plain")

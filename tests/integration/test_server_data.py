@@ -1,4 +1,4 @@
-"""The test server's keys, namespace files and namespaces: what Kestra was seen to do, and what 2.0 does where it differs.
+"""The test server's keys, namespace files and namespaces: what Kestra was seen to do, and where 2.0 differs.
 
 Numbers of sections are those of the notes on a real server of 0.21, whose bodies 1.3 still has.
 """

@@ -240,3 +240,20 @@ def test_a_plan_with_another_text_is_refused() -> None:
     text = flow_plan.dump_plan(saved()[0], {}).replace("id: n\\n", "id: m\\n")
     with pytest.raises(ValueError, match="another flow in the text of new/n"):
         flow_plan.load_plan(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "disabled", "expected"),
+    [
+        ("id: a\n", True, "id: a\ndisabled: true\n"),
+        ("id: a", True, "id: a\ndisabled: true\n"),
+        ("id: a\ndisabled: false\nb: c\n", True, "id: a\ndisabled: true\nb: c\n"),
+        ("id: a\ndisabled: true\nb: c\n", False, "id: a\nb: c\n"),
+        ("id: a\n\ndisabled: true", False, "id: a\n\n"),
+        ("id: a\n", False, "id: a\n"),
+        ("{id: a}\n", True, None),
+        ("id: a\n...\n", True, None),
+    ],
+)
+def test_switching_a_text(text: str, disabled: bool, expected: str | None) -> None:
+    assert flow_plan.with_switch(text, disabled) == expected

@@ -1,0 +1,154 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Find flows on a server, and tell what is known about each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.devorch.orchestration.plugins.module_utils import execution, trigger
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_sync import broken
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, ParamValue
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which flows are looked for; what is None or empty does not matter."""
+
+    namespace: str | None = None
+    below: bool = False
+    id: str | None = None
+    text: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def params(self, has_filters: bool) -> dict[str, ParamValue]:
+        """Return the query of a search. Before 1.0 a namespace stands for those below it as well."""
+        found: dict[str, ParamValue] = {}
+        if not has_filters:
+            if self.namespace:
+                found["namespace"] = self.namespace
+            if self.text:
+                found["q"] = self.text
+            if self.labels:
+                found["labels"] = [f"{name}:{value}" for name, value in self.labels.items()]
+            return found
+        if self.namespace:
+            found[f"filters[namespace][{'PREFIX' if self.below else 'EQUALS'}]"] = self.namespace
+        if self.text:
+            found["filters[q][EQUALS]"] = self.text
+        for name, value in self.labels.items():
+            found[f"filters[labels][EQUALS][{name}]"] = value
+        return found
+
+    def matches(self, raw: Mapping[str, Any]) -> bool:
+        """Whether a flow that was found is one that was looked for: servers read the same query differently."""
+        namespace = str(raw.get("namespace"))
+        inside = self.below and namespace.startswith(f"{self.namespace}.")
+        if self.namespace and namespace != self.namespace and not inside:
+            return False
+        return self.labels.items() <= execution.labels_of(raw).items()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A flow as the server tells it, and what was asked for besides. What was not asked for is None."""
+
+    raw: Mapping[str, Any]
+    revisions: Sequence[Mapping[str, Any]] | None = None
+    triggers: Sequence[Mapping[str, Any]] | None = None
+    last_execution: Mapping[str, Any] | None = None
+
+
+def look(
+    client: KestraClient,
+    query: Query,
+    most: int,
+    concurrency: int,
+    *,
+    source: bool = False,
+    revisions: bool = False,
+    activity: bool = False,
+) -> list[Found]:
+    """Return the flows that fit, at most C(most), with what is asked for besides."""
+    if query.id is not None:
+        one = client.get_flow(query.namespace or "", query.id)
+        raws = [one] if one is not None and query.matches(one) else []
+    else:
+        has_filters = client.server_info().has_filters
+        listed = client.search(client.path("flows", "search"), "list the flows", query.params(has_filters), most)
+        raws = [raw for raw in listed if query.matches(raw) and not raw.get("deleted")]
+    raws.sort(key=lambda raw: (str(raw["namespace"]), str(raw["id"])))
+
+    def more(raw: Mapping[str, Any]) -> Found:
+        namespace, flow_id = str(raw["namespace"]), str(raw["id"])
+        whole = client.get_flow(namespace, flow_id) or raw if source and "source" not in raw else raw
+        history = client.revisions(namespace, flow_id) if revisions else None
+        states = None
+        if activity:
+            path = client.path("triggers", namespace, flow_id)
+            states = client.search(path, f"read the triggers of flow {namespace}/{flow_id}")
+        return Found(whole, history, states)
+
+    with ThreadPoolExecutor(max_workers=concurrency) as pool:
+        found = list(pool.map(more, raws))
+    if not activity or not found:
+        return found
+    last = _last_executions(client, raws)
+    return [
+        Found(each.raw, each.revisions, each.triggers, last.get((each.raw["namespace"], each.raw["id"])))
+        for each in found
+    ]
+
+
+def _last_executions(client: KestraClient, raws: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the last execution of each flow that has one."""
+    doing = "read the last executions"
+    keys = [{"namespace": raw["namespace"], "id": raw["id"]} for raw in raws]
+    answer = client.json(client.send_json("POST", client.path("executions", "latest"), doing, keys), doing)
+    return {(str(each.get("namespace")), str(each.get("flowId"))): each for each in answer}
+
+
+def as_result(found: Found, source: bool) -> dict[str, Any]:
+    """Return the entry of a module's C(flows)."""
+    raw = found.raw
+    result: dict[str, Any] = {
+        "namespace": raw.get("namespace"),
+        "id": raw.get("id"),
+        "revision": raw.get("revision"),
+        "description": raw.get("description"),
+        "labels": execution.labels_of(raw),
+        "disabled": bool(raw.get("disabled")),
+        "draft": bool(raw.get("draft")),
+        "problem": broken(raw),
+        "updated": raw.get("updated"),
+    }
+    if source:
+        result["source"] = raw.get("source")
+    if found.revisions is not None:
+        result["revisions"] = [_revision(each, source) for each in found.revisions]
+    if found.triggers is not None:
+        result["triggers"] = [
+            {"id": each.get("triggerId"), **trigger.parse(each).as_result()} for each in found.triggers
+        ]
+        result["last_execution"] = _execution(found.last_execution)
+    return result
+
+
+def _revision(raw: Mapping[str, Any], source: bool) -> dict[str, Any]:
+    told = {name: raw.get(name) for name in ("revision", "updated")}
+    told.update({name: bool(raw.get(name)) for name in ("deleted", "disabled")})
+    return {**told, "source": raw.get("source")} if source else told
+
+
+def _execution(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if raw is None:
+        return None
+    state = raw.get("state")
+    current = state.get("current") if isinstance(state, dict) else raw.get("status")
+    started = state.get("startDate") if isinstance(state, dict) else raw.get("startDate")
+    return {"id": raw.get("id"), "state": current, "start_date": started}

@@ -1,0 +1,316 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kestra_flow
+short_description: Keep one flow of a Kestra server
+version_added: 0.1.0
+description:
+  - Creates, updates, deletes, enables or disables one flow, or brings a former revision back.
+  - The text is stored as it is, byte for byte, and compared as text, as by M(devorch.orchestration.kestra_flows), which
+    is the module for many flows.
+author:
+  - devorch maintainers (@devorch)
+extends_documentation_fragment:
+  - devorch.orchestration.kestra
+  - devorch.orchestration.kestra.attributes
+  - devorch.orchestration.kestra.actiongroup
+options:
+  namespace:
+    description: Namespace of the flow.
+    type: str
+    required: true
+  id:
+    description: Id of the flow. Upper and lower case count.
+    type: str
+    required: true
+  state:
+    description:
+      - With V(present) the flow has the text O(content), or that of O(revision).
+      - With V(enabled) and V(disabled) the flow has to be there, and the line C(disabled) in its text is set.
+      - With V(absent) the flow is deleted. Kestra keeps its revisions.
+    type: str
+    choices: [present, absent, enabled, disabled]
+    default: present
+  content:
+    description:
+      - Text of the flow. It names the same O(namespace) and O(id).
+      - Ansible templates it before the module sees it; a lookup of a file, or C(!unsafe), keeps Kestra's own braces.
+    type: str
+  revision:
+    description: Number of a revision, whose text the flow gets again. Works for a deleted flow too.
+    type: int
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Sends only what reads, which includes the server's validation.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+requirements:
+  - PyYAML
+notes:
+  - A flow that was enabled or disabled here differs from its file, which M(devorch.orchestration.kestra_flows) tells
+    and undoes, unless O(devorch.orchestration.kestra_flows#module:drift) says otherwise.
+seealso:
+  - module: devorch.orchestration.kestra_flows
+  - module: devorch.orchestration.kestra_flow_info
+"""
+
+EXAMPLES = r"""
+- name: Have a flow
+  devorch.orchestration.kestra_flow:
+    namespace: company.team
+    id: greeting
+    content: "{{ lookup('ansible.builtin.file', 'greeting.yaml', rstrip=false) }}"
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Stop its schedules for the time of the maintenance
+  devorch.orchestration.kestra_flow:
+    namespace: company.team
+    id: greeting
+    state: disabled
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Bring the first revision back
+  devorch.orchestration.kestra_flow:
+    namespace: company.team
+    id: greeting
+    revision: 1
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+
+- name: Have no such flow
+  devorch.orchestration.kestra_flow:
+    namespace: company.team
+    id: greeting
+    state: absent
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+"""
+
+RETURN = r"""
+action:
+  description:
+    - What was done, or would be done in check mode - V(created), V(updated), V(deleted) or V(unchanged).
+  returned: success
+  type: str
+  sample: updated
+flow:
+  description: The flow as it is in the end.
+  returned: success
+  type: dict
+  contains:
+    namespace:
+      description: Namespace of the flow.
+      type: str
+      returned: always
+    id:
+      description: Id of the flow.
+      type: str
+      returned: always
+    revision:
+      description: The revision that is stored; in check mode the one stored now. None for a deleted flow.
+      type: int
+      returned: always
+    disabled:
+      description: Whether its text disables it. None for a deleted flow.
+      type: bool
+      returned: always
+    source:
+      description: Its text. None for a deleted flow.
+      type: str
+      returned: always
+  sample:
+    namespace: company.team
+    id: greeting
+    revision: 2
+    disabled: false
+    source: "id: greeting\n"
+problems:
+  description: What is wrong with the text, if anything.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - file: content
+      line: 7
+      message: "Kestra refuses flow company.team/greeting: Invalid type: io.kestra.plugin.nope.Nope"
+diff:
+  description: The text before and after, if it changes.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - before_header: company.team/greeting (revision 1)
+      after_header: company.team/greeting (content)
+      before: "id: greeting\n"
+      after: "id: greeting\ndisabled: true\n"
+msg:
+  description: What happened, in words.
+  returned: always
+  type: str
+  sample: Flow company.team/greeting updated
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import (
+    Item,
+    Plan,
+    Stored,
+    is_disabled,
+    judge_findings,
+    make_plan,
+    with_switch,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_rules import findings
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import (
+    HAS_YAML,
+    Flow,
+    Problem,
+    Source,
+    parse_sources,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_sync import DONE, FlowSync
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
+    REQUIRED_TOGETHER,
+    Failure,
+    connection_argument_spec,
+    run_module,
+)
+
+
+def fail(problems: list[Problem]) -> Failure:
+    """Return the failure for what is wrong with a text."""
+    lines = "; ".join(str(problem) for problem in problems)
+    return Failure(
+        f"The flow cannot be stored, and nothing was written: {lines}",
+        problems=[problem.as_result() for problem in problems],
+    )
+
+
+def wanted_text(module: AnsibleModule, client: KestraClient, stored: Stored | None) -> tuple[str, str]:
+    """Return the text that the flow is to have, and where it comes from."""
+    namespace, flow_id, state = (module.params[name] for name in ("namespace", "id", "state"))
+    if state in ("enabled", "disabled"):
+        if stored is None:
+            raise Failure(f"Flow {namespace}/{flow_id} does not exist, so it cannot be {state}.", problems=[])
+        if is_disabled(stored.text) is (state == "disabled"):
+            return stored.text, state
+        text = with_switch(stored.text, state == "disabled")
+        if text is None:
+            raise Failure(
+                f"The text of flow {namespace}/{flow_id} has no place for a line of its own that says 'disabled'; "
+                "change it in its file.",
+                problems=[],
+            )
+        return text, state
+    revision = module.params["revision"]
+    if revision is None:
+        return module.params["content"], "content"
+    found = client.get_flow(namespace, flow_id, revision)
+    if found is None:
+        raise Failure(f"Flow {namespace}/{flow_id} has no revision {revision}.", problems=[])
+    return str(found.get("source", "")), f"revision {revision}"
+
+
+def plan_for(module: AnsibleModule, client: KestraClient, stored: Stored | None) -> Plan:
+    """Return the plan for the one flow; raise Failure where its text is wrong."""
+    key = (module.params["namespace"], module.params["id"])
+    known = {} if stored is None else {key: stored}
+    if module.params["state"] == "absent":
+        return Plan(() if stored is None else (Item("prune", None, stored),))
+    text, origin = wanted_text(module, client, stored)
+    if stored is not None and stored.text == text:
+        return make_plan([Flow(*key, origin, text)], known)
+    flows, problems = parse_sources([Source(origin, text.encode("utf-8"))], inspect=findings)
+    if not problems and [flow.key for flow in flows] != [key]:
+        names = ", ".join(flow.name for flow in flows)
+        problems = [Problem(origin, None, f"is about {names} and not about {'/'.join(key)}")]
+    if problems:
+        raise fail(problems)
+    return make_plan(flows, known)
+
+
+def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
+    """Do everything; return the result."""
+    namespace, flow_id = module.params["namespace"], module.params["id"]
+    now = client.get_flow(namespace, flow_id)
+    stored = None
+    if now is not None:
+        stored = Stored(
+            namespace, flow_id, str(now.get("source", "")), now.get("revision"), draft=bool(now.get("draft"))
+        )
+    plan = plan_for(module, client, stored)
+    sync = FlowSync(client)
+    removed, warnings = judge_findings(plan, client.server_info().is_2)
+    refused, more = sync.validate(plan.to_validate)
+    for warning in warnings + more:
+        module.warn(warning)
+    if removed or refused:
+        raise fail(removed + refused)
+    (item,) = plan.items or (None,)
+    action = "unchanged" if item is None else DONE.get(item.action, "unchanged").replace("pruned", "deleted")
+    revision = stored.revision if stored else None
+    if item is not None and item.changes and not module.check_mode:
+        (outcome,) = sync.apply(plan)
+        if outcome.action == "failed":
+            raise Failure(f"Flow {item.name} could not be {action}: {outcome.error}", problems=[])
+        if outcome.warning:
+            module.warn(outcome.warning)
+        revision = outcome.revision
+    text = item.after if item else None
+    return {
+        "changed": action != "unchanged",
+        "action": action,
+        "flow": {
+            "namespace": namespace,
+            "id": flow_id,
+            "revision": None if text is None else revision,
+            "disabled": None if text is None else is_disabled(text),
+            "source": text,
+        },
+        "problems": [],
+        "diff": plan.diff(),
+        "msg": f"Flow {namespace}/{flow_id} {action}",
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **connection_argument_spec(),
+            "namespace": {"type": "str", "required": True},
+            "id": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent", "enabled", "disabled"], "default": "present"},
+            "content": {"type": "str"},
+            "revision": {"type": "int"},
+        },
+        required_together=REQUIRED_TOGETHER,
+        required_if=[("state", "present", ("content", "revision"), True)],
+        mutually_exclusive=[("content", "revision")],
+        supports_check_mode=True,
+    )
+    if not HAS_YAML:
+        module.fail_json(msg=missing_required_lib("PyYAML"))
+    if module.params["state"] != "present":
+        for name in ("content", "revision"):
+            if module.params[name] is not None:
+                module.fail_json(msg=f"{name} goes with state 'present', not with {module.params['state']!r}")
+    run_module(module, lambda client: run(module, client))
+
+
+if __name__ == "__main__":
+    main()
