@@ -15,7 +15,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,10 +52,16 @@ REFUSED_KEYS: Mapping[str, str] = {
 
 _NULLS = ("", "~", "null", "Null", "NULL")
 DEEPEST = 200
-# What the engine takes in one request: micronaut.server.max-request-size is larger, its buffer is not (observed).
-LARGEST = 10 * 1024 * 1024
+# The limit of Kestra's parser, in characters (observed); one of UTF-8 has at most four bytes.
+LONGEST_TEXT = 3 * 1024 * 1024
+LARGEST = 4 * LONGEST_TEXT
+# Kestra would take more, but needs minutes for it.
+MOST_NODES = 100_000
+# How many characters the parser in Python gets, which is a hundred times slower than the fast one.
+LONGEST_FOR_PYTHON = 20_000
 _BOOLEAN = re.compile(r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|True|TRUE|False|FALSE")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F_]+|0[bo][0-7_]+|[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CANONICAL_INTEGER = re.compile(r"0|[1-9][0-9]*")
 _REFUSED_LINE = re.compile(rf"^[\"']?(?:{'|'.join(REFUSED_KEYS)})[\"']?\s*:", re.MULTILINE)
 _NAMESPACE_LINE = re.compile(r"^[\"']?namespace[\"']?[ \t]*:[ \t]*[\"']?([a-z0-9][a-z0-9._-]*)", re.MULTILINE)
@@ -146,7 +152,7 @@ def read_sources(path: Path, ignored: Callable[[str], bool] | None = None) -> tu
                 if not stat.S_ISREG(status.st_mode):
                     problems.append(Problem(str(file), None, "is not a regular file"))
                 elif status.st_size > LARGEST:
-                    problems.append(Problem(str(file), None, too_large(status.st_size)))
+                    problems.append(Problem(str(file), None, too_large(status.st_size, "bytes", LARGEST)))
                 else:
                     sources.append(Source(str(file), stream.read()))
         except OSError as error:
@@ -173,9 +179,9 @@ def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], lis
     return sources, problems
 
 
-def too_large(size: int) -> str:
-    """Return the message for a file of so many bytes."""
-    return f"has {size} bytes; Kestra takes a flow of {LARGEST} bytes at the most"
+def too_large(size: int, unit: str, most: int) -> str:
+    """Return the message for a file with so many bytes or characters."""
+    return f"has {size} {unit}, and Kestra reads {most} at the most; flows of a large file can have files of their own"
 
 
 def _flow_files(path: Path, ignored: Callable[[str], bool] | None) -> Iterator[Path]:
@@ -278,14 +284,17 @@ def _parse(
     def report(line: int | None, message: str) -> None:
         problems.append(Problem(source.path, line, message))
 
-    if len(source.content) > LARGEST:
-        report(None, too_large(len(source.content)))
-        return [], problems
     try:
         text = source.content.decode("utf-8")
     except UnicodeDecodeError as error:
         bad_line = source.content.count(b"\n", 0, error.start) + 1
         report(bad_line, f"is not UTF-8: {error.reason} (byte 0x{source.content[error.start]:02x})")
+        return [], problems
+    if len(text) > LONGEST_TEXT:
+        report(None, too_large(len(text), "characters", LONGEST_TEXT))
+        return [], problems
+    if text.startswith(BOM + BOM):
+        report(1, "begins with two byte order marks, and Kestra takes the second for a part of the first key")
         return [], problems
     try:
         documents = compose(text)
@@ -466,23 +475,28 @@ def compose(text: str) -> list[Node]:
     shift = 1 if text.startswith(BOM) else 0
     text = text.removeprefix(BOM)
     fast = getattr(yaml, "CSafeLoader", None)
+    problem: Exception | None = None
     if fast is not None:
         try:
             return _documents(yaml.parse(text, Loader=fast), shift)
-        except yaml.YAMLError:
-            pass
-    try:
-        return _documents(yaml.parse(text, Loader=yaml.SafeLoader), shift)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        message = ", ".join(part for part in (error.context, error.problem) if part)
-        raise YamlProblem(message or "cannot be parsed", mark.line + 1 if mark else None) from error
-    except yaml.reader.ReaderError as error:
-        position = int(error.position)
-        message = f"character U+{ord(text[position]):04X} is not allowed in YAML"
-        raise YamlProblem(message, text.count("\n", 0, position) + 1) from error
-    except yaml.YAMLError as error:
-        raise YamlProblem(str(error), None) from error
+        except yaml.YAMLError as error:
+            problem = error
+    refused = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if refused:
+        line = text.count("\n", 0, refused.start()) + 1
+        raise YamlProblem(f"character U+{ord(refused.group()):04X} is not allowed in YAML", line) from problem
+    if problem is None or len(text) <= LONGEST_FOR_PYTHON:
+        try:
+            return _documents(yaml.parse(text, Loader=yaml.SafeLoader), shift)
+        except yaml.YAMLError as error:
+            problem = error
+        except (ValueError, OverflowError) as error:
+            # Of a version or an escape with too large a number; the fast parser has a message for it.
+            problem = problem or error
+    mark = getattr(problem, "problem_mark", None) or getattr(problem, "context_mark", None)
+    parts = [getattr(problem, "context", None), getattr(problem, "problem", None)]
+    message = ", ".join(part for part in parts if part) or str(problem)
+    raise YamlProblem(message, int(mark.line) + 1 if mark else None) from problem
 
 
 def _documents(events: Iterable[Any], shift: int) -> list[Node]:
@@ -490,7 +504,7 @@ def _documents(events: Iterable[Any], shift: int) -> list[Node]:
     documents: list[Node] = []
     anchors: dict[str, Node] = {}
     open_nodes: list[Node] = []
-    start = 0
+    start = count = 0
     for event in events:
         begin: Any = event.start_mark
         finish: Any = event.end_mark
@@ -506,9 +520,13 @@ def _documents(events: Iterable[Any], shift: int) -> list[Node]:
             if event.anchor not in anchors:
                 raise YamlProblem(f"alias {event.anchor!r} has no anchor before it", line)
             node = anchors[event.anchor]
+            if node.kind == "scalar":
+                node = replace(node, line=line, start=begin.index + shift, end=finish.index + shift)
         elif isinstance(event, yaml.ScalarEvent):
             node = Node("scalar", line, str(event.value), plain=bool(event.implicit[0]) and not event.style)
             node.start, node.end = begin.index + shift, finish.index + shift
+            if event.style == '"' and _SURROGATE.search(node.text):
+                raise YamlProblem("an escape stands for half a character (a surrogate)", line)
         elif isinstance(event, yaml.CollectionStartEvent):
             node = Node("mapping" if isinstance(event, yaml.MappingStartEvent) else "sequence", line)
         else:
@@ -520,6 +538,9 @@ def _documents(events: Iterable[Any], shift: int) -> list[Node]:
         else:
             node.document_start = start
             documents.append(node)
+        count += 1
+        if count > MOST_NODES:
+            raise YamlProblem(f"has more than {MOST_NODES} keys and values", line)
         if isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append(node)
             if len(open_nodes) > DEEPEST:
