@@ -313,7 +313,10 @@ class Executions:
                 params=_start_params(marked, revision, schedule_date),
                 parts=list(parts) or None,
             )
-            return self.client.object(self.client.json(response, doing), doing)
+            raw = self.client.object(self.client.json(response, doing), doing)
+            if not isinstance(raw.get("id"), str):
+                raise KestraError(doing, "the answer is no execution", kind="answer")
+            return raw
         except KestraError as error:
             if error.kind not in UNCLEAR_KINDS and error.status not in UNCLEAR_STATUSES:
                 raise
@@ -415,8 +418,8 @@ class Executions:
         path = self.client.path("logs", execution_id)
         response = self.client.request("GET", path, doing, params={"minLevel": level})
         entries = self.client.json(response, doing)
-        if not isinstance(entries, list):
-            raise KestraError(doing, "the answer is not a list", kind="answer")
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise KestraError(doing, "the answer is not a list of lines", kind="answer")
         lowest = LEVELS.index(level)
         return [entry for entry in entries if entry.get("level") in LEVELS[lowest:]]
 
@@ -437,8 +440,11 @@ class Executions:
         identifier = str(raw["id"])
         doing = f"read the outputs of the tasks of execution {identifier}"
         response = self.client.request("GET", self.client.path("outputs", "tasks", identifier), doing)
+        listed = self.client.json(response, doing)
+        if not isinstance(listed, list) or not all(isinstance(run, dict) and "taskRunId" in run for run in listed):
+            raise KestraError(doing, "the answer is not a list of task runs", kind="answer")
         found = []
-        for run in self.client.json(response, doing):
+        for run in listed:
             path = self.client.path("outputs", "tasks", identifier, str(run["taskRunId"]))
             answer = self.client.request("GET", path, doing)
             found.append(_task_output(run, self.client.object(self.client.json(answer, doing), doing)))

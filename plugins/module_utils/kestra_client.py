@@ -33,6 +33,7 @@ try:
     import urllib3
     from requests.adapters import HTTPAdapter
     from requests.auth import HTTPBasicAuth
+    from urllib3.filepost import encode_multipart_formdata
     from urllib3.util.retry import Retry
 except ImportError:
     REQUESTS_IMPORT_ERROR = traceback.format_exc()
@@ -232,14 +233,18 @@ class Http:
         """
         wait = self._wait(doing, timeout)
         url = self.base + path
+        sent = dict(headers or {})
+        if parts is not None and not parts:
+            # requests leaves a form without parts out, and Kestra then misses it.
+            body, sent["Content-Type"] = encode_multipart_formdata([])
         try:
             return self._session.request(
                 method,
                 url,
                 params=dict(params or {}),
                 data=body,
-                files=None if parts is None else [part.field() for part in parts],
-                headers=dict(headers or {}),
+                files=[part.field() for part in parts] if parts else None,
+                headers=sent,
                 timeout=(min(wait, CONNECT_TIMEOUT), wait),
                 # A redirect would turn a POST into a GET; Kestra's API makes none.
                 allow_redirects=False,

@@ -53,7 +53,7 @@ def kestra_old(postgres: Postgres, standalone: Path, say: Callable[[str], None])
 
 
 @pytest.fixture(params=["2.0", "1.3"])
-def either(request: pytest.FixtureRequest) -> Kestra:
+def either(request: pytest.FixtureRequest, images: None) -> Kestra:
     """The test that asks for it runs twice: against a server of 2.0 and against one that answers as 1.3 does."""
     server: Kestra = request.getfixturevalue("kestra" if request.param == "2.0" else "kestra_old")
     return server

@@ -12,8 +12,8 @@ id: greeting
 namespace: {namespace}
 labels: {{kind: test}}
 inputs:
-  - {{id: who, type: STRING, defaults: nobody, required: false}}
-  - {{id: count, type: INT, defaults: 1, required: false}}
+  - {{id: who, type: STRING, defaults: nobody}}
+  - {{id: count, type: INT, defaults: 1}}
   - {{id: letter, type: FILE, required: false}}
 tasks:
   - id: text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -307,3 +308,10 @@ def test_several_requests_at_a_time_share_the_session(server: FakeKestra) -> Non
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(create, range(8)))
     assert server.most_in_flight > 1
+
+
+def test_a_form_without_parts_is_a_form(server: FakeKestra) -> None:
+    server.prepare("POST /resume", Answer(200, {}))
+    client(server).request("POST", "/resume", "resume", parts=[])
+    (body,) = server.bodies
+    assert re.fullmatch(rb"--[0-9a-f]+--\r\n", body)
