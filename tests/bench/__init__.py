@@ -1,0 +1,1 @@
+"""How fast and how large the synchronisation of flows is, beside what people use today: `make bench`."""

@@ -1,0 +1,251 @@
+"""Measure: `python -m tests.bench --sizes 100,1000,10000`, or `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..faults.proxy import Proxy
+from ..integration.kestra import ROOT, environment, render_configuration, start_kestra, start_postgres
+from . import clients
+from .clients import Server
+from .flows import Bench, changed, fleet, write
+from .report import Results, document, plot, table, targets
+
+HERE = Path(__file__).parent
+ROUNDS = {100: 5, 1000: 3, 10_000: 1}
+LARGE = 10_000
+PRUNED = 10
+"""One in so many flows is pruned."""
+
+NOTES = (
+    "The same flows for all: 1 KB, 3 tasks, comments and unicode, spread over 10 namespaces. Tools that are compared "
+    "run in turns on the same flows; the figures are medians, the ratios medians of the pairs.",
+    "kestra_flows: `ansible-playbook` with one task and default options (8 in flight). The module's own time is its "
+    "`seconds.total`; the whole task is what Ansible needs from the start of the task to its result, with reading the "
+    "files on the controller, the transfer, Python's start and the result's way back.",
+    "The floor: `http.client` on one connection, which asks for the version, lists the flows (1,000 a page) and "
+    "fetches one archive of their sources. It does nothing with the answers, and never looks at a file.",
+    "The concurrent client: `http.client` in 8 threads with a connection each. It reads as the floor does, compares "
+    "the texts, has what it writes validated (100 flows a request, as kestra_flows does) and writes. It keeps no "
+    "record, finds no drift, puts nothing back and parses no YAML.",
+    "The kestrapy script: one GET a flow, and a PUT or POST where the source differs, one after the other.",
+    "The uri loop: three looped tasks (GET, POST what is missing, PUT what differs), measured with {uri_flows} flows "
+    "and stated per flow, as it is linear. It validates nothing.",
+    "Peak memory: `ru_maxrss` of the process that runs the module, the greatest of all cases.",
+)
+
+
+def say(text: str) -> None:
+    print(f"== {time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+@dataclass
+class Run:
+    """Everything that one run of the measurements knows."""
+
+    server: Server
+    directory: Path
+    uri_flows: int
+    results: Results = field(default_factory=Results)
+
+    def playbook(self, play: list[Mapping[str, Any]], url: str | None = None) -> list[dict[str, Any]]:
+        """Run a play and return the times of its tasks; the play is a file, its arguments are no command line."""
+        book, tasks = self.directory / "play.json", self.directory / "tasks.json"
+        book.write_text(json.dumps(play))
+        tasks.unlink(missing_ok=True)
+        (self.directory / "memory").unlink(missing_ok=True)
+        more = {
+            "KESTRA_URL": url or self.server.url,
+            "KESTRA_USERNAME": self.server.username,
+            "KESTRA_PASSWORD": self.server.password,
+            "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callbacks"),
+            "ANSIBLE_CALLBACKS_ENABLED": "bench",
+            "ANSIBLE_DISPLAY_OK_HOSTS": "false",
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+            "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
+            "BENCH_TASKS": str(tasks),
+            "BENCH_MEMORY": str(self.directory / "memory"),
+            "BENCH_PYTHON": sys.executable,
+        }
+        done = subprocess.run(
+            ["ansible-playbook", str(book)],
+            cwd=ROOT,
+            env={**os.environ, **more},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-4000:]
+        return [json.loads(line) for line in tasks.read_text().splitlines()]
+
+    def module(self, flows: Path, url: str | None = None, **options: Any) -> dict[str, Any]:
+        """Run kestra_flows as a task and return what is known of it."""
+        (task,) = self.playbook(
+            [
+                {
+                    "hosts": "localhost",
+                    "connection": "local",
+                    "gather_facts": False,
+                    "vars": {"ansible_python_interpreter": str(HERE / "interpreter")},
+                    "tasks": [{"devorch.orchestration.kestra_flows": {"src": str(flows), "timeout": 300, **options}}],
+                }
+            ],
+            url,
+        )
+        task["memory"] = int((self.directory / "memory").read_text()) / 1024
+        return task
+
+    def run_module(self, case: str, size: int, flows: Path, **expected: int) -> None:
+        """Measure kestra_flows in a case, and hold it to what it should have done."""
+        options = {"prune": True, "prune_limit": "50%"} if case == "prune" else {}
+        task = self.module(flows, **options)
+        wrong = {name: task["summary"][name] for name, count in expected.items() if task["summary"][name] != count}
+        assert not wrong, f"{case}: {wrong} instead of {expected}"
+        self.results.add(case, "module", size, task["seconds"]["total"])
+        self.results.add(case, "task", size, task["took"])
+        self.results.memory[size] = max(self.results.memory.get(size, 0), task["memory"])
+        say(f"  {case:8} task {task['took']:8.3f} s   module {task['seconds']}   {task['memory']:.0f} MB")
+
+    def timed(self, case: str, tool: str, size: int, call: Callable[[], object]) -> None:
+        """Measure another tool in a case."""
+        start = time.monotonic()
+        call()
+        seconds = time.monotonic() - start
+        self.results.add(case, tool, size, seconds)
+        say(f"  {case:8} {tool} {seconds:.3f} s")
+
+    def uri(self, case: str, flows: Path) -> None:
+        """Measure the loop in a case; the time is that of its tasks."""
+        tasks = self.playbook(clients.uri_play(flows, self.server))
+        self.results.add(case, "uri", self.uri_flows, sum(task["took"] for task in tasks))
+        say(f"  {case:8} uri {sum(task['took'] for task in tasks):.3f} s for {self.uri_flows} flows")
+
+    def fleet(self, tool: str, size: int) -> tuple[list[Bench], Path]:
+        """Return a fleet of a tool's own, and a directory for it."""
+        name = f"bench-{tool}-{size}"
+        return fleet(name, size), self.directory / name
+
+
+def measure(run: Run, size: int) -> None:
+    """Measure all cases with a number of flows."""
+    rounds = ROUNDS.get(size, 3)
+    others = size < LARGE
+    flows, files = run.fleet("module", size)
+    concurrent, theirs = run.fleet("concurrent", size)
+    script = clients.sdk(run.server)
+    say(f"{size} flows")
+
+    write(files, changed(flows, 1, 1))
+    run.run_module("load", size, files, created=size)
+    if others:
+        write(theirs, changed(concurrent, 1, 1))
+        run.timed("load", "concurrent", size, lambda: clients.concurrent(run.server, theirs))
+        alone, scripts = run.fleet("kestrapy", size)
+        write(scripts, changed(alone, 1, 1))
+        run.timed("load", "kestrapy", size, lambda: script(scripts))
+
+    names = [flow.namespace for flow in flows]
+    for _ in range(rounds):
+        run.timed("nothing", "floor", size, lambda: run.server.read(names, size))
+        run.run_module("nothing", size, files, unchanged=size)
+        if others:
+            run.timed("nothing", "concurrent", size, lambda: clients.concurrent(run.server, files))
+    if others:
+        run.timed("nothing", "kestrapy", size, lambda: script(files))
+    with Proxy(run.server.url) as proxy:
+        run.module(files, proxy.url)
+        run.results.requests[size] = len(proxy.requests)
+
+    version = 1
+    for case, every, some in (("one", 100, max(1, size // 100)), ("all", 1, size)):
+        for _ in range(rounds):
+            version += 1
+            write(files, {flow: version if flow.number % every == 0 else 1 for flow in flows})
+            run.run_module(case, size, files, updated=some)
+            if others:
+                version += 1
+                write(files, {flow: version if flow.number % every == 0 else 1 for flow in flows})
+                run.timed(case, "concurrent", size, lambda: clients.concurrent(run.server, files))
+        if others:
+            version += 1
+            write(files, {flow: version if flow.number % every == 0 else 1 for flow in flows})
+            run.timed(case, "kestrapy", size, lambda: script(files))
+
+    kept = [flow for flow in flows if flow.number % PRUNED]
+    write(files, dict.fromkeys(kept, version))
+    run.run_module("prune", size, files, pruned=size - len(kept))
+    if others:
+        write(theirs, dict.fromkeys((flow for flow in concurrent if flow.number % PRUNED), 1))
+        run.timed("prune", "concurrent", size, lambda: clients.concurrent(run.server, theirs, prune=True))
+
+
+def measure_uri(run: Run) -> None:
+    """Measure the loop that people write today."""
+    flows, files = run.fleet("uri", run.uri_flows)
+    say(f"a loop of ansible.builtin.uri, {run.uri_flows} flows")
+    for case, every, version in (("load", 1, 1), ("nothing", 1, 1), ("one", 100, 2), ("all", 1, 3)):
+        write(files, {flow: version if flow.number % every == 0 else 1 for flow in flows})
+        run.uri(case, files)
+    run.results.uri_flows = run.uri_flows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="make bench", description="Measure kestra_flows beside what people use today."
+    )
+    parser.add_argument("--sizes", default="100,1000,10000", help="how many flows, comma-separated")
+    parser.add_argument("--uri-flows", type=int, default=100, help="how many flows the loop of uri is measured with")
+    parser.add_argument("--directory", type=Path, default=ROOT / "docs", help="where bench.md and bench.svg go")
+    arguments = parser.parse_args()
+    sizes = sorted(int(size) for size in arguments.sizes.split(","))
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        config = directory / "standalone.yml"
+        config.write_text(render_configuration(), encoding="utf-8")
+        say("starting the server")
+        with (
+            start_postgres() as postgres,
+            # Room for 10,000 flows in one archive.
+            start_kestra(
+                config, environment(postgres, JAVA_OPTS="-Duser.timezone=UTC -Xmx1g"), postgres.network
+            ) as kestra,
+        ):
+            run = Run(Server(kestra.url, kestra.username, kestra.password), directory, arguments.uri_flows)
+            warm_up(run)
+            measure_uri(run)
+            for size in sizes:
+                measure(run, size)
+    results = run.results
+    notes = [note.format(uri_flows=results.uri_flows) for note in NOTES]
+    text = document(results, time.strftime("%-d %B %Y"), notes)
+    arguments.directory.mkdir(exist_ok=True)
+    (arguments.directory / "bench.md").write_text(text, encoding="utf-8")
+    plot(results, arguments.directory / "bench.svg")
+    print(f"\n{table(results)}")
+    for target in targets(results):
+        print(target)
+
+
+def warm_up(run: Run) -> None:
+    """Let the server's compiler see every kind of request before anything is measured."""
+    say("warming up")
+    flows, files = run.fleet("warm", 50)
+    for version in range(1, 6):
+        write(files, changed(flows, version, 1))
+        clients.concurrent(run.server, files)
+    run.module(files)
+
+
+if __name__ == "__main__":
+    main()
