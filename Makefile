@@ -14,7 +14,7 @@ export PATH := $(VENV)/bin:$(PATH)
 IMAGES := $(PYTHON) tests/images/cli.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean distclean environment
+.PHONY: help demo test lint bench lock clean distclean environment
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,6 +27,11 @@ test: environment ## Run every test (builds what it needs on the first run)
 
 lint: environment ## Run the linters alone
 	pytest tests/lint $(PYTEST_ARGUMENTS)
+
+bench: environment ## Measure kestra_flows beside other tools, write docs/bench.md and docs/bench.svg (BENCH_ARGUMENTS="--sizes 100,1000")
+	$(IMAGES) engine
+	$(IMAGES) build kestra postgres
+	python3 -m tests.bench $(BENCH_ARGUMENTS)
 
 lock: environment ## Renew requirements.lock from pyproject.toml
 	uv pip compile --quiet --generate-hashes --python-version 3.11 --group dev --custom-compile-command "make lock" --output-file requirements.lock

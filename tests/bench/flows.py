@@ -75,7 +75,11 @@ class Bench:
 
 def fleet(prefix: str, size: int) -> list[Bench]:
     """Return as many flows as asked for, spread over the namespaces below a prefix."""
-    return [Bench(f"{prefix}.team-{number % NAMESPACES}", number) for number in range(size)]
+    return [
+        # Each tenth flow, and each hundredth, in another namespace than the one before.
+        Bench(f"{prefix}.team-{(number + number // NAMESPACES) % NAMESPACES}", number)
+        for number in range(size)
+    ]
 
 
 def changed(flows: Iterable[Bench], version: int, every: int) -> dict[Bench, int]:
