@@ -263,7 +263,7 @@ class Http:
         return min(wait, left)
 
     def _transport_error(self, error: BaseException, doing: str, wait: float) -> KestraError:
-        where = f"{urlsplit(self.base).hostname}:{_port(self.base)}"
+        where = f"{urlsplit(self.base).hostname}:{port_of(self.base)}"
         kind = classify(error)
         if kind == "refused":
             message = f"connection refused by {where}: nothing listens there"
@@ -311,7 +311,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _port(url: str) -> int:
+def port_of(url: str) -> int:
+    """Return the port that a URL means."""
     parts = urlsplit(url)
     return parts.port or (443 if parts.scheme == "https" else 80)
 

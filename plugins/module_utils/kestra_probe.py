@@ -10,11 +10,15 @@ after PostgreSQL was restarted under it the ports stay open and nothing answers.
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
     Connection,
@@ -22,9 +26,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_clien
     KestraClient,
     KestraError,
     error_message,
+    port_of,
 )
 
 UP, DOWN, UNKNOWN = "UP", "DOWN", "UNKNOWN"
+CONNECT_TIMEOUT = 2.0
+"""How many seconds an address has to accept a connection; one of this host does so at once."""
 REFUSALS = 3
 """How many refusals of the credentials in a row are final. Each costs the server a slow hash."""
 
@@ -42,15 +49,23 @@ class Health:
     version: str | None = None
     edition: str | None = None
     reasons: tuple[str, ...] = ()
+    management_exposed: tuple[str, ...] = ()
+    """The addresses at which the management port should be closed and is open."""
 
     @property
     def healthy(self) -> bool:
         return not self.reasons
 
+    @property
+    def only_exposed(self) -> bool:
+        """Whether Kestra works, and nothing but its open management port is wrong."""
+        return bool(self.management_exposed) and len(self.reasons) == 1
+
     def as_result(self) -> dict[str, Any]:
         """Return the module's keys for this look."""
         result = asdict(self)
         result["reasons"] = list(self.reasons)
+        result["management_exposed"] = list(self.management_exposed)
         return result
 
 
@@ -79,16 +94,68 @@ def indicators(body: Any) -> dict[str, str]:
     return found
 
 
-class Probe:
-    """Looks at one server through its management port and its API."""
+def host_addresses(proc: Path = Path("/proc/net")) -> list[str]:
+    """Return the addresses of this host that others may reach, in the order of the kernel's tables.
 
-    def __init__(self, connection: Connection, management_url: str) -> None:
+    Loopback and link-local addresses are left out. Where the kernel shows no such tables, the result is empty.
+    """
+    found: list[str] = []
+    for line in _lines(proc / "fib_trie"):
+        words = line.split()
+        if words[:1] == ["|--"]:
+            candidate = words[1]
+        elif words == ["/32", "host", "LOCAL"]:
+            found.append(candidate)
+    for line in _lines(proc / "if_inet6"):
+        found.append(str(ipaddress.IPv6Address(bytes.fromhex(line.split()[0]))))
+    unique = dict.fromkeys(found)
+    return [address for address in unique if not _stays_here(ipaddress.ip_address(address))]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("ascii").splitlines()
+    except OSError:
+        return []
+
+
+def _stays_here(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_loopback or address.is_link_local
+
+
+def is_on_this_host(url: str) -> bool:
+    """Tell whether a URL names this host by a loopback address."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def accepts(address: str, port: int, timeout: float = CONNECT_TIMEOUT) -> bool:
+    """Tell whether something accepts a connection at an address."""
+    try:
+        with socket.create_connection((address, port), timeout):
+            return True
+    except OSError:
+        return False
+
+
+class Probe:
+    """Looks at one server through its management port and its API.
+
+    The management port must not be open at C(closed_addresses).
+    """
+
+    def __init__(self, connection: Connection, management_url: str, closed_addresses: Sequence[str] = ()) -> None:
         # A probe is repeated by whoever waits; repeating inside it would blur the deadline.
         connection = replace(connection, retries=0)
         self.timeout = connection.timeout
         self.client = KestraClient(connection)
         # The management port needs no credentials, so it gets none.
         self.management = Http(replace(connection, url=management_url, username=None, password=None))
+        self.management_port = port_of(management_url)
+        self.closed_addresses = closed_addresses
 
     def close(self) -> None:
         self.client.close()
@@ -98,9 +165,22 @@ class Probe:
         """Ask every part once; C(timeout) in seconds limits each request."""
         wait = self.timeout if timeout is None else min(timeout, self.timeout)
         health = self._look_at_management(wait)
-        if health.readiness != UP:
+        if health.readiness == UP:
+            health = self._look_at_api(health, wait)
+        return self._look_from_outside(health, wait)
+
+    def _look_from_outside(self, health: Health, wait: float) -> Health:
+        if UP not in (health.liveness, health.readiness):
             return health
-        return self._look_at_api(health, wait)
+        within = min(wait, CONNECT_TIMEOUT)
+        exposed = tuple(found for found in self.closed_addresses if accepts(found, self.management_port, within))
+        if not exposed:
+            return health
+        reason = (
+            f"management port: open at {', '.join(exposed)}, where it should be closed, since it asks for no password. "
+            "Publish it on loopback alone, or allow it with management_closed_on"
+        )
+        return replace(health, management_exposed=exposed, reasons=(*health.reasons, reason))
 
     def _look_at_management(self, wait: float) -> Health:
         """Ask for readiness first: where it is reached, liveness and the indicators are worth asking for."""
@@ -187,7 +267,7 @@ def wait_until_healthy(
     """Look until everything is up or C(wait_timeout) seconds are over; with 0, look once.
 
     Refused credentials end the wait early, since waiting does not mend them; a few refusals are allowed for a server
-    that is still starting.
+    that is still starting. A management port that is open to others ends it as well, once the rest is up.
     """
     start = clock()
     refusals = 0
@@ -198,6 +278,7 @@ def wait_until_healthy(
         looks += 1
         refusals = refusals + 1 if health.credentials == DOWN else 0
         elapsed = clock() - start
-        if health.healthy or refusals >= REFUSALS or elapsed + interval >= wait_timeout:
+        settled = health.healthy or health.only_exposed or refusals >= REFUSALS
+        if settled or elapsed + interval >= wait_timeout:
             return Waited(health, round(elapsed, 1), looks)
         sleep(interval)

@@ -13,9 +13,10 @@ version_added: 0.1.0
 description:
   - Waits until Kestra's management port reports readiness, its API answers, its database answers behind it, and the
     credentials are accepted.
+  - Checks as well that the management port is closed to the outside, since it asks for no password.
   - Fails when the time is over, with the part that is down and the reason, such as a refused connection, a failing
     indicator, or an open port on which nothing answers.
-  - Refused credentials end the wait early, since waiting does not mend them.
+  - Refused credentials and an open management port end the wait early, since waiting does not mend them.
   - Changes nothing.
 author:
   - devorch maintainers (@devorch)
@@ -31,6 +32,15 @@ options:
       - If not set, the value of the environment variable E(KESTRA_MANAGEMENT_URL) is used.
     type: str
     default: http://127.0.0.1:8081
+  management_closed_on:
+    description:
+      - Addresses or names at which the port of O(management_url) must not accept a connection.
+      - If not set and O(management_url) is a loopback address, all addresses of the host that the module runs on,
+        without loopback and link-local ones. If it is another address, none, since the port has to be open there.
+      - Set it to an empty list where the port may be open, for instance because a firewall keeps others away from it.
+        The module tries the addresses from the host itself, and does not see that firewall.
+    type: list
+    elements: str
   wait_timeout:
     description:
       - Seconds to wait until everything is up. With V(0), Kestra is looked at once.
@@ -71,6 +81,13 @@ EXAMPLES = r"""
     password: "{{ kestra_password }}"
     wait_timeout: 0
   register: kestra
+
+- name: Look once, at a server whose management port has to be open for monitoring
+  devorch.orchestration.kestra_health:
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+    wait_timeout: 0
+    management_closed_on: []
 
 - name: Show the version
   ansible.builtin.debug:
@@ -120,6 +137,12 @@ edition:
   returned: always
   type: str
   sample: OSS
+management_exposed:
+  description: The addresses at which the management port is open and should not be. Empty if there is none.
+  returned: always
+  type: list
+  elements: str
+  sample: ["192.0.2.10"]
 reasons:
   description: Why it is not healthy. Empty if it is.
   returned: always
@@ -152,7 +175,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_modul
     connection_argument_spec,
     connection_from,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_probe import Probe, wait_until_healthy
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_probe import (
+    Probe,
+    host_addresses,
+    is_on_this_host,
+    wait_until_healthy,
+)
 
 
 def main() -> None:
@@ -164,6 +192,7 @@ def main() -> None:
                 "default": "http://127.0.0.1:8081",
                 "fallback": (env_fallback, ["KESTRA_MANAGEMENT_URL"]),
             },
+            "management_closed_on": {"type": "list", "elements": "str"},
             "wait_timeout": {"type": "int", "default": 300},
             "interval": {"type": "float", "default": 2},
         },
@@ -180,7 +209,10 @@ def main() -> None:
     if module.params["interval"] <= 0:
         module.fail_json(msg=f"interval is {module.params['interval']}; it is a number of seconds above 0")
 
-    probe = Probe(connection, management_url)
+    closed_on = module.params["management_closed_on"]
+    if closed_on is None:
+        closed_on = host_addresses() if is_on_this_host(management_url) else []
+    probe = Probe(connection, management_url, closed_on)
     try:
         waited = wait_until_healthy(probe, module.params["wait_timeout"], module.params["interval"])
     finally:
@@ -194,9 +226,9 @@ def main() -> None:
     }
     if health.healthy:
         module.exit_json(msg=f"Kestra {health.version} is healthy", **result)
-    where = f"at {connection.url}"
     module.fail_json(
-        msg=f"Kestra {where} is not healthy after {waited.seconds:g} seconds: {'; '.join(health.reasons)}", **result
+        msg=f"Kestra at {connection.url} is not healthy after {waited.seconds:g} seconds: {'; '.join(health.reasons)}",
+        **result,
     )
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import Connection
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_probe import (
     Health,
     Probe,
+    accepts,
+    host_addresses,
     indicators,
+    is_on_this_host,
     wait_until_healthy,
 )
 
@@ -37,8 +41,14 @@ def server() -> Iterator[FakeKestra]:
         yield fake
 
 
-def look(url: str, management_url: str | None = None, password: str = PASSWORD, timeout: float = 1) -> Health:
-    probe = Probe(Connection(url, USERNAME, password, timeout=timeout), management_url or url)
+def look(
+    url: str,
+    management_url: str | None = None,
+    password: str = PASSWORD,
+    timeout: float = 1,
+    closed_addresses: tuple[str, ...] = (),
+) -> Health:
+    probe = Probe(Connection(url, USERNAME, password, timeout=timeout), management_url or url, closed_addresses)
     try:
         return probe.look()
     finally:
@@ -132,6 +142,90 @@ def test_indicators_of_odd_bodies() -> None:
     assert indicators(None) == indicators([]) == indicators({"details": []}) == indicators({"details": {"a": 1}}) == {}
 
 
+# What a host with one interface and Docker has: addresses and networks, each in both of the kernel's tables.
+FIB_TRIE = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 127.0.0.0/8 2 0 2
+           |-- 127.0.0.0
+              /8 host LOCAL
+           |-- 127.0.0.1
+              /32 host LOCAL
+     +-- 172.17.0.0/31 1 0 0
+        |-- 172.17.0.0
+           /16 link UNICAST
+        |-- 172.17.0.1
+           /32 host LOCAL
+     |-- 172.17.255.255
+        /32 link BROADCAST
+     |-- 192.0.2.10
+        /32 host LOCAL
+Local:
+     |-- 192.0.2.10
+        /32 host LOCAL
+     |-- 169.254.3.4
+        /32 host LOCAL
+"""
+IF_INET6 = """\
+00000000000000000000000000000001 01 80 10 80       lo
+20010db8000000000000000000000010 02 40 00 80     eth0
+fe8000000000000000fc00fffe000001 02 40 20 80     eth0
+"""
+
+
+def test_addresses_of_the_host(tmp_path: Path) -> None:
+    assert host_addresses(tmp_path) == []
+    (tmp_path / "fib_trie").write_text(FIB_TRIE)
+    assert host_addresses(tmp_path) == ["172.17.0.1", "192.0.2.10"]
+    (tmp_path / "if_inet6").write_text(IF_INET6)
+    assert host_addresses(tmp_path) == ["172.17.0.1", "192.0.2.10", "2001:db8::10"]
+
+
+def test_which_urls_name_this_host() -> None:
+    here = ("http://localhost:8081", "http://127.0.0.1:8081", "http://127.1.2.3", "https://[::1]:8081")
+    assert all(is_on_this_host(url) for url in here)
+    assert not any(is_on_this_host(url) for url in ("http://kestra:8081", "http://192.0.2.10:8081", "nonsense"))
+
+
+def test_accepting_is_more_than_being_there() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert accepts("127.0.0.2", port)
+        assert not accepts("127.0.0.3", port)
+    assert not accepts("127.0.0.2", port)
+    assert not accepts("no-such-host.invalid", port)
+
+
+def test_an_open_management_port(server: FakeKestra) -> None:
+    """The addresses stand for those of a host; 127.0.0.2 is open there, 127.0.0.3 is closed."""
+    port = int(server.url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.2", port)):
+        health = look(server.url, closed_addresses=("127.0.0.2", "127.0.0.3"))
+    assert health.management_exposed == ("127.0.0.2",)
+    assert health.reasons == (
+        "management port: open at 127.0.0.2, where it should be closed, since it asks for no password. Publish it on "
+        "loopback alone, or allow it with management_closed_on",
+    )
+    assert (health.readiness, health.credentials, health.only_exposed) == ("UP", "UP", True)
+    assert look(server.url, closed_addresses=("127.0.0.2", "127.0.0.3")).healthy
+
+
+def test_an_open_management_port_of_a_server_that_is_not_ready(server: FakeKestra) -> None:
+    server.health["/health"] = server.health["/health/readiness"] = Answer(503, DETAILS)
+    health = look(server.url, closed_addresses=("127.0.0.1",))
+    assert health.management_exposed == ("127.0.0.1",)
+    assert len(health.reasons) == 3 and not health.only_exposed
+
+
+def test_addresses_are_not_tried_while_the_server_is_down() -> None:
+    """Something else may listen there meanwhile."""
+    closed = closed_port()
+    with socket.create_server(("127.0.0.2", int(closed.rpartition(":")[2]))):
+        assert look(closed, closed, closed_addresses=("127.0.0.2",)).management_exposed == ()
+
+
 class Scripted(Probe):
     """A probe whose looks are given, on a clock that only sleeping and looking move."""
 
@@ -155,6 +249,7 @@ class Scripted(Probe):
 
 
 DOWN = Health(reasons=("down",))
+EXPOSED = Health(reasons=("open",), management_exposed=("192.0.2.10",))
 REFUSED = Health(credentials="DOWN", reasons=("401",))
 
 
@@ -182,3 +277,8 @@ def test_without_waiting_there_is_one_look_with_its_own_timeout() -> None:
 def test_refused_credentials_end_the_wait() -> None:
     assert Scripted(REFUSED).wait(600)[2] == 3
     assert Scripted(REFUSED, DOWN, REFUSED, REFUSED, Health()).wait(600)[0] == Health()
+
+
+def test_an_open_management_port_ends_the_wait_once_the_rest_is_up() -> None:
+    starting = Health(reasons=("down", "open"), management_exposed=("192.0.2.10",))
+    assert Scripted(starting, starting, EXPOSED).wait(600) == (EXPOSED, 4.0, 3)
