@@ -15,21 +15,29 @@ import java.util.List;
 
 /**
  * What stands before every route of the API. Which addresses are open without credentials is Kestra 2.0's rule:
- * the login page's configuration, the list of credential errors while there are no usable credentials, and whatever
- * starts with an entry of {@code kestra.server.basic-auth.open-urls}.
+ * the login page's configuration (in 1.3 the whole one), the list of credential errors while there are no usable
+ * credentials, and whatever starts with an entry of {@code kestra.server.basic-auth.open-urls}.
  */
 @ServerFilter("/api/v1/**")
 class ApiFilters {
+    private static final String CONFIGURATION = "/api/v1/configs";
     private static final String LOGIN = "/api/v1/configs/login";
     private static final String ERRORS = "/api/v1/basicAuthValidationErrors";
 
     private final Credentials credentials;
     private final Postgres postgres;
+    private final Dialect dialect;
     private final List<String> openUrls;
 
-    ApiFilters(Credentials credentials, Postgres postgres, @Nullable @Property(name = "kestra.server.basic-auth.open-urls") List<String> openUrls) {
+    ApiFilters(
+        Credentials credentials,
+        Postgres postgres,
+        Dialect dialect,
+        @Nullable @Property(name = "kestra.server.basic-auth.open-urls") List<String> openUrls
+    ) {
         this.credentials = credentials;
         this.postgres = postgres;
+        this.dialect = dialect;
         this.openUrls = openUrls == null ? List.of() : openUrls;
     }
 
@@ -37,7 +45,7 @@ class ApiFilters {
     @Nullable
     HttpResponse<?> authenticate(HttpRequest<?> request) {
         String path = request.getPath();
-        boolean open = path.equals(LOGIN)
+        boolean open = path.equals(dialect.isOld() ? CONFIGURATION : LOGIN)
             || path.equals(ERRORS) && !credentials.areInitialized()
             || openUrls.stream().anyMatch(path::startsWith);
         if (open || credentials.match(request.getHeaders().get(HttpHeaders.AUTHORIZATION))) {

@@ -15,6 +15,7 @@ import io.micronaut.http.HttpResponse;
 import io.micronaut.http.HttpStatus;
 import io.micronaut.http.annotation.Controller;
 import io.micronaut.http.annotation.Error;
+import io.micronaut.http.exceptions.BufferLengthExceededException;
 import io.micronaut.http.exceptions.ContentLengthExceededException;
 import io.micronaut.http.exceptions.HttpStatusException;
 import io.micronaut.http.server.exceptions.NotAcceptableException;
@@ -66,6 +67,7 @@ class ErrorController {
             case NotAcceptableException e -> answer(request, HttpStatus.NOT_ACCEPTABLE, "not-acceptable", e);
             case UnsupportedMediaException e -> answer(request, HttpStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", e);
             case ContentLengthExceededException e -> answer(request, HttpStatus.REQUEST_ENTITY_TOO_LARGE, "payload-too-large", e);
+            case BufferLengthExceededException e -> answer(request, HttpStatus.REQUEST_ENTITY_TOO_LARGE, "payload-too-large", e);
             case HttpStatusException e -> answer(request, e.getStatus(), "bad-request", e);
             case IllegalArgumentException e -> answer(request, HttpStatus.UNPROCESSABLE_ENTITY, "invalid-argument", e);
             default -> {

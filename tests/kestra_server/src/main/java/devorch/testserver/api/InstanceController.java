@@ -62,16 +62,13 @@ class InstanceController {
         configuration.put("isAnonymousUsageEnabled", false);
         configuration.put("isBasicAuthInitialized", credentials.areInitialized());
         configuration.put("isAiEnabled", false);
-        configuration.put("isPluginAutoInstallEnabled", false);
+        if (!dialect.isOld()) {
+            configuration.put("isPluginAutoInstallEnabled", false);
+        }
         configuration.put("preview", Map.of("initial", 100, "max", 5000));
         configuration.put("systemNamespace", systemNamespace);
         configuration.put("hiddenLabelsPrefixes", List.of("system.", "internal."));
         return configuration;
-    }
-
-    @Get("/api/v1/configs/login")
-    Map<String, Boolean> login() {
-        return Map.of("isBasicAuthInitialized", credentials.areInitialized());
     }
 
     @Get("/api/v1/basicAuthValidationErrors")

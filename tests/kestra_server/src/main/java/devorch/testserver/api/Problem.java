@@ -37,6 +37,11 @@ public record Problem(String type, String title, int status, String detail, Stri
         return new Problem(BASE + name, title, status.getCode(), detail, request.getPath(), errors);
     }
 
+    /** The last part of the type, which says what kind of problem it is. */
+    String name() {
+        return type.substring(BASE.length());
+    }
+
     public MutableHttpResponse<Problem> toResponse() {
         return HttpResponse.<Problem>status(HttpStatus.valueOf(status)).contentType(MediaType.APPLICATION_JSON_PROBLEM_TYPE).body(this);
     }

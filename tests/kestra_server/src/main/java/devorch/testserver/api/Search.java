@@ -2,6 +2,7 @@ package devorch.testserver.api;
 
 import io.kestra.core.exceptions.InvalidQueryFiltersException;
 import io.kestra.core.models.QueryFilter;
+import io.kestra.core.models.validations.ManualConstraintViolation;
 import io.micronaut.data.model.Pageable;
 import io.micronaut.data.model.Sort;
 import io.micronaut.http.HttpRequest;
@@ -15,6 +16,8 @@ import java.util.function.UnaryOperator;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
+import jakarta.validation.ConstraintViolationException;
+
 /**
  * The query parameters that all searches of Kestra 2.0 share: {@code page}, {@code size}, {@code sort=field:asc} and
  * {@code filters[field][OPERATION]}, {@code filters[labels][OPERATION][key]}, {@code filters[or][0][field][OPERATION]}
@@ -23,6 +26,21 @@ import java.util.regex.Pattern;
 final class Search {
     private static final Pattern SEGMENT = Pattern.compile("\\[([^\\[\\]]+)]");
     private static final String PREFIX = "filters[";
+    /** The attribute of a request that may use the parameters of {@code OLD}. */
+    static final String OLD_PARAMETERS = "test-server.old-parameters";
+    /** What Kestra was filtered by before there were filters; a namespace stands for those below it as well (observed). */
+    private static final Map<String, QueryFilter.Op> OLD = Map.of(
+        "q", QueryFilter.Op.EQUALS,
+        "scope", QueryFilter.Op.EQUALS,
+        "namespace", QueryFilter.Op.PREFIX,
+        "flowId", QueryFilter.Op.EQUALS,
+        "triggerId", QueryFilter.Op.EQUALS,
+        "executionId", QueryFilter.Op.EQUALS,
+        "state", QueryFilter.Op.IN,
+        "labels", QueryFilter.Op.EQUALS,
+        "startDate", QueryFilter.Op.GREATER_THAN_OR_EQUAL_TO,
+        "endDate", QueryFilter.Op.LESS_THAN_OR_EQUAL_TO
+    );
 
     private Search() {
     }
@@ -31,7 +49,8 @@ final class Search {
      * Which page is asked for, in which order.
      *
      * @param column the name of the column a field is sorted by, or null where that is impossible
-     * @throws IllegalArgumentException for a page or size that is no positive number, and for a malformed order
+     * @throws ConstraintViolationException for a page or size below 1 (observed)
+     * @throws IllegalArgumentException for a page or size that is no number, and for a malformed order
      */
     static Pageable page(HttpRequest<?> request, UnaryOperator<String> column) {
         int page = positive(request, "page", 1);
@@ -44,7 +63,8 @@ final class Search {
         String text = request.getParameters().get(name);
         int value = text == null ? otherwise : Integer.parseInt(text);
         if (value < 1) {
-            throw new IllegalArgumentException(name + ": must be greater than or equal to 1");
+            String message = "must be greater than or equal to 1";
+            throw ManualConstraintViolation.toConstraintViolationException(message, value, Integer.class, "find." + name, value);
         }
         return value;
     }
@@ -66,7 +86,11 @@ final class Search {
     static List<QueryFilter> filters(HttpRequest<?> request, QueryFilter.Resource resource) {
         List<QueryFilter> filters = new ArrayList<>();
         Map<String, Map<Integer, List<Leaf>>> groups = new TreeMap<>();
+        boolean old = request.getAttribute(OLD_PARAMETERS).isPresent();
         for (Map.Entry<String, List<String>> parameter : request.getParameters().asMap().entrySet()) {
+            if (old && OLD.containsKey(parameter.getKey())) {
+                filters.addAll(oldFilters(parameter.getKey(), parameter.getValue(), resource));
+            }
             if (!parameter.getKey().startsWith(PREFIX)) {
                 continue;
             }
@@ -84,6 +108,18 @@ final class Search {
         groups.forEach((logical, members) -> filters.add(group(logical, members.values().stream().map(Search::member).toList())));
         QueryFilter.validateQueryFilters(filters, resource);
         return filters;
+    }
+
+    private static List<QueryFilter> oldFilters(String name, List<String> values, QueryFilter.Resource resource) {
+        QueryFilter.Field field = QueryFilter.Field.fromString(name);
+        if (!resource.supportedField().contains(field)) {
+            return List.of();
+        }
+        QueryFilter.Op operation = OLD.get(name);
+        if (field == QueryFilter.Field.LABELS) {
+            return values.stream().map(label -> label.split(":", 2)).map(label -> leaf(List.of(name, operation.name(), label[0]), label[1])).toList();
+        }
+        return List.of(leaf(List.of(name, operation.name()), String.join(",", values)));
     }
 
     private record Leaf(List<String> path, String value) {
