@@ -118,12 +118,16 @@ def make_plan(trigger: Trigger, wanted: Wanted) -> Plan:
     steps: list[str] = []
     before = _shown(trigger)
     after = dict(before)
+    if wanted.enabled is False and not trigger.disabled:
+        # Before it is unlocked, or it could fire and be locked again.
+        steps.append("disable")
+        after["enabled"] = False
     if wanted.unlocked and trigger.locked:
         steps.append("unlock")
         after["locked"] = False
-    if wanted.enabled is not None and wanted.enabled == trigger.disabled:
-        steps.append("enable" if wanted.enabled else "disable")
-        after["enabled"] = wanted.enabled
+    if wanted.enabled and trigger.disabled:
+        steps.append("enable")
+        after["enabled"] = True
     problem = None
     if wanted.backfill == "absent" and trigger.backfill is not None:
         steps.append("delete-backfill")

@@ -37,6 +37,7 @@ def trigger(disabled: bool = False, locked: bool = False, backfill: dict[str, An
         (trigger(), Wanted(unlocked=True), ()),
         (trigger(locked=True), Wanted(), ()),
         (trigger(disabled=True, locked=True), Wanted(True, True), ("unlock", "enable")),
+        (trigger(locked=True), Wanted(False, True), ("disable", "unlock")),
         (trigger(), Wanted(backfill="absent"), ()),
         (trigger(backfill=BACKFILL), Wanted(backfill="absent"), ("delete-backfill",)),
         (trigger(), Wanted(backfill="running", start=START), ("create-backfill",)),
