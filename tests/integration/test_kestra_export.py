@@ -1,0 +1,147 @@
+"""`kestra_export` on a live Kestra, and the way back."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import RECORD_KEY
+
+from ..faults.proxy import Proxy
+from ..unit.playbook import Played, play
+from .contracts.kestra_export import fill, flow
+from .contracts.kestra_kv import put
+from .contracts.kestra_namespace_files import ODD
+from .kestra import Kestra
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace of this test's own."""
+    return f"test.n{secrets.token_hex(4)}"
+
+
+def task(kestra: Kestra, module: str, **options: Any) -> dict[str, Any]:
+    address = {"url": kestra.url, "username": kestra.username, "password": kestra.password}
+    return {"name": "Run", f"devorch.orchestration.{module}": {**address, **options}, "ignore_errors": True}
+
+
+def run(kestra: Kestra, directory: Path, *arguments: str, **options: Any) -> dict[str, Any]:
+    options = {"dest": str(directory / "out"), **options}
+    played: Played = play(directory, [task(kestra, "kestra_export", **options)], *arguments)
+    assert kestra.password not in played.output and "Traceback" not in played.output
+    return played.last
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+
+def test_everything_is_written_once(either: Kestra, tmp_path: Path, namespace: str) -> None:
+    fill(either, namespace)
+    put(either, namespace, RECORD_KEY, '{"a": 1}')
+    checked = run(either, tmp_path, "--check", "--diff", namespaces=[namespace])
+    assert not (tmp_path / "out").exists()
+    first = run(either, tmp_path, "--diff", namespaces=[namespace])
+    assert checked == first and first["summary"]["created"] == len(ODD) + 3
+    found = contents(tmp_path / "out")
+    assert found[f"flows/{namespace}/Lower.yaml"].decode() == flow("Lower", namespace, "other")
+    assert found[f"flows/{namespace}/lower~2.yaml"].decode() == flow("lower", namespace)
+    prefix = f"files/{namespace}/"
+    files = {path.removeprefix(prefix): content for path, content in found.items() if path.startswith(prefix)}
+    blank = " " if either.dialect == "2.0" else "+"
+    assert files == {path.replace(" ", blank): content for path, content in ODD.items()}
+    keys = json.loads(found[f"kv/{namespace}.json"])
+    assert [(entry["key"], entry["type"], entry["value"], entry["description"]) for entry in keys] == [
+        ("day", "DATE", "2026-01-31", None),
+        ("json", "JSON", {"a": [1, True], "ü": "☃"}, None),
+        ("number", "NUMBER", 42, None),
+        ("text", "STRING", "42", "Größe"),
+    ]
+    assert keys[3]["expiration"] and not keys[0]["expiration"]
+    assert stat.S_IMODE((tmp_path / f"out/kv/{namespace}.json").stat().st_mode) == 0o600
+    assert f"flows/{namespace}/Lower.yaml\n" in first["diff"]["after"]
+
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    again = run(either, tmp_path, namespaces=[namespace])
+    assert not again["changed"] and again["summary"]["unchanged"] == len(found)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == times
+
+
+def test_what_was_exported_is_what_the_other_modules_find(either: Kestra, tmp_path: Path, namespace: str) -> None:
+    fill(either, namespace)
+    fill(either, f"{namespace}.below")
+    exported = run(either, tmp_path, namespaces=[namespace], below=True)
+    assert exported["namespaces"] == [namespace, f"{namespace}.below"]
+    out = tmp_path / "out"
+    with Proxy(either.url, read_only=True) as proxy:
+        back = [
+            task(either, "kestra_flows", src=str(out / "flows"), remote_src=True, url=proxy.url),
+            *(
+                task(
+                    either,
+                    "kestra_namespace_files",
+                    namespace=name,
+                    src=str(out / "files" / name),
+                    remote_src=True,
+                    prune=True,
+                    url=proxy.url,
+                )
+                for name in exported["namespaces"]
+            ),
+        ]
+        flows, *files = play(tmp_path, back, "--check").results
+    assert not flows["changed"] and flows["summary"]["unchanged"] == 4
+    assert [(each["changed"], each["summary"]["unchanged"]) for each in files] == [(False, len(ODD))] * 2
+
+
+def test_keys_come_back_by_the_module_for_keys(either: Kestra, tmp_path: Path, namespace: str) -> None:
+    for key, body in {"n": "1.5", "s": '"1.5"', "b": "false", "d": "P1DT2H", "m": "2026-01-31T08:15:00.5Z"}.items():
+        put(either, namespace, key, body)
+    run(either, tmp_path, namespaces=[namespace], content=["kv"])
+    keys = json.loads((tmp_path / f"out/kv/{namespace}.json").read_text())
+    back = [
+        task(either, "kestra_kv", namespace=namespace, key=each["key"], type=each["type"], value=each["value"])
+        for each in keys
+    ]
+    results = play(tmp_path, back, "--check").results
+    assert [result.get("action") for result in results] == ["unchanged"] * 5, results
+
+
+def test_changes_are_followed_and_stale_files_removed_on_demand(either: Kestra, tmp_path: Path, namespace: str) -> None:
+    fill(either, namespace)
+    run(either, tmp_path, namespaces=[namespace])
+    (tmp_path / "out/README.md").write_text("mine")
+    either.save_flow(flow("Lower", namespace, "changed"))
+    assert either.call("DELETE", f"/flows/{namespace}/lower").status_code == 204
+    for path in ("/deep", "/plain.txt"):
+        either.call("DELETE", f"/namespaces/{namespace}/files", params={"path": path})
+    either.call("DELETE", f"/namespaces/{namespace}/kv", json={"keys": ["text", "number", "day", "json"]})
+    kept = run(either, tmp_path, namespaces=[namespace])
+    assert (kept["summary"]["updated"], kept["summary"]["stale"]) == (1, 5)
+    removed = run(either, tmp_path, "--diff", namespaces=[namespace], prune=True)
+    assert removed["changed"] and removed["summary"]["removed"] == 5
+    found = contents(tmp_path / "out")
+    assert len(found) == len(ODD) - 3 + 2 and found["README.md"] == b"mine"
+    assert b"message: changed" in found[f"flows/{namespace}/Lower.yaml"]
+    assert not (tmp_path / f"out/files/{namespace}/deep").exists()
+
+
+def test_what_cannot_be_done_is_told(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+    fill(kestra, namespace)
+    (tmp_path / "file").write_text("x")
+    result = run(kestra, tmp_path, namespaces=[namespace], dest=str(tmp_path / "file"))
+    assert result["failed"] and "is no directory" in result["msg"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/flows").write_text("in the way")
+    result = run(kestra, tmp_path, namespaces=[namespace])
+    assert result["failed"] and "Could not write the export" in result["msg"] and "flows" in result["msg"]
+    assert run(kestra, tmp_path, namespaces=["../up"])["msg"].startswith("namespaces: '../up' is no namespace")
+    assert run(kestra, tmp_path, namespaces=[])["failed"]
+    warned = run(kestra, tmp_path, namespaces=[f"{namespace}.nothing"], dest=str(tmp_path / "none"))
+    assert warned["warnings"] == [f"namespace {namespace}.nothing has nothing to export"]
+    assert not warned["changed"] and not (tmp_path / "none").exists()
