@@ -12,7 +12,8 @@ import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import RECORD_KEY
 
 from ..faults.proxy import Proxy
-from ..unit.playbook import Played, play
+from ..unit.in_process import call
+from ..unit.playbook import play
 from .contracts.kestra_export import fill, flow
 from .contracts.kestra_kv import put
 from .contracts.kestra_namespace_files import ODD
@@ -30,11 +31,10 @@ def task(kestra: Kestra, module: str, **options: Any) -> dict[str, Any]:
     return {"name": "Run", f"devorch.orchestration.{module}": {**address, **options}, "ignore_errors": True}
 
 
-def run(kestra: Kestra, directory: Path, *arguments: str, **options: Any) -> dict[str, Any]:
+def run(kestra: Kestra, directory: Path, *, check: bool = False, **options: Any) -> dict[str, Any]:
     options = {"dest": str(directory / "out"), **options}
-    played: Played = play(directory, [task(kestra, "kestra_export", **options)], *arguments)
-    assert kestra.password not in played.output and "Traceback" not in played.output
-    return played.last
+    address = {"url": kestra.url, "username": kestra.username, "password": kestra.password}
+    return call("kestra_export", {**address, **options}, check=check)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -44,9 +44,9 @@ def contents(directory: Path) -> dict[str, bytes]:
 def test_everything_is_written_once(either: Kestra, tmp_path: Path, namespace: str) -> None:
     fill(either, namespace)
     put(either, namespace, RECORD_KEY, '{"a": 1}')
-    checked = run(either, tmp_path, "--check", "--diff", namespaces=[namespace])
+    checked = run(either, tmp_path, check=True, namespaces=[namespace])
     assert not (tmp_path / "out").exists()
-    first = run(either, tmp_path, "--diff", namespaces=[namespace])
+    first = run(either, tmp_path, namespaces=[namespace])
     assert checked == first and first["summary"]["created"] == len(ODD) + 3
     found = contents(tmp_path / "out")
     assert found[f"flows/{namespace}/Lower.yaml"].decode() == flow("Lower", namespace, "other")
@@ -109,7 +109,7 @@ def test_keys_come_back_by_the_module_for_keys(either: Kestra, tmp_path: Path, n
         for each in keys
     ]
     results = play(tmp_path, back, "--check").results
-    assert [result.get("action") for result in results] == ["unchanged"] * 5, results
+    assert [result["changed"] for result in results] == [False] * 5, results
 
 
 def test_changes_are_followed_and_stale_files_removed_on_demand(either: Kestra, tmp_path: Path, namespace: str) -> None:
@@ -123,7 +123,7 @@ def test_changes_are_followed_and_stale_files_removed_on_demand(either: Kestra, 
     either.call("DELETE", f"/namespaces/{namespace}/kv", json={"keys": ["text", "number", "day", "json"]})
     kept = run(either, tmp_path, namespaces=[namespace])
     assert (kept["summary"]["updated"], kept["summary"]["stale"]) == (1, 5)
-    removed = run(either, tmp_path, "--diff", namespaces=[namespace], prune=True)
+    removed = run(either, tmp_path, namespaces=[namespace], prune=True)
     assert removed["changed"] and removed["summary"]["removed"] == 5
     found = contents(tmp_path / "out")
     assert len(found) == len(ODD) - 3 + 2 and found["README.md"] == b"mine"

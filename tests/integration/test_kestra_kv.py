@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils import kestra_client
 
+from ..unit.in_process import call
 from ..unit.playbook import Played, play, play_plainly
 from .contracts.kestra_kv import put
 from .kestra import Kestra
@@ -29,6 +31,12 @@ def run(directory: Path, *tasks: dict[str, Any], arguments: tuple[str, ...] = ()
     played = play(directory, list(tasks), *arguments, play_keys=play_keys)
     assert "Traceback" not in played.output
     return played
+
+
+def keep(kestra: Kestra, namespace: str, key: str, **options: Any) -> dict[str, Any]:
+    """Call the module in this process."""
+    address = {"url": kestra.url, "username": kestra.username, "password": kestra.password}
+    return call("kestra_kv", {"namespace": namespace, "key": key, **address, **options})
 
 
 def get(kestra: Kestra, namespace: str, key: str) -> dict[str, Any]:
@@ -57,7 +65,7 @@ def test_values_arrive_as_they_are_written_in_a_playbook(either: Kestra, tmp_pat
         for key, (value, kind, _type, _stored) in wanted.items()
     ]
     first = run(tmp_path, *tasks, vars=variables)
-    assert [result.get("action") for result in first.results] == ["created"] * len(wanted), first.output
+    assert [result["changed"] for result in first.results] == [True] * len(wanted), first.output
     for key, (_value, _kind, kind_stored, stored) in wanted.items():
         found = get(either, namespace, key)
         assert (key, found["type"], found["value"]) == (key, kind_stored, stored)
@@ -65,37 +73,37 @@ def test_values_arrive_as_they_are_written_in_a_playbook(either: Kestra, tmp_pat
     assert [result["changed"] for result in again.results] == [False] * len(wanted), again.output
 
 
-def test_what_was_lost_on_the_way_is_refused(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
-    tasks = [
-        task(kestra, namespace, "k", value=1.10, type="STRING"),
-        task(kestra, namespace, "k", value="PT5M"),
-        task(kestra, namespace, "k", value="tomorrow", type="DATETIME"),
-        task(kestra, namespace, "k", value="x", ttl="1 hour"),
-        task(kestra, namespace, "k", value="x", description="☃"),
-        task(kestra, namespace, "-k", value="x"),
-        task(kestra, "No.Such", "k", value="x"),
-        task(kestra, namespace, "k"),
-    ]
-    messages = [result["msg"] for result in run(tmp_path, *tasks).results]
-    assert [message.split(" ")[0] for message in messages] == [
-        *("value", "value", "value", "ttl", "description", "key", "namespace", "state")
-    ]
-    assert kestra.call("GET", f"/namespaces/{namespace}/kv/k").status_code == 404
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"value": 1.10, "type": "STRING"}, "value is a number where type is STRING"),
+        ({"value": "PT5M"}, "value is a text that Kestra would read as a duration"),
+        ({"value": "tomorrow", "type": "DATETIME"}, "value is no date and time"),
+        ({"value": "x", "ttl": "1 hour"}, "ttl is no duration"),
+        ({"value": "x", "description": "☃"}, "description holds the character U+2603"),
+        ({"value": "x", "key": "-k"}, "key '-k' begins with"),
+        ({"value": "x", "namespace": "No.Such"}, "namespace 'No.Such' is no namespace"),
+        ({}, "state is present but all of the following are missing: value"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(kestra: Kestra, options: dict[str, Any], message: str) -> None:
+    found = keep(kestra, **{"namespace": "test.refused", "key": "k", **options})
+    assert found["failed"] and found["msg"].startswith(message)
+    assert kestra.call("GET", "/namespaces/test.refused/kv/k").status_code == 404
 
 
-def test_only_what_differs_makes_a_revision(either: Kestra, tmp_path: Path, namespace: str) -> None:
+def test_only_what_differs_makes_a_revision(either: Kestra, namespace: str) -> None:
     full = {"value": {"a": 1}, "description": "Größe", "ttl": "PT1H"}
-    results = run(
-        tmp_path,
-        task(either, namespace, "k", **full),
-        task(either, namespace, "k", **full),
-        task(either, namespace, "k", value={"a": 1.0, "b": None}),
-        task(either, namespace, "k", value={"a": 1}, description="other"),
-        task(either, namespace, "k", value={"a": 2}),
-        task(either, namespace, "k", value={"a": 2}, ttl="P1D"),
-        task(either, namespace, "k", value={"a": 2}, ttl="never", description=""),
-        arguments=("--diff",),
-    ).results
+    calls: list[dict[str, Any]] = [
+        full,
+        full,
+        {"value": {"a": 1.0, "b": None}},
+        {"value": {"a": 1}, "description": "other"},
+        {"value": {"a": 2}},
+        {"value": {"a": 2}, "ttl": "P1D"},
+        {"value": {"a": 2}, "ttl": "never", "description": ""},
+    ]
+    results = [keep(either, namespace, "k", **options) for options in calls]
     assert [(each["action"], each["revision"]) for each in results] == [
         *(("created", 1), ("unchanged", 1), ("unchanged", 1)),
         *(("updated", 2), ("updated", 3), ("updated", 4), ("updated", 5)),
@@ -107,10 +115,9 @@ def test_only_what_differs_makes_a_revision(either: Kestra, tmp_path: Path, name
     assert results[5]["msg"] == f"updated {namespace}/k: ttl"
 
 
-def test_an_expired_key_is_created_again(either: Kestra, tmp_path: Path, namespace: str) -> None:
+def test_an_expired_key_is_created_again(either: Kestra, namespace: str) -> None:
     put(either, namespace, "k", '"x"', ttl="PT0S")
-    results = run(tmp_path, task(either, namespace, "k", value="x"), task(either, namespace, "k", value="x")).results
-    assert [each["action"] for each in results] == ["created", "unchanged"]
+    assert [keep(either, namespace, "k", value="x")["action"] for _again in range(2)] == ["created", "unchanged"]
 
 
 def test_a_sensitive_value_is_nowhere(either: Kestra, tmp_path: Path, namespace: str) -> None:
@@ -133,18 +140,9 @@ def test_a_value_is_shown_in_the_diff(kestra: Kestra, tmp_path: Path, namespace:
     assert get(kestra, namespace, "k")["value"] == 1
 
 
-def test_more_keys_than_a_page_has(kestra: Kestra, tmp_path: Path, namespace: str) -> None:
+def test_more_keys_than_a_page_has(kestra: Kestra, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         put(kestra, namespace, f"k{number}", "1", description=f"d{number}")
-    from ansible_collections.devorch.orchestration.plugins.module_utils import kestra_client, kv
-
-    client = kestra_client.KestraClient(
-        kestra_client.Connection(url=kestra.url, username=kestra.username, password=kestra.password)
-    )
-    previous, kestra_client.PAGE = kestra_client.PAGE, 2
-    try:
-        entry = kv.KeyStore(client, namespace).entry("k2")
-    finally:
-        kestra_client.PAGE = previous
-        client.close()
-    assert entry is not None and entry.description == "d2"
+    monkeypatch.setattr(kestra_client, "PAGE", 2)
+    found = [keep(kestra, namespace, f"k{number}", value=1) for number in range(3)]
+    assert [(each["action"], each["description"]) for each in found] == [("unchanged", f"d{n}") for n in range(3)]

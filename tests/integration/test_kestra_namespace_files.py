@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ..faults.proxy import Proxy, Rule, status
+from ..unit.in_process import call
 from ..unit.playbook import Played, play
 from .contracts.kestra_namespace_files import ODD, upload, write
 from .kestra import Kestra
@@ -26,6 +27,8 @@ def run(kestra: Kestra, directory: Path, namespace: str, *arguments: str, **opti
     address = {"url": kestra.url, "username": kestra.username, "password": kestra.password}
     module = {"namespace": namespace, "src": "src", **address, **options}
     task = {"name": "Files", "devorch.orchestration.kestra_namespace_files": module, "ignore_errors": True}
+    if module.get("remote_src"):
+        return call("kestra_namespace_files", module, check="--check" in arguments)
     played: Played = play(directory, [task], *arguments)
     assert kestra.password not in played.output and "Traceback" not in played.output
     return played.last
