@@ -31,7 +31,7 @@ def run(kestra: Kestra, directory: Path, namespace: str, *arguments: str, **opti
         return call("kestra_namespace_files", module, check="--check" in arguments)
     played: Played = play(directory, [task], *arguments)
     assert kestra.password not in played.output and "Traceback" not in played.output
-    return played.last
+    return {name: value for name, value in played.last.items() if name != "invocation"}
 
 
 def stored(kestra: Kestra, namespace: str) -> dict[str, bytes]:
