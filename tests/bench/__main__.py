@@ -222,6 +222,10 @@ def main() -> None:
             ) as kestra,
         ):
             run = Run(Server(kestra.url, kestra.username, kestra.password), directory, arguments.uri_flows)
+            busy = os.getloadavg()[0]
+            run.results.machine = (
+                f"on {os.cpu_count()} processors with a load of {busy:.1f} before the first measurement"
+            )
             warm_up(run)
             measure_uri(run)
             for size in sizes:

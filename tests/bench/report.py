@@ -36,6 +36,8 @@ class Results:
     """With how many flows the loop was measured; it is linear, and stated per flow."""
     memory: dict[int, float] = field(default_factory=dict)
     """Peak resident MB of the module's process, by size."""
+    machine: str = ""
+    """On what, and beside what else, it was measured."""
     requests: dict[int, int] = field(default_factory=dict)
     """Requests of the module where nothing changed, by size."""
 
@@ -172,8 +174,9 @@ def document(results: Results, when: str, notes: Iterable[str]) -> str:
     remarks = "\n".join(f"- {note}" for note in notes)
     return (
         "# How fast it is\n\n"
-        f"Made by `make bench` on {when}, against the test server (Kestra's own engine, with H2). The milliseconds are "
-        "those of one machine; the ratios hold elsewhere.\n\n"
+        f"Made by `make bench` on {when}, against the test server (Kestra's own engine, with H2), {results.machine}. "
+        "Compare the ratios; the milliseconds are those of one machine, and on a busy one the ratios are rough "
+        "as well.\n\n"
         "![Time a flow, by tool and number of flows](bench.svg)\n\n"
         f"{table(results)}\n## Targets\n\n{verdicts}\n\n## What is measured\n\n{remarks}\n"
     )
