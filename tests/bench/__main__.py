@@ -108,7 +108,7 @@ class Run:
 
     def run_module(self, case: str, size: int, flows: Path, **expected: int) -> None:
         """Measure kestra_flows in a case, and hold it to what it should have done."""
-        options = {"prune": True, "prune_limit": "50%"} if case == "prune" else {}
+        options: dict[str, Any] = {"prune": True, "prune_limit": "50%"} if case == "prune" else {}
         task = self.module(flows, **options)
         wrong = {name: task["summary"][name] for name, count in expected.items() if task["summary"][name] != count}
         assert not wrong, f"{case}: {wrong} instead of {expected}"
