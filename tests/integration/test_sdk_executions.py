@@ -118,7 +118,7 @@ def test_actions(kestra: Kestra, sdk: kestrapy.KestraClient, namespace: str) -> 
         ),
         60,
     )
-    changed = sdk.executions.update_execution_status(failed, TENANT, "WARNING")
+    changed = sdk.executions.update_execution_status(failed, "WARNING", TENANT)
     assert changed.id == failed
     wait_for(kestra, failed, "WARNING")
 

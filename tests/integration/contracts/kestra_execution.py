@@ -32,8 +32,8 @@ def cases(kestra: Kestra, namespace: str, directory: Path) -> Iterator[Case]:
     yield Case("start and do not wait", {**flow, "wait": False}, repeatable=False, volatile=ENDED)
     yield Case("start once", {**flow, "labels": {"release": secrets.token_hex(4)}, "once": True}, volatile=ENDED)
 
-    def about(state: str, **options: Any) -> dict[str, Any]:
-        return {"id": execution_in(kestra, namespace, state), **options}
+    def about(now: str, **options: Any) -> dict[str, Any]:
+        return {"id": execution_in(kestra, namespace, now), **options}
 
     yield Case("kill", about("RUNNING", state="killed"), volatile=LATER)
     yield Case("kill what has ended", about("SUCCESS", state="killed"), changed=False)
