@@ -30,7 +30,11 @@ def getters(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def from_dict(state: dict[str, Any]) -> State | None:
         start = state["startDate"]
-        more = {"getDuration": state.get("duration", "PT0S"), "getStartDate": start, "getEndDate": state.get("endDate", start)}
+        more = {
+            "getDuration": state.get("duration", "PT0S"),
+            "getStartDate": start,
+            "getEndDate": state.get("endDate", start),
+        }
         return plain({**state, **more})
 
     monkeypatch.setattr(State, "from_dict", staticmethod(from_dict))
