@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     from kestrapy.exceptions import ApiException
     from kestrapy.models.query_filter import QueryFilter
 
-__all__ = ["TENANT", "ApiException", "QueryFilter", "client", "where"]
+__all__ = ["TENANT", "ApiException", "QueryFilter", "client", "kestrapy", "where"]
 
 TENANT = "main"
 
