@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_probe import host_addresses
 from ansible_collections.devorch.orchestration.plugins.modules import kestra_flows, kestra_health
 
 from ..unit.playbook import Played, play
@@ -28,13 +30,33 @@ def look(kestra: Kestra, tmp_path: Path, *arguments: str, **options: Any) -> Pla
     return played
 
 
-def test_healthy(kestra: Kestra, tmp_path: Path) -> None:
-    real = look(kestra, tmp_path).last
-    checked = look(kestra, tmp_path, "--check").last
+def test_healthy(either: Kestra, tmp_path: Path) -> None:
+    real = look(either, tmp_path).last
+    checked = look(either, tmp_path, "--check").last
     assert set(real) == set(checked) and not real["changed"]
     for part in ("liveness", "readiness", "database", "api", "credentials"):
         assert real[part] == checked[part] == "UP"
-    assert real["version"].startswith("2.") and real["reasons"] == []
+    # 2.x does not tell everybody about its parts.
+    assert real["disk"] == checked["disk"] == ("UP" if either.dialect == "1.3" else "UNKNOWN")
+    assert real["version"].startswith(either.dialect[:2]) and real["edition"] == "OSS"
+    assert real["reasons"] == real["management_exposed"] == []
+
+
+def test_a_management_port_that_is_open_to_others(kestra: Kestra, tmp_path: Path) -> None:
+    """Docker publishes it on loopback; something else stands for a publication on one of the host's addresses."""
+    address = host_addresses()[0]
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    port = int(kestra.management_url.rpartition(":")[2])
+    with socket.create_server((address, port), family=family):
+        found = look(kestra, tmp_path, wait_timeout=60).last
+        allowed = look(kestra, tmp_path, management_closed_on=[]).last
+    assert found["failed"] and found["looks"] == 1
+    assert found["management_exposed"] == [address]
+    assert f"management port: open at {address}, where it should be closed" in found["msg"]
+    assert all(found[part] == "UP" for part in ("readiness", "api", "credentials"))
+    assert not allowed.get("failed") and allowed["management_exposed"] == []
+    named = look(kestra, tmp_path, management_closed_on=["127.0.0.1"]).last
+    assert named["failed"] and named["management_exposed"] == ["127.0.0.1"]
 
 
 def test_refused_credentials(kestra: Kestra, tmp_path: Path) -> None:
