@@ -67,16 +67,27 @@ def sdk_table() -> dict[tuple[str, str], Route]:
     return {(api, method): route for api in apis for method, route in known_by(type(getattr(client, api))).items()}
 
 
+def last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
 def exercised() -> set[tuple[str, str]]:
-    """Return the methods of the SDK that the tests call, by the name of the API and their own."""
+    """Return the methods of the SDK that the tests call, by the name of the API and their own.
+
+    The API may have been given a name before, as in `api = client(kestra).kv`.
+    """
     found = set()
     for file in sorted(Path(__file__).parent.glob("test_sdk_*.py")):
-        for call in (node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)):
-            if not isinstance(call.func, ast.Attribute):
-                continue
-            owner = call.func.value
-            api = owner.attr if isinstance(owner, ast.Attribute) else owner.id if isinstance(owner, ast.Name) else ""
-            found.add((api, call.func.attr))
+        nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+        named = {
+            last_name(node.targets[0]): node.value.attr
+            for node in nodes
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute)
+        }
+        for node in nodes:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = last_name(node.func.value)
+                found.add((named.get(owner, owner), node.func.attr))
     return found
 
 

@@ -10,6 +10,7 @@ import pytest
 from .executions import GREETING, NIGHTLY, execution_in, fresh_namespace, state_of, wait_for
 from .kestra import Kestra, wait_until
 from .sdk import TENANT, ApiException, client, where
+from .test_kestra_server import flow
 
 # After .sdk, which keeps the SDK's warnings away.
 import kestrapy  # isort: skip
@@ -171,3 +172,10 @@ def test_triggers(kestra: Kestra, sdk: kestrapy.KestraClient, namespace: str) ->
     assert sdk.triggers.restart_trigger(TENANT, namespace, "nightly", "every-night")["triggerId"] == "every-night"
     sdk.triggers.delete_trigger(TENANT, namespace, "nightly", "every-night")
     assert sdk.triggers.search_triggers(TENANT, filters=search)["total"] == 0
+
+
+def test_webhooks(kestra: Kestra, namespace: str) -> None:
+    trigger = "{id: hook, type: io.kestra.plugin.core.trigger.Webhook, key: sdk-key}"
+    kestra.save_flow(flow("hooked", namespace, more=f"triggers: [{trigger}]\n"))
+    called = client(kestra).executions.trigger_execution_by_get_webhook(TENANT, namespace, "hooked", "sdk-key")
+    assert (called.namespace, called.flow_id) == (namespace, "hooked")
