@@ -515,9 +515,11 @@ class KestraClient:
         while True:
             response = self.request("GET", path, doing, params={**(params or {}), "page": page, "size": size})
             body = self.object(self.json(response, doing), doing)
-            results = body.get("results") or []
+            results, total = body.get("results"), body.get("total")
+            if not isinstance(results, list) or not isinstance(total, int):
+                raise KestraError(doing, "the answer is not a page of results", kind="answer")
             yield results
-            if not results or page * size >= int(body.get("total") or 0):
+            if not results or page * size >= total:
                 return
             page += 1
 
@@ -592,6 +594,12 @@ class KestraClient:
                 hint="Something else than Kestra answers at url.",
             ) from error
 
+    def _flow(self, response: requests.Response, doing: str) -> dict[str, Any]:
+        flow = self.object(self.json(response, doing), doing)
+        if not isinstance(flow.get("source"), str):
+            raise KestraError(doing, "the answer is not a flow with its text", kind="answer")
+        return flow
+
     def get_flow(self, namespace: str, flow_id: str, revision: int | None = None) -> dict[str, Any] | None:
         """Return a flow with its source, or None where there is none.
 
@@ -606,7 +614,7 @@ class KestraClient:
         response = self.request("GET", path, doing, expected=(200, 404), params=params)
         if response.status_code == 404:
             return None
-        return self.object(self.json(response, doing), doing)
+        return self._flow(response, doing)
 
     def revisions(self, namespace: str, flow_id: str) -> list[dict[str, Any]]:
         """Return every revision of a flow with its source, those of a deleted flow included."""
@@ -642,7 +650,7 @@ class KestraClient:
             body=text.encode("utf-8"),
         )
         if response.status_code in (200, 201):
-            return self.object(self.json(response, doing), doing)
+            return self._flow(response, doing)
         message = error_message(response)
         # A duplicate is 409 in 2.x and 422 before.
         if response.status_code == 409 or "already exists" in message:
@@ -657,7 +665,7 @@ class KestraClient:
         response = self.request("PUT", path, doing, expected=(200, 404), params=params, body=text.encode("utf-8"))
         if response.status_code == 404:
             return None
-        return self.object(self.json(response, doing), doing)
+        return self._flow(response, doing)
 
     def delete_flow(self, namespace: str, flow_id: str) -> bool:
         """Delete a flow; return whether there was one. Its revisions stay, and go on counting."""

@@ -250,7 +250,7 @@ summary:
       type: int
       returned: always
     skipped:
-      description: Flows that were not tried, since another one failed before.
+      description: Flows that were not tried, since something failed before.
       type: int
       returned: always
     rolled_back:
@@ -470,6 +470,15 @@ class Run:
         now = time.monotonic()
         self.seconds[name] = round(now - self.lap_started, 3)
         self.lap_started = now
+
+    def give_up(self) -> None:
+        """Say of each flow that it was not tried, where nothing has been written yet."""
+        self.outcomes = self.outcomes or [
+            Outcome(item, "skipped", item.revision, error="not tried, since the run failed before")
+            if item.changes
+            else Outcome(item, item.action, item.revision)
+            for item in self.plan.items
+        ]
 
     def told(self) -> list[Outcome]:
         """Return what was done with each flow, or else what would be done."""
@@ -764,8 +773,10 @@ def main() -> None:
     try:
         words = run(module, client, state)
     except (Failure, KestraError) as error:
+        state.give_up()
         module.fail_json(**state.result(str(error)))
     except Exception as error:
+        state.give_up()
         module.fail_json(
             **state.result(f"Unexpected {type(error).__name__}: {error}"), exception=traceback.format_exc()
         )

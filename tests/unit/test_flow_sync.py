@@ -275,7 +275,7 @@ def test_a_write_is_tried_again_when_the_server_fails_for_a_moment(server: FakeK
 @pytest.mark.parametrize("answer", [Answer(500, {"message": "database"}), Answer(401), Answer(0, drop=True)])
 def test_with_keep_a_failing_server_stops_the_writes(server: FakeKestra, answer: Answer) -> None:
     made = plan(server, *(flow(name) for name in "abcd"))
-    server.prepare("POST /api/v1/main/flows", Answer(200, {"revision": 1}), answer)
+    server.prepare("POST /api/v1/main/flows", Answer(200, {"revision": 1, "source": flow("a").text}), answer)
     outcomes = sync(server, concurrency=1).apply(made, rollback=False)
     assert [o.action for o in outcomes] == ["created", "failed", "skipped", "skipped"]
     assert all(o.error for o in outcomes[1:])

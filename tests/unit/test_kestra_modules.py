@@ -139,7 +139,8 @@ def test_what_kestra_refuses_is_told_before_any_write(tmp_path: Path) -> None:
             assert result["failed"] and not result["changed"]
             assert [(Path(p["file"]).name, p["line"]) for p in result["problems"]] == [("b.yml", 7)]
             assert "1 problem found in the flows; nothing was written" in result["msg"]
-            assert result["summary"]["created"] == 3, "the plan is told"
+            assert len(result["plan"]) == 3, "the plan is told"
+            assert result["summary"]["skipped"] == 3 and {flow["state"] for flow in result["flows"]} == {"former"}
         assert server.writes == []
 
 
