@@ -15,6 +15,7 @@ import io
 import random
 import zipfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from ..faults.proxy import (
     status,
     wrong_json,
 )
+from ..unit.playbook import play
 from .in_process import load_flows
 from .kestra import Kestra
 
@@ -238,3 +240,34 @@ def test_run(seed: int, kestra: Kestra, tmp_path: Path) -> None:
     final = load_flows(direct, src=[str(tmp_path)], **{**made.options, "drift": "overwrite"})
     assert not final["failed"], f"seed {seed}: {final['msg']}"
     assert texts(truth(kestra, made)) == made.wanted("overwrite"), f"seed {seed}"
+
+
+def test_runs_as_tasks(kestra: Kestra, tmp_path: Path) -> None:
+    """The same through Ansible, its action plugin and the module's process."""
+    with ExitStack() as stack:
+        tasks: list[dict[str, Any]] = []
+        runs: list[tuple[Scenario, State]] = []
+        for seed in range(RUNS, RUNS + AS_TASKS):
+            made = scenario(seed)
+            directory = tmp_path / str(seed)
+            directory.mkdir()
+            write_files(made, directory)
+            prepare(kestra, made)
+            runs.append((made, truth(kestra, made)))
+            proxy = stack.enter_context(Proxy(kestra.url, made.rules, seed=seed))
+            options = {
+                **made.options,
+                "src": str(directory),
+                "url": proxy.url,
+                "username": kestra.username,
+                "password": kestra.password,
+                # The pauses of more would be seconds.
+                "retries": min(made.retries, 1),
+            }
+            tasks.append({"name": f"Seed {seed}", "devorch.orchestration.kestra_flows": options, "ignore_errors": True})
+        played = play(tmp_path, tasks)
+    assert len(played.results) == AS_TASKS, played.output
+    assert kestra.password not in played.output and "Traceback" not in played.output
+    for (made, before), result in zip(runs, played.results, strict=True):
+        judge(made, before, truth(kestra, made), {"failed": False, **result})
+    assert {bool(result.get("failed")) for result in played.results} == {True, False}
