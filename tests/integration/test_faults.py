@@ -15,6 +15,7 @@ import io
 import random
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,7 @@ from .kestra import Kestra
 
 RUNS = 500
 AS_TASKS = 12
+AT_ONCE = 4
 LOG = "io.kestra.plugin.core.log.Log"
 OWNED = "labels:\n  managed-by: ansible\n"
 Key = tuple[str, str]
@@ -215,10 +217,10 @@ def judge(made: Scenario, before: State, after: State, result: dict[str, Any]) -
             assert f"{key[0]}/{key[1]}" in result["msg"], "a flow that was written is not named"
 
 
-@pytest.mark.parametrize("seed", range(RUNS))
-def test_run(seed: int, kestra: Kestra, tmp_path: Path) -> None:
+def run(seed: int, kestra: Kestra, directory: Path) -> None:
+    """Do one run, compare, and let a run without faults finish it."""
     made = scenario(seed)
-    write_files(made, tmp_path)
+    write_files(made, directory)
     prepare(kestra, made)
     before = truth(kestra, made)
     assert texts(before) == made.before
@@ -226,7 +228,7 @@ def test_run(seed: int, kestra: Kestra, tmp_path: Path) -> None:
         connection = Connection(
             proxy.url, kestra.username, kestra.password, retries=made.retries, timeout=30, backoff=0.001
         )
-        result = load_flows(connection, src=[str(tmp_path)], **made.options)
+        result = load_flows(connection, src=[str(directory)], **made.options)
     after = truth(kestra, made)
     told = "\n".join(f"{r} {r.status} {r.fault or ''}" for r in proxy.requests)
     try:
@@ -237,9 +239,35 @@ def test_run(seed: int, kestra: Kestra, tmp_path: Path) -> None:
         ) from error
 
     direct = Connection(kestra.url, kestra.username, kestra.password, timeout=60)
-    final = load_flows(direct, src=[str(tmp_path)], **{**made.options, "drift": "overwrite"})
+    final = load_flows(direct, src=[str(directory)], **{**made.options, "drift": "overwrite"})
     assert not final["failed"], f"seed {seed}: {final['msg']}"
     assert texts(truth(kestra, made)) == made.wanted("overwrite"), f"seed {seed}"
+
+
+@pytest.fixture(scope="module")
+def failures(
+    request: pytest.FixtureRequest, kestra: Kestra, tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, BaseException | None]:
+    """What is wrong with each of the runs that were asked for; several at a time, each in namespaces of its own."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    chosen = [item.callspec.params["seed"] for item in items if item.originalname == test_run.__name__]
+
+    def failure(seed: int) -> BaseException | None:
+        try:
+            run(seed, kestra, tmp_path_factory.mktemp(f"seed{seed}"))
+        except Exception as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        return dict(zip(chosen, pool.map(failure, chosen), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(RUNS))
+def test_run(seed: int, failures: dict[int, BaseException | None]) -> None:
+    failure = failures[seed]
+    if failure is not None:
+        raise failure
 
 
 def test_runs_as_tasks(kestra: Kestra, tmp_path: Path) -> None:
