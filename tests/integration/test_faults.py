@@ -270,6 +270,36 @@ def test_run(seed: int, failures: dict[int, BaseException | None]) -> None:
         raise failure
 
 
+def test_check_mode_never_writes(kestra: Kestra, tmp_path: Path) -> None:
+    """Over all options, with and without faults, and with the plan saved; what it predicts is what a real run does."""
+    predicted = 0
+    for seed in range(RUNS + AS_TASKS, RUNS + AS_TASKS + 40):
+        made = scenario(seed)
+        directory = tmp_path / str(seed)
+        directory.mkdir()
+        write_files(made, directory)
+        prepare(kestra, made)
+        before = truth(kestra, made)
+        saved = tmp_path / f"{seed}.json"
+        options = {**made.options, "src": [str(directory)], "save_plan": str(saved)}
+        for rules in (made.rules, []):
+            # Leaving the block fails where there was a write.
+            with Proxy(kestra.url, rules, seed=seed, read_only=True) as proxy:
+                connection = Connection(proxy.url, kestra.username, kestra.password, retries=1, backoff=0.001)
+                checked = load_flows(connection, check_mode=True, **options)
+                assert proxy.requests
+            assert truth(kestra, made) == before
+        assert not checked["failed"], checked["msg"]
+        direct = Connection(kestra.url, kestra.username, kestra.password, timeout=60)
+        real = load_flows(direct, plan=str(saved), on_failure=made.options["on_failure"])
+        assert not real["failed"], real["msg"]
+        for name in ("changed", "summary", "plan", "diff", "msg"):
+            assert real[name] == checked[name], f"seed {seed}: {name}"
+        assert texts(truth(kestra, made)) == made.wanted(made.options["drift"])
+        predicted += checked["changed"]
+    assert predicted > 20
+
+
 def test_runs_as_tasks(kestra: Kestra, tmp_path: Path) -> None:
     """The same through Ansible, its action plugin and the module's process."""
     with ExitStack() as stack:
