@@ -506,32 +506,38 @@ def _documents(events: Iterable[Any], shift: int) -> list[Node]:
     open_nodes: list[Node] = []
     start = count = 0
     for event in events:
-        begin: Any = event.start_mark
-        finish: Any = event.end_mark
-        line = int(begin.line) + 1
-        if isinstance(event, yaml.DocumentStartEvent):
+        kind = type(event)
+        begin = event.start_mark
+        if kind is yaml.ScalarEvent:
+            node = Node(
+                "scalar",
+                begin.line + 1,
+                event.value,
+                plain=not event.style and event.implicit[0],
+                start=begin.index + shift,
+                end=event.end_mark.index + shift,
+            )
+            if event.style == '"' and _SURROGATE.search(node.text):
+                raise YamlProblem("an escape stands for half a character (a surrogate)", node.line)
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            node = Node("mapping" if kind is yaml.MappingStartEvent else "sequence", begin.line + 1)
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            open_nodes.pop()
+            continue
+        elif kind is yaml.AliasEvent:
+            if event.anchor not in anchors:
+                raise YamlProblem(f"alias {event.anchor!r} has no anchor before it", begin.line + 1)
+            node = anchors[event.anchor]
+            if node.kind == "scalar":
+                finish = event.end_mark
+                node = replace(node, line=begin.line + 1, start=begin.index + shift, end=finish.index + shift)
+        elif kind is yaml.DocumentStartEvent:
             anchors = {}
             start = begin.index + shift if documents else 0
             continue
-        if isinstance(event, yaml.CollectionEndEvent):
-            open_nodes.pop()
-            continue
-        if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in anchors:
-                raise YamlProblem(f"alias {event.anchor!r} has no anchor before it", line)
-            node = anchors[event.anchor]
-            if node.kind == "scalar":
-                node = replace(node, line=line, start=begin.index + shift, end=finish.index + shift)
-        elif isinstance(event, yaml.ScalarEvent):
-            node = Node("scalar", line, str(event.value), plain=bool(event.implicit[0]) and not event.style)
-            node.start, node.end = begin.index + shift, finish.index + shift
-            if event.style == '"' and _SURROGATE.search(node.text):
-                raise YamlProblem("an escape stands for half a character (a surrogate)", line)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            node = Node("mapping" if isinstance(event, yaml.MappingStartEvent) else "sequence", line)
         else:
             continue
-        if not isinstance(event, yaml.AliasEvent) and event.anchor:
+        if kind is not yaml.AliasEvent and event.anchor:
             anchors[event.anchor] = node
         if open_nodes:
             open_nodes[-1].children.append(node)
@@ -540,11 +546,11 @@ def _documents(events: Iterable[Any], shift: int) -> list[Node]:
             documents.append(node)
         count += 1
         if count > MOST_NODES:
-            raise YamlProblem(f"has more than {MOST_NODES} keys and values", line)
-        if isinstance(event, yaml.CollectionStartEvent):
+            raise YamlProblem(f"has more than {MOST_NODES} keys and values", begin.line + 1)
+        if kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             open_nodes.append(node)
             if len(open_nodes) > DEEPEST:
-                raise YamlProblem(f"is nested more than {DEEPEST} levels deep", line)
+                raise YamlProblem(f"is nested more than {DEEPEST} levels deep", begin.line + 1)
     return documents
 
 
@@ -558,16 +564,20 @@ def _walk(root: Node) -> Iterator[Node]:
             continue
         seen.add(id(node))
         yield node
-        pending += reversed(node.children)
+        if node.children:
+            pending += reversed(node.children)
 
 
 def _duplicate_keys(root: Node) -> Iterator[tuple[str, int, int]]:
     """Yield key, line and line of the first one for every key that a mapping has twice."""
     for node in _walk(root):
+        if node.kind != "mapping":
+            continue
+        keys = [key for key in node.children[::2] if key.kind == "scalar"]
+        if len({key.text for key in keys}) == len(keys):
+            continue
         lines: dict[str, int] = {}
-        for key, _value in node.pairs:
-            if key.kind != "scalar":
-                continue
+        for key in keys:
             if key.text in lines:
                 yield key.text, key.line, lines[key.text]
             else:

@@ -349,7 +349,9 @@ class KeyStore:
         if response.status_code != 200:
             return None
         body = self.client.object(self.client.json(response, doing), doing)
-        return Value(str(body.get("type", "STRING")), body.get("value"))
+        if not isinstance(body.get("type"), str):
+            raise KestraError(doing, "the answer is not a value with its type", kind="answer")
+        return Value(body["type"], body.get("value"))
 
     def entry(self, key: str) -> Entry | None:
         """Return a key with everything that is known about it, or None.

@@ -71,6 +71,8 @@ class FakeKestra:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Headers and body are two writes; together they would wait for each other's acknowledgement.
+            disable_nagle_algorithm = True
 
             def answer(self) -> None:
                 fake.handle(self)
