@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: kestra_execution
 short_description: Run a Kestra flow and act on executions
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Starts a flow with inputs, files and labels, waits for its end, and returns its outputs.
   - When the execution ends badly, the module fails, with the failing tasks and the last lines of their log.

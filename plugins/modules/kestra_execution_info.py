@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: kestra_execution_info
 short_description: Find executions of Kestra's flows, with their logs and outputs
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Returns one execution by its id, or the newest ones that fit.
   - Brings their logs and outputs if asked to.

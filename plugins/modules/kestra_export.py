@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: kestra_export
 short_description: Write what Kestra namespaces hold to a directory
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Writes flows, namespace files and keys to a directory of the host that the module runs on.
   - Flows are in C(flows/<namespace>/<id>.yaml), byte for byte as Kestra has them, so that

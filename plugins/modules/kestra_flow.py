@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: kestra_flow
 short_description: Keep one flow of a Kestra server
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Creates, updates, deletes, enables or disables one flow, or brings a former revision back.
   - The text is stored as it is, byte for byte, and compared as text, as by M(devorch.orchestration.kestra_flows), which

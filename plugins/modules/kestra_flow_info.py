@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: kestra_flow_info
 short_description: Look at the flows of a Kestra server
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Lists flows by namespace, labels or text, or reads one, and tells of each its revision and whether it is disabled or
     cannot be read by Kestra any more.

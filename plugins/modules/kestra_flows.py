@@ -40,6 +40,7 @@ options:
       - Texts of flows, given in the task itself, beside or instead of O(src).
       - Ansible templates them before the module sees them; C(!unsafe) keeps Kestra's own braces as they are.
     type: list
+    version_added: 0.2.0
     elements: str
   remote_src:
     description:
@@ -54,6 +55,7 @@ options:
         C(.gitignore). Empty for none.
       - Where there is such a file, the Python library C(pathspec) is needed to read it.
     type: str
+    version_added: 0.2.0
     default: .kestraignore
   template:
     description:
@@ -61,6 +63,7 @@ options:
         C(<% statement %>) and C(<# comment #>). Kestra's own braces stay as they are.
       - Works on the controller, so not with O(remote_src=true).
     type: bool
+    version_added: 0.2.0
     default: false
   namespace_map:
     description:
@@ -68,11 +71,13 @@ options:
         entry that fits counts.
       - Only the top-level C(namespace) of a flow is rewritten. References to other flows stay as they are.
     type: dict
+    version_added: 0.2.0
     default: {}
   namespaces:
     description:
       - Namespaces to look at besides those of the files, for O(prune). Exactly these, not those below them.
     type: list
+    version_added: 0.2.0
     elements: str
     default: []
   prune:
@@ -81,16 +86,19 @@ options:
       - Only flows that carry O(owner_labels) in their own text are deleted, and only when every other write succeeded.
       - Kestra keeps the revisions of a deleted flow; a later run with its file brings it back.
     type: bool
+    version_added: 0.2.0
     default: false
   prune_limit:
     description:
       - How many flows may be pruned in one run - a number, or a share of the flows that the server holds in these
         namespaces, such as V(20%). More is refused before anything is written.
     type: str
+    version_added: 0.2.0
     default: "10"
   owner_labels:
     description: Labels that a flow has to carry, all of them, to be pruned.
     type: dict
+    version_added: 0.2.0
     default:
       managed-by: ansible
   drift:
@@ -103,6 +111,7 @@ options:
       - To know what was written, the module keeps hashes of the texts in each namespace's key-value store, under the
         key C(devorch.orchestration.flows).
     type: str
+    version_added: 0.2.0
     choices: [overwrite, report, fail]
     default: overwrite
   on_failure:
@@ -111,6 +120,7 @@ options:
         again, and those that were created are deleted.
       - With V(keep) what was written stays, and flows that the server refuses do not stop the others.
     type: str
+    version_added: 0.2.0
     choices: [rollback, keep]
     default: rollback
   save_plan:
@@ -118,6 +128,7 @@ options:
       - File for the plan, on the host the module runs on. It holds the texts of the flows, and has mode 0600.
       - In check mode it is written as well, which changes nothing on the server.
     type: path
+    version_added: 0.2.0
   plan:
     description:
       - File with a plan that O(save_plan) has written. It is carried out exactly as it is, instead of O(src) and
@@ -125,6 +136,7 @@ options:
       - When a flow of the plan is not stored as it was when the plan was made, nothing is written, and all such flows
         are named.
     type: path
+    version_added: 0.2.0
   concurrency:
     description: How many requests are in flight at the same time, from 1 to 32. Never two for the same flow.
     type: int
@@ -134,6 +146,7 @@ options:
       - Seconds that the whole run may take. When they are over, nothing more is started, and what was written is put
         back or kept as O(on_failure) says; putting back may take another minute.
     type: int
+    version_added: 0.2.0
     default: 1800
   _handed_over:
     description: Where the action plugin has put what it read on the controller. Not for use in a task.

@@ -41,6 +41,7 @@ options:
         The module tries the addresses from the host itself, and does not see that firewall.
     type: list
     elements: str
+    version_added: 0.2.0
   wait_timeout:
     description:
       - Seconds to wait until everything is up. With V(0), Kestra is looked at once.

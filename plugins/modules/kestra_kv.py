@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: kestra_kv
 short_description: Keep a key of a Kestra namespace
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Writes or deletes one key of the key-value store of a namespace, which flows read with C(kv('key')).
   - A key is written only where its value, type, description or time to live is another one than it should be, so that

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: kestra_namespace_files
 short_description: Keep the files of a Kestra namespace equal to a directory
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Creates and updates the files of a namespace, which flows read with C(read('path')) and scripts find beside them.
   - Files are compared byte by byte. A file with the same content is left alone, so that no revision is made.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: kestra_trigger
 short_description: Enable, disable and unlock triggers of Kestra's flows, and make up for schedules
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Changes what the scheduler keeps of a trigger, without a new revision of its flow.
   - Starts, pauses and removes a backfill, which runs a schedule for a time that has passed.
