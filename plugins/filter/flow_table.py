@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 DOCUMENTATION = r"""
 name: flow_table
 short_description: Show the plan of kestra_flows as a table
-version_added: 0.1.0
+version_added: 0.2.0
 author:
   - devorch maintainers (@devorch)
 description:

@@ -128,7 +128,7 @@ class Reader:
                 if text is not None:
                     yield namespace, f"flows/{namespace}/{file}", text.encode("utf-8", errors="surrogateescape")
 
-    def _files(self, namespace: str) -> Iterator[tuple[str, bytes]]:
+    def _files(self, namespace: str) -> list[tuple[str, bytes]]:
         files = NamespaceFiles(self.client, namespace, self.concurrency)
         paths = files.listed()
         wrong = [path for path in paths if not is_safe(path)]
@@ -137,8 +137,7 @@ class Reader:
                 f"export the files of namespace {namespace}", f"{wrong[0]!r} leads out of the directory", kind="answer"
             )
         with files.archive(paths) as archive:
-            for path in paths:
-                yield path, archive.read(path)
+            return [(path, archive.read(path)) for path in paths]
 
     def _keys(self, namespace: str) -> list[dict[str, Any]]:
         store = KeyStore(self.client, namespace)

@@ -179,7 +179,8 @@ class NamespaceFiles:
             return list(pool.map(function, arguments))
 
     def _write(self, item: Item) -> str:
-        assert item.local is not None  # noqa: S101 - what is written has a content
+        if item.local is None:
+            raise ValueError(f"{item.path} has no content to write")
         # Not the file's own name: Kestra unpacks what is called .zip.
         part = Part("fileContent", item.local.read(), "content")
         path = item.stored_path or item.path

@@ -170,7 +170,7 @@ def _type(kind: Node, what: str) -> Iterator[Finding]:
     elif name == OLD_PROCESS:
         way_out = f"use {CORE}runner.Process"
     elif name.startswith(OLD):
-        package, _, last = name.removeprefix(OLD).rpartition(".")
+        package, _dot, last = name.removeprefix(OLD).rpartition(".")
         today = f"{OLD_PACKAGES[package]}.{last}" if package in OLD_PACKAGES else None
         way_out = CORE_TYPES.get(today or "") or (
             f"use {CORE}{today}" if today else "look for its successor among the plugins"

@@ -24,7 +24,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Union
 from urllib.parse import quote, urlsplit
 
 REQUESTS_IMPORT_ERROR: str | None = None
@@ -46,7 +46,7 @@ LONGEST_FILTER = 1500
 PAGE = 1000
 # Seconds.
 LONGEST_PAUSE = 60
-ParamValue = str | int | Sequence[str]
+ParamValue = Union[str, int, Sequence[str]]  # noqa: UP007 - ansible-test's pylint refuses the operator here
 
 
 class KestraError(Exception):

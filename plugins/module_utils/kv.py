@@ -15,7 +15,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Optional
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
 
@@ -33,7 +33,7 @@ TOLERANCE = timedelta(seconds=5)
 """How far a lifetime may be from the one that is asked for: Kestra looks at its clock twice for one write."""
 
 
-Lifetime = timedelta | None
+Lifetime = Optional[timedelta]  # noqa: UP045 - ansible-test's pylint refuses the operator here
 """How long a key lives after it was written; None where it does not expire."""
 NEVER = "never"
 

@@ -59,8 +59,8 @@ options:
     default: .kestraignore
   template:
     description:
-      - Whether the texts are Jinja templates, with delimiters that Kestra does not use - C(<[ variable ]>),
-        C(<% statement %>) and C(<# comment #>). Kestra's own braces stay as they are.
+      - "Whether the texts are Jinja templates, with delimiters that Kestra does not use: C(<[ variable ]>),
+        C(<% statement %>) and C(<# comment #>). Kestra's own braces stay as they are."
       - Works on the controller, so not with O(remote_src=true).
     type: bool
     version_added: 0.2.0
