@@ -32,7 +32,7 @@ options:
     description: Id of one flow. Needs O(namespace). A flow that does not exist makes the list empty.
     type: str
   query:
-    description: Text to search for in namespaces, ids and descriptions, as in Kestra's search field.
+    description: Text to search for in namespaces and ids, as Kestra's search field does.
     type: str
   labels:
     description: Labels that the flows carry, all of them.

@@ -26,7 +26,7 @@ def test_flows_with_history_and_activity(either: Kestra, tmp_path: Path) -> None
         {"below": True},
         {"below": True, "labels": {"managed-by": "nobody"}},
         {"id": "one", "source": True, "revisions": True, "activity": True},
-        {"below": True, "query": "hello"},
+        {"below": True, "query": "two"},
         {"below": True, "limit": 1},
         {"id": "none"},
     ]
