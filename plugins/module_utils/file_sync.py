@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +33,6 @@ Result = TypeVar("Result")
 BINARY = "application/octet-stream"
 FEW = 3
 """Up to how many files are read one by one; for more the archive of all of them is cheaper."""
-PAUSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -185,28 +183,16 @@ class NamespaceFiles:
         part = Part("fileContent", item.local.read(), "content")
         path = item.stored_path or item.path
         doing = f"write file {path} of namespace {self.namespace}"
-        self._repeated(
+        self.client.again(
             lambda: self.client.request("POST", self._path(), doing, params={"path": f"/{path}"}, parts=[part])
         )
         return "created" if item.action == "create" else "updated"
 
     def _prune(self, item: Item) -> str:
         doing = f"delete file {item.path} of namespace {self.namespace}"
-        self._repeated(
+        self.client.again(
             lambda: self.client.request(
                 "DELETE", self._path(), doing, expected=(200, 204, 404), params={"path": f"/{item.path}"}
             )
         )
         return "pruned"
-
-    def _repeated(self, send: Callable[[], object]) -> None:
-        """Send again when the server is busy or the connection breaks; a file may be written or deleted twice."""
-        for attempt in range(self.client.connection.retries + 1):
-            try:
-                send()
-                return
-            except KestraError as error:
-                again = error.kind == "closed" or error.status in (429, 502, 503, 504)
-                if not again or attempt == self.client.connection.retries:
-                    raise
-                time.sleep(PAUSE * 2**attempt)

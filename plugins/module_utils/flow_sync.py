@@ -67,14 +67,13 @@ class FlowSync:
 
     A request that may be repeated is repeated by the client. What it cannot know is decided here: a write whose answer
     is lost or makes no sense may have been carried out, so the flow is looked at before it is tried again, at most
-    C(retries) times in all, with pauses that grow from C(backoff) seconds.
+    C(retries) times more.
     """
 
     def __init__(self, client: KestraClient, concurrency: int = 8) -> None:
         self.client = client
         self.concurrency = concurrency
         self.retries = client.connection.retries
-        self.backoff = client.connection.backoff
 
     def _each(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> list[Result]:
         """Return the results in the order of the arguments; the first exception ends the run."""
@@ -82,23 +81,6 @@ class FlowSync:
             return [function(argument) for argument in arguments]
         with ThreadPoolExecutor(max_workers=min(self.concurrency, len(arguments))) as pool:
             return list(pool.map(function, arguments))
-
-    def _again(self, function: Callable[[], Result]) -> Result:
-        """Call a function that only reads, and call it again while the server fails for a moment."""
-        for attempt in range(self.retries + 1):
-            try:
-                return function()
-            except KestraError as error:
-                if attempt == self.retries or not is_passing(error):
-                    raise
-                self._pause(attempt)
-        raise AssertionError("the last attempt returns or raises")
-
-    def _pause(self, attempt: int) -> None:
-        seconds = self.backoff * 2**attempt
-        if self.client.http.deadline is not None:
-            seconds = min(seconds, max(0.0, self.client.http.deadline - time.monotonic()))
-        time.sleep(seconds)
 
     def read(self, namespaces: Collection[str]) -> dict[Key, Stored]:
         """Return every flow that the server holds in these namespaces, in two requests for each thousand of them.
@@ -108,12 +90,12 @@ class FlowSync:
         """
         if not namespaces:
             return {}
-        self._again(self.client.server_info)
+        self.client.again(self.client.server_info)
         with ThreadPoolExecutor(max_workers=2) as pool:
-            archive = pool.submit(self._again, lambda: self.client.export_flows(namespaces))
+            archive = pool.submit(self.client.again, lambda: self.client.export_flows(namespaces))
             listed = {
                 (str(entry["namespace"]), str(entry["id"])): entry
-                for entry in self._again(lambda: self.client.search_flows(namespaces))
+                for entry in self.client.again(lambda: self.client.search_flows(namespaces))
             }
             try:
                 texts = exported_sources(archive.result(), listed)
@@ -123,7 +105,7 @@ class FlowSync:
                 texts = {}
         listed = {key: entry for key, entry in listed.items() if key[0] in namespaces}
         missing = [key for key in listed if key not in texts]
-        singles = self._each(lambda key: self._again(lambda: self.client.get_flow(*key)), missing)
+        singles = self._each(lambda key: self.client.again(lambda: self.client.get_flow(*key)), missing)
         for key, single in zip(missing, singles, strict=True):
             if single is None:
                 del listed[key]
@@ -159,7 +141,7 @@ class FlowSync:
         return problems, warnings
 
     def _validated(self, entries: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
-        return self._again(lambda: self.client.validate_flows([text for _index, text in entries]))
+        return self.client.again(lambda: self.client.validate_flows([text for _index, text in entries]))
 
     def read_records(self, namespaces: Iterable[str]) -> tuple[dict[str, Record], list[str]]:
         """Return the record of each namespace, without those that may not be read, and warnings about these."""
@@ -167,7 +149,7 @@ class FlowSync:
 
         def read(namespace: str) -> Record | KestraError:
             try:
-                stored = self._again(lambda: KeyStore(self.client, namespace).value(RECORD_KEY))
+                stored = self.client.again(lambda: KeyStore(self.client, namespace).value(RECORD_KEY))
                 return Record.from_value(stored.content if stored else None)
             except KestraError as error:
                 if error.status in (401, 403, 405):
@@ -203,7 +185,7 @@ class FlowSync:
     def _put_record(self, entry: tuple[str, Record]) -> None:
         namespace, record = entry
         value = Value("JSON", record.as_value())
-        self._again(lambda: KeyStore(self.client, namespace).put(RECORD_KEY, value, RECORD_DESCRIPTION, None))
+        self.client.again(lambda: KeyStore(self.client, namespace).put(RECORD_KEY, value, RECORD_DESCRIPTION, None))
 
     def apply(self, plan: Plan, records: Mapping[str, Record] | None = None, rollback: bool = True) -> list[Outcome]:
         """Carry out a plan; return what became of each of its items, in the plan's order.
@@ -272,14 +254,14 @@ class FlowSync:
             except KestraError as error:
                 problem = error
             # The first attempt failed cleanly: nothing was written.
-            if attempt == 0 and not is_passing(problem) and problem.status != 409:
+            if attempt == 0 and not problem.is_passing and problem.status != 409:
                 return Outcome(item, "failed", item.revision, "former", problem.reason)
             state, revision = self._state(item)
             if state == "planned":
                 return Outcome(item, DONE[item.action], revision, "planned")
-            if state != "former" or attempt == self.retries or not is_passing(problem):
+            if state != "former" or attempt == self.retries or not problem.is_passing:
                 return Outcome(item, "failed", revision, state, problem.reason)
-            self._pause(attempt)
+            self.client.pause(attempt)
         raise AssertionError("the last attempt returns")
 
     def _send(self, item: Item) -> Outcome | None:
@@ -304,7 +286,7 @@ class FlowSync:
     def _state(self, item: Item) -> tuple[State, int | None]:
         """Return what the server holds of an item's flow, and its revision."""
         try:
-            now = self._again(lambda: self.client.get_flow(*item.key))
+            now = self.client.again(lambda: self.client.get_flow(*item.key))
         except KestraError:
             return "unknown", None
         text = None if now is None else str(now.get("source", ""))
@@ -330,13 +312,13 @@ class FlowSync:
             if state == "other" or attempt > self.retries:
                 break
             if attempt > 0:
-                self._pause(attempt - 1)
+                self.client.pause(attempt - 1)
             if state == "planned":
                 try:
                     self._restore(item)
                 except KestraError as error:
                     reason = error.reason
-                    if not is_passing(error) and error.status != 409:
+                    if not error.is_passing and error.status != 409:
                         break
         state, revision = self._state(item)
         if state == "former":
@@ -354,13 +336,6 @@ class FlowSync:
             self.client.create_flow(item.name, item.stored.text, draft=item.stored.draft)
         else:
             self.client.update_flow(namespace, flow_id, item.stored.text, draft=item.stored.draft)
-
-
-def is_passing(error: KestraError) -> bool:
-    """Whether a failure may be over when the request is sent again: busy or broken servers, lost or damaged answers."""
-    if error.kind == "http":
-        return error.status in (408, 429) or (error.status or 0) >= 500
-    return error.kind in ("answer", "closed", "no-answer", "connect-timeout", "refused", "unreachable")
 
 
 def _is_fatal(reason: str | None) -> bool:

@@ -21,10 +21,10 @@ import threading
 import time
 import traceback
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Union
+from typing import Any, TypeVar, Union
 from urllib.parse import quote, urlsplit
 
 REQUESTS_IMPORT_ERROR: str | None = None
@@ -37,6 +37,8 @@ try:
     from urllib3.util.retry import Retry
 except ImportError:
     REQUESTS_IMPORT_ERROR = traceback.format_exc()
+
+Result = TypeVar("Result")
 
 YAML_CONTENT = "application/x-yaml"
 CONNECT_TIMEOUT = 10
@@ -72,6 +74,13 @@ class KestraError(Exception):
         status = f"HTTP {self.status}: " if self.status is not None else ""
         text = f"Could not {self.doing}: {status}{self.message}"
         return f"{text.rstrip('. ')}. {self.hint}" if self.hint else text
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it may be over when the request is sent again: busy or broken servers, lost or damaged answers."""
+        if self.kind == "http":
+            return self.status in (408, 429) or (self.status or 0) >= 500
+        return self.kind in ("answer", "closed", "no-answer", "connect-timeout", "refused", "unreachable")
 
     @property
     def reason(self) -> str:
@@ -400,6 +409,28 @@ class KestraClient:
 
     def close(self) -> None:
         self.http.close()
+
+    def again(self, function: Callable[[], Result]) -> Result:
+        """Call a function that may be called twice, and call it again while the server fails for a moment.
+
+        This is beyond what urllib3 repeats: answers that are cut off, that are no JSON, and requests other than GET and
+        PUT that leave nothing else behind the second time.
+        """
+        for attempt in range(self.connection.retries):
+            try:
+                return function()
+            except KestraError as error:
+                if not error.is_passing:
+                    raise
+            self.pause(attempt)
+        return function()
+
+    def pause(self, attempt: int) -> None:
+        """Wait before the next attempt, but not longer than the whole run may take; the first one is number 0."""
+        seconds = self.connection.backoff * 2**attempt
+        if self.http.deadline is not None:
+            seconds = min(seconds, max(0.0, self.http.deadline - time.monotonic()))
+        time.sleep(seconds)
 
     def path(self, *segments: str) -> str:
         """Return the path of something in the tenant; servers before 0.23 have no tenant segment."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.execution import labels_of
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
 
 FIRST_INTERVAL = 0.2
@@ -56,12 +57,6 @@ def backfill_result(backfill: Mapping[str, Any] | None) -> dict[str, Any] | None
         "labels": labels_of(backfill),
         "inputs": backfill.get("inputs") or {},
     }
-
-
-def labels_of(backfill: Mapping[str, Any]) -> dict[str, str]:
-    labels = backfill.get("labels") or []
-    pairs = labels.items() if isinstance(labels, dict) else ((label["key"], label["value"]) for label in labels)
-    return {str(key): str(value) for key, value in pairs}
 
 
 def parse(raw: Mapping[str, Any]) -> Trigger:

@@ -35,5 +35,5 @@ def hand_over(action: Any, entries: Iterable[tuple[str, bytes]]) -> str:
         action._transfer_file(str(local), remote)
     finally:
         local.unlink()
-    action._fixup_perms2((action._connection._shell.tmpdir, remote))
+    action._fixup_perms2((action._connection._shell.tmpdir, remote), execute=False)
     return remote

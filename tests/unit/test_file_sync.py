@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import file_sync
 from ansible_collections.devorch.orchestration.plugins.module_utils.file_sync import NamespaceFiles
 from ansible_collections.devorch.orchestration.plugins.module_utils.file_tree import Item, Plan
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
 
 
 @dataclass
@@ -39,7 +37,10 @@ class Client:
     in_flight: int = 0
     most: int = 0
     lock: Any = field(default_factory=threading.Lock)
-    connection: Any = field(default_factory=lambda: SimpleNamespace(retries=2))
+    connection: Any = field(default_factory=lambda: SimpleNamespace(retries=2, backoff=0))
+    http: Any = field(default_factory=lambda: SimpleNamespace(deadline=None))
+    again = KestraClient.again
+    pause = KestraClient.pause
 
     def path(self, *segments: str) -> str:
         return "/".join(segments)
@@ -72,11 +73,6 @@ def plan(*creates: str, prune: tuple[str, ...] = ()) -> Plan:
     return Plan(tuple(sorted(items, key=lambda item: item.path)))
 
 
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_sync, "PAUSE", 0)
-
-
 def test_several_at_a_time_and_no_more_than_allowed() -> None:
     client = Client(delay=0.02)
     assert set(apply(client, plan(*"abcdefghij"), []).values()) == {"created"}
@@ -97,10 +93,10 @@ def test_nothing_is_pruned_when_a_write_was_refused() -> None:
 
 
 def test_a_failing_server_ends_the_run() -> None:
-    client = Client(errors={"/n/a": [http(500)]})
+    client = Client(errors={"/n/a": [http(500)] * 3})
     found = apply(client, plan("n/a", "b", "c", prune=("z",)), [])
     assert found == {"n/a": "failed", "b": "skipped", "c": "skipped", "z": "skipped"}
-    assert client.written == ["POST /n/a"]
+    assert client.written == ["POST /n/a"] * 3
 
 
 def test_a_busy_server_and_a_broken_connection_are_tried_again() -> None:

@@ -54,3 +54,10 @@ def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_modules_are_all_there_as_they_describe_themselves() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", README.split("## The modules")[1].split("\n## ")[0], re.MULTILINE)
+    texts = {path.stem: path.read_text("utf-8") for path in ROOT.glob("plugins/modules/*.py")}
+    described = {name: re.search(r"^short_description: (.+)$", text, re.M) for name, text in texts.items()}
+    assert dict(rows) == {name: match[1] for name, match in described.items() if match}
