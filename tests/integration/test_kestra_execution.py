@@ -100,7 +100,7 @@ def test_check_mode_asks_the_server_and_creates_nothing(either: Kestra, namespac
     assert (fine["execution"]["id"], fine["execution"]["flow"]) == (None, "greeting")
     assert bad["failed"] and not bad["changed"]
     assert f"Flow {namespace}/greeting cannot run with these inputs:\n  count: " in bad["msg"]
-    assert missing["failed"] and "HTTP 404: Requested Flow is not found" in missing["msg"]
+    assert missing["failed"] and "HTTP 404: " in missing["msg"] and "Requested Flow is not found" in missing["msg"]
     assert found(either, namespace) == []
     real = run(either, **flow, inputs={"count": "many"})
     assert real["failed"] and "HTTP 422" in real["msg"] and "count" in real["msg"]
