@@ -107,7 +107,8 @@ def test_check_mode_asks_the_server_and_creates_nothing(either: Kestra, namespac
     either.save_flow(GREETING.format(namespace=namespace) + "disabled: true\n")
     for check in (True, False):
         disabled = run(either, check=check, **flow)
-        assert disabled["failed"] and "HTTP 409: " in disabled["msg"] and "Requested Flow is disabled" in disabled["msg"]
+        assert disabled["failed"] and "HTTP 409: " in disabled["msg"]
+        assert "Requested Flow is disabled" in disabled["msg"]
 
 
 def test_once(either: Kestra, namespace: str) -> None:
