@@ -1,4 +1,4 @@
-"""`kestra_health` and the examples of both modules on a live Kestra."""
+"""`kestra_health` on a live Kestra."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import pytest
-import yaml
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_probe import host_addresses
-from ansible_collections.devorch.orchestration.plugins.modules import kestra_flows, kestra_health
 
 from ..unit.playbook import Played, play
 from .kestra import Kestra, docker
@@ -73,27 +70,3 @@ def test_a_server_that_is_stopped_and_started_again(kestra: Kestra, tmp_path: Pa
         docker("unpause", kestra.container)
     assert hanging["failed"] and "is open, but nothing answers within 2 seconds" in hanging["msg"]
     assert not look(kestra, tmp_path, wait_timeout=60).last.get("failed")
-
-
-@pytest.mark.parametrize("module", [kestra_flows, kestra_health], ids=lambda module: module.__name__.rpartition(".")[2])
-def test_the_examples_run(kestra: Kestra, tmp_path: Path, module: Any) -> None:
-    """Run EXAMPLES as it is, but for the addresses and the login of the server at hand."""
-    text = module.EXAMPLES
-    for old, new in (
-        ("http://127.0.0.1:8080", kestra.url),
-        ("http://127.0.0.1:8081", kestra.management_url),
-        ("admin@example.org", kestra.username),
-        ("/srv/flows", str(tmp_path / "remote")),
-    ):
-        text = text.replace(old, new)
-    for directory in ("kestra-flows", "remote"):
-        (tmp_path / directory).mkdir()
-        (tmp_path / directory / "hello-world.yaml").write_text(
-            f"id: hello-world\nnamespace: test.examples.{directory}\ntasks:\n"
-            "  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: hello\n",
-            encoding="utf-8",
-        )
-    variables = {"vars": {"kestra_password": kestra.password}}
-    environment = {"KESTRA_URL": kestra.url, "KESTRA_MANAGEMENT_URL": kestra.management_url}
-    played = play(tmp_path, yaml.safe_load(text), play_keys=variables, environment=environment)
-    assert played.returncode == 0, played.output
