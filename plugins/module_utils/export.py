@@ -228,6 +228,7 @@ def write(export: Export, directory: Path, changes: Sequence[Change]) -> None:
                 (directory / change.path).unlink()
                 _remove_empty((directory / change.path).parent, directory)
     finally:
+        # What it cannot remove must not hide why the write failed.
         shutil.rmtree(staging, ignore_errors=True)
 
 

@@ -116,6 +116,7 @@ def test_cases_of_what_begins_on_the_controller(module: str, either: Kestra, tmp
     ):
         for number, case in enumerate(cases):
             action = f"{COLLECTION}.{module}"
+            # A task that fails is judged by `check`, with the name of its case.
             prepare = {"url": f"{address}/{number}", "status_code": 204}
             checked = {"name": f"{case.name}: check", action: {**case.options, **connection(either, proxy.url)}}
             real = {action: {**case.options, **connection(either, either.url)}, "ignore_errors": True}
