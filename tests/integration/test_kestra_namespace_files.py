@@ -174,7 +174,7 @@ def test_a_server_that_fails_midway(kestra: Kestra, tmp_path: Path, namespace: s
     fill(kestra, namespace, {"old": b"x"})
     write(tmp_path / "src", {f"f{number}": b"x" for number in range(6)})
     with Proxy(kestra.url, rules=[Rule(status(500), method="POST", nth=[3])]) as proxy:
-        result = run(kestra, tmp_path, namespace, url=proxy.url, concurrency=1, prune=True)
+        result = run(kestra, tmp_path, namespace, url=proxy.url, concurrency=1, prune=True, retries=0)
     assert result["failed"] and result["changed"]
     assert actions(result) == {
         "f0": "created",
