@@ -145,7 +145,7 @@ def read_sources(path: Path, ignored: Callable[[str], bool] | None = None) -> tu
     for file in _flow_files(path, ignored):
         try:
             # What is no link itself is where the walk, which leaves links outside alone, has come to.
-            if not is_file and os.path.islink(file) and not Path(os.path.realpath(file)).is_relative_to(root):
+            if not is_file and file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(root):
                 problems.append(Problem(str(file), None, f"is a symbolic link that leads out of {path}"))
                 continue
             # Without O_NONBLOCK a named pipe would be waited for.

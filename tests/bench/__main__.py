@@ -218,7 +218,9 @@ def main() -> None:
             start_postgres() as postgres,
             # Room for 10,000 flows in one archive; both compilers, as a server in use has them.
             start_kestra(
-                config, environment(postgres, JAVA_OPTS="-Duser.timezone=UTC -Xmx1g -XX:TieredStopAtLevel=4"), postgres.network
+                config,
+                environment(postgres, JAVA_OPTS="-Duser.timezone=UTC -Xmx1g -XX:TieredStopAtLevel=4"),
+                postgres.network,
             ) as kestra,
         ):
             run = Run(Server(kestra.url, kestra.username, kestra.password), directory, arguments.uri_flows)
