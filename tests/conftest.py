@@ -20,16 +20,33 @@ sys.path.insert(0, os.environ["ANSIBLE_COLLECTIONS_PATH"])
 _building: list[subprocess.Popen[str]] = []
 
 
+def _log(config: pytest.Config) -> Path:
+    """Return where this process writes what the building of the images prints."""
+    return config.cache.mkdir("images") / f"build-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}.log"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a test host in one process and those of a live server in the other, whose fixtures they share.
+
+    The hosts mostly wait for what they run, so the two together take hardly longer than the longer one.
+    """
+    for item in items:
+        if "images" in item.fixturenames:  # type: ignore[attr-defined]
+            group = "hosts" if "system" in item.path.parts else "servers"
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start to build the images at once where a test needs them: the cheap tests run meanwhile."""
     if session.config.option.collectonly or not any("images" in item.fixturenames for item in session.items):
         return
-    log = session.config.cache.mkdir("images") / "build.log"
+    log = _log(session.config)
     with log.open("w") as stream:
+        # Each process of the tests does it, one after the other: what the first has built, the second finds.
+        lock = os.environ["DEVORCH_CACHE"] + "/tests.lock"
         script = 'set -e; "$@" engine; "$@" build; "$@" build testhost:bookworm; "$@" registry'
-        _building.append(
-            subprocess.Popen(["bash", "-c", script, "bash", *BUILD], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT)
-        )
+        command = ["flock", lock, "bash", "-c", script, "bash", *BUILD]
+        _building.append(subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT))
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +64,7 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def images(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Iterator[None]:
     """A Docker engine, every image and the registry; built in the background since the session began."""
-    log = pytestconfig.cache.mkdir("images") / "build.log"
+    log = _log(pytestconfig)
     (process,) = _building
     shown = 0
     say("waiting for the images (about 7 minutes on the first run, seconds on later ones)")
