@@ -6,7 +6,8 @@ was spoiled, one of three is true: everything is as the files say and the run su
 run failed; or the run failed and says of each flow what the server really holds. And nothing else has changed, and a
 run without faults brings the server to what the files say.
 
-A run is repeated alone by its seed: `pytest tests/integration/test_faults.py -k "run[123]"`.
+`make test` makes a part of them, `make test-long` all. A run is repeated alone by its seed:
+`DEVORCH_LONG=1 pytest tests/integration/test_faults.py -k "run[123]"`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from ..faults.proxy import (
     status,
     wrong_json,
 )
+from ..sampling import sample
 from ..unit.playbook import play
 from .in_process import load_flows
 from .kestra import Kestra
@@ -263,7 +265,7 @@ def failures(
         return dict(zip(chosen, pool.map(failure, chosen), strict=True))
 
 
-@pytest.mark.parametrize("seed", range(RUNS))
+@pytest.mark.parametrize("seed", sample(range(RUNS), 150))
 def test_run(seed: int, failures: dict[int, BaseException | None]) -> None:
     failure = failures[seed]
     if failure is not None:
