@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,6 +79,16 @@ class Host:
         """Run the scenario's playbook with more variables."""
         extra = json.dumps(variables)
         return self.molecule("converge", "--", "--extra-vars", extra, *arguments, about=about)
+
+    def playbook(self, name: str, variables: dict[str, Any], *arguments: str, about: str) -> Run:
+        """Run one of the collection's playbooks with the scenario's variables and more."""
+        scenario = yaml.safe_load((ROOT / "molecule" / self.scenario / "molecule.yml").read_text("utf-8"))
+        group = scenario["provisioner"]["inventory"]["group_vars"]["orchestration"]
+        with tempfile.NamedTemporaryFile("w", suffix=".yml") as inventory:
+            yaml.safe_dump({"orchestration": {"hosts": {self.name: None}, "vars": group}}, inventory)
+            inventory.flush()
+            command = ["ansible-playbook", "-i", inventory.name, f"playbooks/{name}.yml", *arguments]
+            return self.run(*command, "--extra-vars", json.dumps(variables), about=about)
 
     def shell(self, script: str, check: bool = True) -> str:
         """Run a shell script on the host and return what it prints."""
