@@ -32,7 +32,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("key", {"n8n_encryption_key": "short"}, "n8n_encryption_key: shorter than 16 characters"),
     ("memory", {"orchestration_minimum_memory": 99999999}, "is less than orchestration_minimum_memory"),
     ("disk", {"orchestration_minimum_disk": 999999999}, "is less than orchestration_minimum_disk"),
-    ("registry", {"orchestration_registry": "127.0.0.1:9/mirror"}, "no registry answers"),
+    ("registry", {"orchestration_registry": "127.0.0.1:9/mirror"}, "no registry gives it"),
     ("major", {"postgres_version": "18"}, "postgres_version: 18 is not supported"),
     ("type", {"kestra_port": "http"}, "kestra_port"),
     ("same port", {"kestra_management_port": 8080}, "kestra_management_port: the same as kestra_port"),
