@@ -26,14 +26,15 @@ def _log(config: pytest.Config) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a test host in one process and those of a live server in the other, whose fixtures they share.
+    """Keep the tests that share a test host, or the live servers, in one process.
 
-    The hosts mostly wait for what they run, so the two together take hardly longer than the longer one.
+    The hosts mostly wait for what they run, so two processes together take hardly longer than the longer one.
     """
     for item in items:
-        if "images" in item.fixturenames:  # type: ignore[attr-defined]
-            group = "hosts" if "system" in item.path.parts else "servers"
-            item.add_marker(pytest.mark.xdist_group(group))
+        names: list[str] = item.fixturenames  # type: ignore[attr-defined]
+        if "images" in names:
+            alone = item.path.stem if "system" in item.path.parts else "servers"
+            item.add_marker(pytest.mark.xdist_group("host" if "host" in names else alone))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
