@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from .system.conftest import Host, Run
+
 ROOT = Path(__file__).parents[1]
 BUILD = [sys.executable, str(ROOT / "tests" / "images" / "cli.py")]
 
@@ -80,3 +82,15 @@ def images(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Iterator[
         time.sleep(1)
     assert process.returncode == 0, f"the images could not be built:\n{text[-4000:]}"
     yield
+
+
+@pytest.fixture(scope="session")
+def host(images: None, say: Callable[[str], None]) -> Iterator[Host]:
+    """The test host, without anything of ours on it yet; removed at the end."""
+    yield from Host.made("default", say)
+
+
+@pytest.fixture(scope="session")
+def converged(host: Host) -> Run:
+    """The run of site.yml that provisioned the host, with all that Ansible can print."""
+    return host.molecule("converge", "--", "-vvv", "--diff", about="about 4 minutes").succeeded()

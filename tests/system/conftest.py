@@ -1,4 +1,4 @@
-"""A host that the molecule scenario `default` makes once, shared by the tests of this folder."""
+"""Hosts that molecule scenarios make, and what tests do with them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 
+# Everything that commands on the controller have printed; the last test looks for secrets in it.
+PRINTED: list[Run] = []
+
 
 @dataclass(frozen=True)
 class Run:
@@ -33,6 +36,12 @@ class Run:
         lines = [line for line in self.output.splitlines() if re.match(rf"{self.host}\s+: ok=", line)]
         assert lines, f"{self.command} printed no recap:\n{self.output[-4000:]}"
         return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", lines[-1])}
+
+    def of(self, host: str) -> str:
+        """Return what the run said of one host: its failures in one line, and its line of the recap."""
+        failures = re.findall(rf"fatal: \[{re.escape(host)}\]: FAILED!(.*?)(?=\n\n|\n[a-z]+: \[|\Z)", self.output, re.S)
+        recap = re.findall(rf"^{re.escape(host)} +: .*$", self.output, re.M)
+        return " ".join(" ".join([*failures, *recap]).split())
 
     def succeeded(self) -> Run:
         assert self.code == 0, f"{self.command} ended with {self.code}:\n{self.output[-8000:]}"
@@ -70,7 +79,9 @@ class Host:
             stdin=subprocess.DEVNULL,
             check=False,
         )
-        return Run(self.name, " ".join(command), result.returncode, re.sub(r"\x1b\[[0-9;]*m", "", result.stdout))
+        run = Run(self.name, " ".join(command), result.returncode, re.sub(r"\x1b\[[0-9;]*m", "", result.stdout))
+        PRINTED.append(run)
+        return run
 
     def molecule(self, step: str, *arguments: str, about: str) -> Run:
         return self.run("molecule", step, "--scenario-name", self.scenario, *arguments, about=about)
@@ -80,20 +91,44 @@ class Host:
         extra = json.dumps(variables)
         return self.molecule("converge", "--", "--extra-vars", extra, *arguments, about=about)
 
+    def inventory(self, hosts: dict[str, dict[str, Any]], directory: Path) -> Path:
+        """Write an inventory in which the host stands under these names, each with variables of its own."""
+        scenario = yaml.safe_load((ROOT / "molecule" / self.scenario / "molecule.yml").read_text("utf-8"))
+        shared = scenario["provisioner"]["inventory"]["group_vars"]["orchestration"]
+        named = {name: {"ansible_host": self.name, **variables} for name, variables in hosts.items()}
+        path = directory / "inventory.yml"
+        path.write_text(yaml.safe_dump({"orchestration": {"hosts": named, "vars": shared}}), encoding="utf-8")
+        return path
+
+    def play(
+        self, playbook: str, hosts: dict[str, dict[str, Any]], directory: Path, *arguments: str, about: str
+    ) -> Run:
+        """Run a playbook on the host under these names, in turns of four."""
+        inventory = self.inventory(hosts, directory)
+        return self.run(
+            "ansible-playbook",
+            playbook,
+            "--inventory",
+            str(inventory),
+            "--forks",
+            "4",
+            "--diff",
+            *arguments,
+            about=about,
+        )
+
     def playbook(self, name: str, variables: dict[str, Any], *arguments: str, about: str) -> Run:
         """Run one of the collection's playbooks with the scenario's variables and more."""
-        scenario = yaml.safe_load((ROOT / "molecule" / self.scenario / "molecule.yml").read_text("utf-8"))
-        group = scenario["provisioner"]["inventory"]["group_vars"]["orchestration"]
-        with tempfile.NamedTemporaryFile("w", suffix=".yml") as inventory:
-            yaml.safe_dump({"orchestration": {"hosts": {self.name: None}, "vars": group}}, inventory)
-            inventory.flush()
-            command = ["ansible-playbook", "-i", inventory.name, f"playbooks/{name}.yml", *arguments]
-            return self.run(*command, "--extra-vars", json.dumps(variables), about=about)
+        extra = ["--extra-vars", json.dumps(variables)]
+        with tempfile.TemporaryDirectory() as directory:
+            return self.play(f"playbooks/{name}.yml", {self.name: {}}, Path(directory), *extra, *arguments, about=about)
 
-    def shell(self, script: str, check: bool = True) -> str:
-        """Run a shell script on the host and return what it prints."""
-        command = ["docker", "exec", self.name, "sh", "-c", script]
-        result = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    def shell(self, script: str, check: bool = True, given: str = "") -> str:
+        """Run a shell script on the host, with C(given) as its standard input, and return what it prints."""
+        command = ["docker", "exec", "--interactive", self.name, "sh", "-c", script]
+        result = subprocess.run(
+            command, input=given, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
         assert not check or result.returncode == 0, f"{script}: {result.stdout}"
         return result.stdout.strip()
 
@@ -118,15 +153,3 @@ class Host:
         return (
             subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
         )
-
-
-@pytest.fixture(scope="session")
-def host(images: None, say: Callable[[str], None]) -> Iterator[Host]:
-    """The test host, without anything of ours on it yet; removed at the end."""
-    yield from Host.made("default", say)
-
-
-@pytest.fixture(scope="session")
-def converged(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The run of site.yml that provisioned the host, with all that Ansible can print."""
-    return host.molecule("converge", "--", "-vvv", "--diff", about="about 4 minutes").succeeded()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from .conftest import Host, Run
+from .data import CANARIES, leaks, secrets
 
 SERVICES = ("postgres", "kestra", "n8n")
 TOUCHED = (
@@ -83,35 +84,9 @@ def test_host_is_as_described(host: Host, converged: Run) -> None:
     host.molecule("verify", about="about 30 s").succeeded()
 
 
-def secrets(host: Host) -> dict[str, str]:
-    names = host.shell("ls /opt/orchestration/secrets").split()
-    return {name: host.shell(f"cat /opt/orchestration/secrets/{name}") for name in names}
-
-
 def test_no_secret_leaks(host: Host, converged: Run) -> None:
-    values = secrets(host)
-    assert len(values) >= 7
-    commands = host.shell(
-        "docker inspect --format '{{json .Path}} {{json .Args}} {{json .Config.Cmd}} {{json .Config.Entrypoint}}"
-        " {{json .Config.Healthcheck}} {{json .Config.Labels}}' $(docker ps -aq)"
-    )
-    places = {
-        "the output of the -vvv run": converged.output,
-        "the containers' command lines": commands,
-        "ps": host.shell("ps axww -o args"),
-        "the journal": host.shell("journalctl --no-pager"),
-        "the services' logs": host.shell("cd /opt/orchestration && docker compose logs --no-color"),
-        "unit files": host.shell("cat /etc/systemd/system/orchestration-*"),
-    }
-    leaks = [f"{name} in {place}" for name, value in values.items() for place, text in places.items() if value in text]
-    # As a user without rights; the patterns come over standard input, so that no command line holds them.
-    found = host.shell(
-        "cd /opt/orchestration/secrets && for f in *; do cat $f; echo; done"
-        " | setpriv --reuid=65534 --regid=65534 --clear-groups sh -c 'umask 077; cat > /tmp/patterns;"
-        " find / -xdev \\( -path /proc -o -path /sys -o -path /tmp/patterns \\) -prune -o -type f -readable -print0"
-        " 2>/dev/null | xargs -0 grep -lsF -f /tmp/patterns; rm /tmp/patterns'"
-    )
-    assert leaks + found.splitlines() == []
+    assert len(secrets(host)) >= 7
+    assert leaks(host, {"the output of the -vvv run": converged.output}, secrets(host) | CANARIES) == []
 
 
 def test_compose_commands_of_the_readme(host: Host, converged: Run) -> None:
