@@ -89,12 +89,12 @@ import base64
 import os
 import secrets as random_source
 import string
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.service_files import File, remove_leftovers, write
 
 ALPHABET = string.ascii_letters + string.digits
 SHORTEST = 16
@@ -147,20 +147,6 @@ def generate(kind: str, length: int) -> str:
             return value
 
 
-def write(path: Path, value: str) -> None:
-    """Write a secret so that no reader ever sees a part of it, and only its owner may read it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(value)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def keep(directory: Path, wanted: list[Wanted], check_mode: bool) -> dict[str, Any]:
     """Bring the directory to what is wanted and return the module's result.
 
@@ -198,10 +184,11 @@ def keep(directory: Path, wanted: list[Wanted], check_mode: bool) -> dict[str, A
     if not check_mode:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
+        remove_leftovers(directory / secret.name for secret in wanted)
         for path in loose:
             path.chmod(0o600)
         for name in generated + replaced:
-            write(directory / name, values[name])
+            write(directory / name, File(values[name].encode(), 0o600))
     read = len(wanted) - len(generated) - len(replaced)
     return {
         "changed": bool(generated or replaced or loose or tighten),
