@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -850,14 +851,20 @@ def recover(config: Config) -> dict[str, Any]:
     return {"recovered": True}
 
 
-def restore(config: Config, path: Path, identity: Path | None, expected: dict[str, Any]) -> dict[str, Any]:
+def restore(
+    config: Config, path: Path, identity: Path | None, expected: dict[str, Any], postgres_image: str = ""
+) -> dict[str, Any]:
     """Replace the host's state with that of an archive; put the present one back where that fails.
 
+    With the image of another PostgreSQL the databases are loaded into that, the former cluster is kept beside it, and
+    the other services are left to their roles.
     Raise BackupError: before anything is touched for an archive that is not fit, else when the former state is back.
     """
     run(["docker", "compose", "version"])
     recover(config)
     manifest, dumps = stage(config, path, identity, expected)
+    if postgres_image:
+        use_image(beside(config.root / "services", "restored") / "postgres.yml", postgres_image)
     present = [item for item in (*ITEMS, CLUSTER) if (config.root / item).exists()]
     write_private(config.journal, json.dumps({"archive": str(path), "present": present}))
     try:
@@ -866,7 +873,8 @@ def restore(config: Config, path: Path, identity: Path | None, expected: dict[st
         start(config, "postgres")
         make_databases(config)
         load(config, manifest, dumps)
-        start(config)
+        if not postgres_image:
+            start(config)
     except BaseException as error:
         reason = error if isinstance(error, BackupError) else BackupError(f"{type(error).__name__}: {error}")
         try:
@@ -875,8 +883,20 @@ def restore(config: Config, path: Path, identity: Path | None, expected: dict[st
             raise BackupError(f"{reason} The former state is back, but does not start: {second}") from error
         raise BackupError(f"{path}: could not be restored, the former state is back: {reason}") from error
     config.journal.unlink()
+    if postgres_image:
+        major = numbers(manifest["databases"]["kestra"]["server"])[0]
+        kept = config.root / f"{CLUSTER}-{major}.{now():%Y%m%dT%H%M%SZ}"
+        beside(config.root / CLUSTER, "former").rename(kept)
     unstage(config)
     return summary(path, manifest)
+
+
+def use_image(path: Path, image: str) -> None:
+    """Put another image into the Compose file of one service."""
+    text, changed = re.subn(r"(?m)^( +image: ).*$", lambda match: match[1] + image, path.read_text("utf-8"), count=1)
+    if not changed:
+        raise BackupError(f"{path}: names no image")
+    path.write_text(text, encoding="utf-8")
 
 
 def psql(config: Config, database: str, script: str) -> str:
@@ -913,15 +933,6 @@ def compare_rows(database: str, manifest: dict[str, Any], rows: dict[str, int]) 
     ]
     if wrong:
         raise BackupError(f"database {database}: rows differ from the backup: {', '.join(wrong[:5])}")
-
-
-def load_archive(config: Config, path: Path, identity: Path | None) -> dict[str, Any]:
-    """Load only the databases of an archive, into empty databases that are there."""
-    with tempfile.TemporaryDirectory(dir=config.root / "backups", prefix=".loading-") as temporary:
-        root = Path(temporary)
-        manifest = scan(path, identity, Place(root))
-        load(config, manifest, root)
-    return summary(path, manifest)
 
 
 # Verifying
@@ -1087,17 +1098,22 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="orchestration-backup", description=__doc__)
     top.add_argument("--config", type=Path, default=Path(__file__).with_name("backup.json"))
     commands = top.add_subparsers(dest="command", required=True)
-    commands.add_parser("create", help="write an archive")
+    command = commands.add_parser("create", help="write an archive")
+    command.add_argument(
+        "--plain", action="store_true", help="without encryption, for an upgrade that may have to return"
+    )
     commands.add_parser("list", help="list the archives")
     commands.add_parser("recover", help="put back what a restore that was cut off replaced")
     for name, text in (
         ("check", "check an archive and change nothing"),
         ("restore", "replace the host's state by that of an archive"),
-        ("load", "load only the databases of an archive into empty ones"),
+        ("migrate", "restore an archive with another PostgreSQL and keep the former cluster"),
         ("verify", "restore an archive into throw-away containers and count"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("archive", nargs="?", default="", help="name or path, the newest by default")
+        if name == "migrate":
+            command.add_argument("--postgres-image", required=True, help="image of the new PostgreSQL")
         command.add_argument("--identity", type=Path, help="private key of an encrypted archive")
         command.add_argument(
             "--expected", default="{}", help='what the site wants, as JSON: {"versions": {"n8n": "2.41.1"}}'
@@ -1111,7 +1127,7 @@ def act(config: Config, options: argparse.Namespace) -> dict[str, Any]:
         return {"archives": [{"archive": str(path), "size": path.stat().st_size} for path in archives(config)]}
     with locked(config):
         if options.command == "create":
-            return create(config)
+            return create(dataclasses.replace(config, encryption="none") if options.plain else config)
         if options.command == "recover":
             return recover(config)
         path = chosen(config, options.archive)
@@ -1119,8 +1135,8 @@ def act(config: Config, options: argparse.Namespace) -> dict[str, Any]:
             return check(config, path, options.identity, json.loads(options.expected))
         if options.command == "restore":
             return restore(config, path, options.identity, json.loads(options.expected))
-        if options.command == "load":
-            return load_archive(config, path, options.identity)
+        if options.command == "migrate":
+            return restore(config, path, options.identity, {}, options.postgres_image)
         return verify(config, path, options.identity)
 
 
