@@ -81,15 +81,16 @@ class World:
 class Service:
     """The program, and a client of it."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", **settings: Any) -> None:
         self.folder = folder
+        self.host = host
         self.world = World(folder / "multipass.json")
         self.settings = {"multipass": str(FAKE), "state_directory": str(folder / "state"), "rate_limit": 100000}
         self.settings |= settings
         (folder / "state").mkdir(exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
+        with socket.create_server((host, 0)) as probe:
             self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(base_url=self.url, headers=bearer(), timeout=60)
 
@@ -112,7 +113,7 @@ class Service:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-B", "-m", "multipass_sidecar", "--config", str(self.folder / "sidecar.toml")),
-                    *("--tokens", str(self.folder / "tokens"), "--listen", f"127.0.0.1:{self.port}"),
+                    *("--tokens", str(self.folder / "tokens"), "--listen", f"{self.host}:{self.port}"),
                 ],
                 env=os.environ | {"PYTHONPATH": str(FILES / "src"), "FAKE_MULTIPASS_STATE": str(self.world.path)},
                 stdout=log,
@@ -121,11 +122,16 @@ class Service:
         deadline = time.monotonic() + 30
         while True:
             try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                with socket.create_connection((self.host, self.port), timeout=1):
                     return
             except OSError:
                 assert self.process.poll() is None and time.monotonic() < deadline, self.log()
                 time.sleep(0.02)
+
+    def begin(self, **instances: str) -> None:
+        """Begin anew with these instances (name and state), and let the program forget what it saw before."""
+        self.world.set(spare="Running", **instances)
+        self.done("POST", "/instances/spare/restart")
 
     def kill(self) -> None:
         """End the program at once."""
