@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ..multipass.service import Service
+from ..sidecar.service import Service
 from .kestra import Kestra, Postgres, environment, render_configuration, start_kestra, start_postgres
 
 
@@ -55,8 +55,8 @@ def kestra_old(postgres: Postgres, standalone: Path, say: Callable[[str], None])
 
 @pytest.fixture(scope="session")
 def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The sidecar's program over the stand-in for multipass."""
-    with Service(tmp_path_factory.mktemp("sidecar")) as service:
+    """The sidecar's program over the stand-in for multipass, whose world may change under it."""
+    with Service(tmp_path_factory.mktemp("sidecar"), fresh=0) as service:
         yield service
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ..multipass.service import TOKENS, Service
+from ..sidecar.service import TOKENS, Service
 from ..unit.in_process import call
 
 ROWS = [{"name": "e-web", "cloud_init": "#cloud-config\npassword: hidden-word\n"}, {"name": "e-db"}]
@@ -20,7 +20,7 @@ def run(sidecar: Service, *, check: bool = False, scope: str = "admin", **option
 
 @pytest.fixture(autouse=True)
 def empty(sidecar: Service) -> None:
-    sidecar.begin()
+    sidecar.world.set()
     sidecar.http.delete("/environments/env")
 
 
@@ -34,7 +34,7 @@ def test_from_nothing_to_nothing(sidecar: Service) -> None:
     assert (stopped["state"], stopped["addresses"]) == ("stopped", {"e-db": [], "e-web": []})
     gone = run(sidecar, state="absent", purge=True)
     assert gone["instances"] == {"e-db": "absent", "e-web": "absent"}
-    assert sidecar.world.states() == {"spare": "Running"}
+    assert sidecar.world.states() == {}
 
 
 def test_cloud_init_stays_out_of_results(sidecar: Service) -> None:

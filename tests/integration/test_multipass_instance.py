@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ..multipass.service import TOKENS, Service
+from ..sidecar.service import TOKENS, Service
 from ..unit.in_process import call
 
 MODULE = "multipass_instance"
@@ -18,7 +18,7 @@ def run(sidecar: Service, *, check: bool = False, scope: str = "admin", **option
 
 
 def test_what_multipass_is_told(sidecar: Service) -> None:
-    sidecar.begin()
+    sidecar.world.set()
     given = {"image": "22.04", "cpus": 2, "memory": "2G", "disk": "10G", "cloud_init": "#cloud-config\n"}
     done = run(sidecar, **given)
     assert done["msg"] == "launched vm"
@@ -48,7 +48,7 @@ def test_what_multipass_is_told(sidecar: Service) -> None:
 def test_what_cannot_be_done_is_refused_before_anything_is_sent(
     sidecar: Service, now: str | None, options: dict[str, Any], message: str
 ) -> None:
-    sidecar.begin(**({"vm": now} if now else {}))
+    sidecar.world.set(**({"vm": now} if now else {}))
     done = len(sidecar.world.calls("set", "stop", "start", "launch", "restore", "restart"))
     for check in (True, False):
         result = run(sidecar, check=check, **options)
@@ -65,14 +65,14 @@ def test_what_cannot_be_done_is_refused_before_anything_is_sent(
     ],
 )
 def test_what_multipass_refuses_is_told(sidecar: Service, options: dict[str, Any], message: str) -> None:
-    sidecar.begin(vm="Stopped")
+    sidecar.world.set(vm="Stopped")
     result = run(sidecar, **options)
     assert result["failed"]
     assert message in result["msg"]
 
 
 def test_scopes_are_told(sidecar: Service) -> None:
-    sidecar.begin(vm="Stopped")
+    sidecar.world.set(vm="Stopped")
     assert "HTTP 403" in run(sidecar, scope="read", state="started")["msg"]
     assert run(sidecar, scope="operate", state="started")["changed"]
     refused = run(sidecar, scope="operate", state="absent")
@@ -82,8 +82,7 @@ def test_scopes_are_told(sidecar: Service) -> None:
 
 
 def test_without_waiting_the_job_goes_on(sidecar: Service) -> None:
-    sidecar.begin()
-    sidecar.world.set(spare="Running", options={"seconds": {"launch": 3}})
+    sidecar.world.set(options={"seconds": {"launch": 3}})
     done = run(sidecar, wait=False)
     assert done["changed"] and done["instance"] is None
     (job,) = done["jobs"]
@@ -92,8 +91,7 @@ def test_without_waiting_the_job_goes_on(sidecar: Service) -> None:
 
 
 def test_a_job_that_takes_too_long_fails_the_task(sidecar: Service) -> None:
-    sidecar.begin()
-    sidecar.world.set(spare="Running", options={"seconds": {"launch": 4}})
+    sidecar.world.set(options={"seconds": {"launch": 4}})
     result = run(sidecar, wait_timeout=1)
     assert result["failed"] and "Raise wait_timeout" in result["msg"]
     running = sidecar.http.get("/jobs", params={"instance": "vm", "limit": 1}).json()["jobs"][0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..multipass.service import TOKENS, Service
+from ..sidecar.service import TOKENS, Service
 from ..unit.in_process import call
 
 
@@ -16,8 +16,8 @@ def look(sidecar: Service, **options: Any) -> dict[str, Any]:
 
 
 def test_instances_are_sorted_and_told_apart(sidecar: Service) -> None:
-    sidecar.begin(web="Running", db="Stopped", old="Deleted")
-    assert [each["name"] for each in look(sidecar)["instances"]] == ["db", "old", "spare", "web"]
+    sidecar.world.set(web="Running", db="Stopped", old="Deleted")
+    assert [each["name"] for each in look(sidecar)["instances"]] == ["db", "old", "web"]
     (web,) = look(sidecar, name="web")["instances"]
     assert web["ipv4"] == ["10.21.77.10"] and web["memory"]["total"] == 1024**3
     assert [each["name"] for each in look(sidecar, states=["Stopped", "Deleted"])["instances"]] == ["db", "old"]
@@ -25,7 +25,7 @@ def test_instances_are_sorted_and_told_apart(sidecar: Service) -> None:
 
 
 def test_size_and_snapshots(sidecar: Service) -> None:
-    sidecar.begin(db="Stopped", old="Deleted")
+    sidecar.world.set(db="Stopped", old="Deleted")
     sidecar.done("POST", "/instances/db/snapshots", json={"name": "clean", "comment": "first"})
     (found,) = look(sidecar, name="db", size=True, snapshots=True)["instances"]
     assert found["size"] == {"cpus": 1, "memory": 1024**3, "disk": 5 * 1024**3}

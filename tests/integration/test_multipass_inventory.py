@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ..multipass.service import TOKENS, Service
+from ..sidecar.service import TOKENS, Service
 from .kestra import ROOT
 
 PLUGIN = ROOT / "plugins" / "inventory" / "multipass.py"
@@ -51,7 +51,7 @@ def listed(path: Path, sidecar: Service, **options: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def machines(sidecar: Service) -> None:
-    sidecar.begin(**{"web-1": "Running", "db-1": "Stopped", "old-1": "Deleted"})
+    sidecar.world.set(**{"web-1": "Running", "db-1": "Stopped", "old-1": "Deleted"})
     body = {"instances": [{"name": "web-1"}, {"name": "db-1"}]}
     assert sidecar.http.put("/environments/my-stage", json=body).status_code in (200, 201)
 
@@ -61,9 +61,9 @@ def test_hosts_groups_and_variables(sidecar: Service, tmp_path: Path) -> None:
     found = listed(tmp_path / "x.multipass.yml", sidecar)
     groups = {name: group["hosts"] for name, group in found.items() if name != "_meta" and "hosts" in group}
     assert groups == {
-        "state_running": ["spare", "web-1"],
+        "state_running": ["web-1"],
         "state_stopped": ["db-1"],
-        "image_24_04_lts": ["db-1", "spare", "web-1"],
+        "image_24_04_lts": ["db-1", "web-1"],
         "environment_my_stage": ["db-1", "web-1"],
     }
     variables = found["_meta"]["hostvars"]
@@ -84,7 +84,7 @@ def test_constructed_variables_and_the_cache(sidecar: Service, tmp_path: Path) -
     assert found["role_web"]["hosts"] == ["web-1"]
     assert found["_meta"]["hostvars"]["web-1"]["multipass_gigabytes"] == 1.0
     assert "db-1" not in found["_meta"]["hostvars"]
-    sidecar.begin(**{"web-2": "Running"})
+    sidecar.world.set(**{"web-2": "Running"})
     assert "web-2" not in listed(path, sidecar, **example)["_meta"]["hostvars"]
     assert "web-2" in parsed(read(path, "--flush-cache").stdout)["_meta"]["hostvars"]
 

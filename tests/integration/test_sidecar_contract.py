@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ..faults.proxy import Proxy
-from ..multipass.service import TOKENS, Service
 from ..sampling import sample
+from ..sidecar.service import TOKENS, Service
 from ..unit.in_process import call
 from ..unit.playbook import play
 from ..unit.test_module_contracts import SIDECAR_MODULES, documentation

@@ -128,11 +128,6 @@ class Service:
                 assert self.process.poll() is None and time.monotonic() < deadline, self.log()
                 time.sleep(0.02)
 
-    def begin(self, **instances: str) -> None:
-        """Begin anew with these instances (name and state), and let the program forget what it saw before."""
-        self.world.set(spare="Running", **instances)
-        self.done("POST", "/instances/spare/restart")
-
     def kill(self) -> None:
         """End the program at once."""
         if self.process:

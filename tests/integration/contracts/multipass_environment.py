@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...multipass.service import Service
+from ...sidecar.service import Service
 from . import Case
 
 ADDRESSES = {"addresses": "multipass gives them when it starts an instance"}
@@ -20,7 +20,7 @@ def cases(sidecar: Service, name: str, directory: Path) -> Iterator[Case]:
 
     def before(*defined: dict[str, Any], **states: str) -> Callable[[], None]:
         def prepare() -> None:
-            sidecar.begin(**{{"web": web, "db": db}.get(key, key): state for key, state in states.items()})
+            sidecar.world.set(**{{"web": web, "db": db}.get(key, key): state for key, state in states.items()})
             sidecar.http.delete(f"/environments/{name}")
             if defined:
                 body = {"description": "kept", "instances": list(defined)}
@@ -58,5 +58,5 @@ def cases(sidecar: Service, name: str, directory: Path) -> Iterator[Case]:
 
 def examples(sidecar: Service, name: str, directory: Path) -> dict[str, Any]:
     """Nothing has to be there."""
-    sidecar.begin()
+    sidecar.world.set()
     return {}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...multipass.service import Service
+from ...sidecar.service import Service
 from . import Case
 
 DONE = {
@@ -20,11 +20,11 @@ def cases(sidecar: Service, name: str, directory: Path) -> Iterator[Case]:
     """Every state from every state, every size, a snapshot, a deleted instance, and nothing to do."""
 
     def before(state: str | None) -> Callable[[], None]:
-        return lambda: sidecar.begin(**({name: state} if state else {}))
+        return lambda: sidecar.world.set(**({name: state} if state else {}))
 
     def with_snapshot(state: str) -> Callable[[], None]:
         def prepare() -> None:
-            sidecar.begin(**{name: "Stopped"})
+            sidecar.world.set(**{name: "Stopped"})
             sidecar.done("POST", f"/instances/{name}/snapshots", json={"name": "clean"})
             if state == "Running":
                 sidecar.done("POST", f"/instances/{name}/start")
@@ -68,7 +68,7 @@ def cases(sidecar: Service, name: str, directory: Path) -> Iterator[Case]:
 
 def examples(sidecar: Service, name: str, directory: Path) -> dict[str, Any]:
     """The instance of the examples is there, with a snapshot."""
-    sidecar.begin(**{"web-1": "Stopped"})
+    sidecar.world.set(**{"web-1": "Stopped"})
     sidecar.done("POST", "/instances/web-1/snapshots", json={"name": "clean"})
     sidecar.done("POST", "/instances/web-1/resize", json=LARGE)
     return {}

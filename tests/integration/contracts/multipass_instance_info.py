@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...multipass.service import Service
+from ...sidecar.service import Service
 from . import Case
 
 
@@ -14,7 +14,7 @@ def cases(sidecar: Service, name: str, directory: Path) -> Iterator[Case]:
     """Everything, a choice, one, and none."""
 
     def prepare() -> None:
-        sidecar.begin(**{name: "Running", "other": "Stopped", "gone": "Deleted"})
+        sidecar.world.set(**{name: "Running", "other": "Stopped", "gone": "Deleted"})
 
     everything = {"size": True, "snapshots": True}
     yield Case("list", everything, prepare, changed=False)
@@ -25,5 +25,5 @@ def cases(sidecar: Service, name: str, directory: Path) -> Iterator[Case]:
 
 def examples(sidecar: Service, name: str, directory: Path) -> dict[str, Any]:
     """Two instances are there."""
-    sidecar.begin(**{"web-1": "Running", "db": "Stopped"})
+    sidecar.world.set(**{"web-1": "Running", "db": "Stopped"})
     return {}
