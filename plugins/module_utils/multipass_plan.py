@@ -148,12 +148,12 @@ def instance_from(detail: Mapping[str, Any] | None, size: Mapping[str, Any] | No
     )
 
 
-def size_changes(now: Size, wanted: Size) -> dict[str, tuple[int, int]]:
-    """Return what has another size than it should have, as what it has and should have."""
+def size_changes(now: Size, wanted: Size) -> dict[str, tuple[int | None, int]]:
+    """Return what has another size than it should have, or none that is known, as what it has and should have."""
     found = {}
     for name in ("cpus", "memory", "disk"):
         has, asked = getattr(now, name), getattr(wanted, name)
-        equal = asked is None or has is None or has == asked or (name != "cpus" and as_text(has) == as_text(asked))
+        equal = asked is None or has == asked or (name != "cpus" and as_text(has) == as_text(asked))
         if not equal:
             found[name] = (has, asked)
     return found
@@ -210,13 +210,17 @@ def _new(wanted: Wanted) -> Plan:
 
 def _resize(wanted: Wanted, now: Size) -> Step | None:
     changes = size_changes(now, wanted.size)
-    if not changes:
-        return None
-    if "disk" in changes and changes["disk"][1] < changes["disk"][0]:
+    has, asked = changes.get("disk", (None, 0))
+    if has is not None and asked < has:
         raise PlanProblem(
-            f"the disk of {wanted.name} has {as_text(changes['disk'][0])} and cannot shrink to {wanted.disk}. "
+            f"the disk of {wanted.name} has {as_text(has)} and cannot shrink to {wanted.disk}. "
             "Leave disk out, or make a new instance"
         )
+    if wanted.snapshot is not None:
+        # It may have had another size; the sidecar leaves alone what is as it should be.
+        changes = size_changes(Size(), wanted.size)
+    if not changes:
+        return None
     return Step("resize", path=("resize",), body={key: getattr(wanted, key) for key in changes})
 
 
@@ -264,16 +268,12 @@ def words(name: str, steps: Sequence[Step | str], nothing: str) -> str:
 
 
 def shown(instance: Instance | None) -> dict[str, Any]:
-    """Return one side of an instance's diff."""
+    """Return one side of an instance's diff, with what is known of its size."""
     if instance is None:
         return {}
     size = instance.size
-    return {
-        "state": instance.state,
-        "cpus": size.cpus,
-        "memory": as_text(size.memory),
-        "disk": as_text(size.disk),
-    }
+    sizes = {"cpus": size.cpus, "memory": as_text(size.memory), "disk": as_text(size.disk)}
+    return {"state": instance.state, **{key: value for key, value in sizes.items() if value is not None}}
 
 
 def normal_definition(description: str | None, instances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

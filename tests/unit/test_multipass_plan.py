@@ -83,6 +83,7 @@ def test_states(now: str | None, state: str, verbs: list[str], after: str | None
         ("Running", "present", {"snapshot": "s", "allow_restart": True}, ["stop", "restore", "start"], "Running"),
         ("Running", "stopped", {"snapshot": "s", "cpus": 2}, ["stop", "restore", "resize"], "Stopped"),
         ("Deleted", "started", {"snapshot": "s"}, ["recover", "restore", "start"], "Running"),
+        ("Stopped", "present", {"memory": "2G", "snapshot": "s"}, ["restore", "resize"], "Stopped"),
         ("Running", "present", {"cpus": 1, "memory": "1024M", "disk": "5G"}, [], "Running"),
     ],
 )
@@ -111,6 +112,10 @@ def test_a_launch_sends_what_was_asked_for_and_predicts_the_rest() -> None:
     assert plan.after == Instance("Running", Size(1, 2 * GIB, 5 * GIB))
     assert shown(plan.after) == {"state": "Running", "cpus": 1, "memory": "2G", "disk": "5G"}
     assert shown(None) == {}
+    recovered = make_plan(Wanted("vm", "started", cpus=2), Instance("Deleted", Size()))
+    assert [step.verb for step in recovered.steps] == ["recover", "resize", "start"]
+    assert shown(recovered.before) == {"state": "Deleted"}
+    assert shown(recovered.after) == {"state": "Running", "cpus": 2}
 
 
 def test_a_resize_sends_what_differs() -> None:
@@ -140,7 +145,7 @@ def test_sizes_are_told_and_compared_as_multipass_tells_them() -> None:
     ]
     # 1300M come back from multipass as 1.3GiB.
     assert size_changes(Size(1, int(1.3 * GIB), GIB), Size(None, 1300 * 1024**2, None)) == {}
-    assert size_changes(Size(None, None, None), Size(2, GIB, GIB)) == {}
+    assert size_changes(Size(), Size(2, None, GIB)) == {"cpus": (None, 2), "disk": (None, GIB)}
     assert size_changes(SIZE, Size(2, GIB, None)) == {"cpus": (1, 2)}
 
 

@@ -48,6 +48,7 @@ def cases(sidecar: Service, name: str, directory: Path) -> Iterator[Case]:
             yield Case(f"{state} of {now}", options(state=state), before(now), changed=now != end, volatile=DONE)
         yield Case(f"restarted of {now}", options(state="restarted"), before(now), repeatable=False, volatile=DONE)
         yield Case(f"absent of {now}", options(state="absent"), before(now), volatile={"jobs": DONE["jobs"]})
+    yield Case("recovered and resized", options(state="started", **LARGE), before("Deleted"), volatile=DONE)
     yield Case("absent already", options(state="absent"), before(None), changed=False)
     yield Case("stopped by force", options(state="stopped", force=True), before("Suspended"), volatile=DONE)
     for option, value in LARGE.items():
