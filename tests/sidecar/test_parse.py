@@ -15,7 +15,7 @@ from .service import FILES
 
 sys.path.insert(0, str(FILES / "src"))
 
-from multipass_sidecar import models, parse  # noqa: E402
+from multipass_sidecar import models, parse
 
 RUNNING = {
     "cpu_count": "2",

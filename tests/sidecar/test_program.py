@@ -23,7 +23,7 @@ from .service import FAKE, FILES, TOKENS, bearer, write_tokens
 
 sys.path.insert(0, str(FILES / "src"))
 
-from multipass_sidecar import settings  # noqa: E402
+from multipass_sidecar import settings
 
 DIGEST = hashlib.sha256(b"x").hexdigest()
 

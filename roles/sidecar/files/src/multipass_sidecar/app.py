@@ -560,6 +560,7 @@ def create_app(settings: Settings, tokens: list[Token]) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.include_router(router)
     for path, (content, media) in page_files().items():

@@ -103,7 +103,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started = time.monotonic()
-        status, read, complete = 0, 0, False
+        status, read, complete, gone = 0, 0, False, False
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         given = next((value for name, value in headers if name == b"authorization"), b"")
         token = find_token(self._tokens, given[7:]) if given.startswith(b"Bearer ") else None
@@ -115,13 +115,20 @@ class Gate:
             refusal = problems.ApiError(413, "too-large", too_large)
 
         async def watch(message: Message) -> None:
-            nonlocal status
+            nonlocal status, gone
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message.setdefault("headers", []).append((b"x-content-type-options", b"nosniff"))
                 if (scope["method"], scope["path"]) not in OPEN:
                     message["headers"].append((b"cache-control", b"no-store"))
-            await send(message)
+            if gone:
+                return
+            try:
+                await send(message)
+            except Exception as error:
+                # The server has refused the rest of the request and closed the connection: nobody reads an answer.
+                gone = True
+                log.info("answer not sent", extra={"fields": {"reason": str(error)}})
 
         async def limited() -> Message:
             nonlocal read, complete
@@ -131,6 +138,8 @@ class Gate:
                 message = await asyncio.wait_for(receive(), BODY_SECONDS)
             except TimeoutError:
                 raise HTTPException(408, f"No piece of the body came for {BODY_SECONDS} s.") from None
+            if message["type"] == "http.disconnect":
+                raise HTTPException(400, "The body ended before its end.")
             read += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if read > most:
