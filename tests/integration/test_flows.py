@@ -162,6 +162,7 @@ def bench(
     with Service(tmp_path_factory.mktemp("sidecar"), gateway, fresh=0) as sidecar:
         variables = {
             "ENV_SIDECAR_URL": f"http://host.docker.internal:{sidecar.port}",
+            "ENV_CONFIGURED_BACKEND": "sidecar",
             "SECRET_SIDECAR_TOKEN": base64.b64encode(TOKENS["operate"].encode()).decode(),
         }
         with start_kestra(standalone, environment(postgres, **variables), postgres.network) as kestra:
@@ -286,6 +287,18 @@ def test_sidecar_starts_shows_and_stops_an_environment(bench: Bench) -> None:
         everything = json.dumps(execution) + bench.kestra.messages(execution)
         assert TOKENS["operate"] not in everything
     assert bench.sidecar.world.made() == [f"{name}-0"]
+
+
+def test_the_site_says_where_environments_are(bench: Bench) -> None:
+    """Here nobody says so; a copy of the flow reads the same from another name."""
+    source = next(path for path in FLOWS if path.stem == ENVIRONMENTS.rpartition("/")[2]).read_text("utf-8")
+    for text, other in (("id: environment-orchestration\n", "id: configured\n"), ("environment_b", "configured_b")):
+        assert source.count(text) == 1 + (text == "environment_b")
+        source = source.replace(text, other)
+    bench.kestra.save_flow(source)
+    name = bench.environment("Running")
+    assert bench.outputs(bench.run(ENVIRONMENTS, environment=name))["state"] == "Unknown"
+    assert bench.outputs(bench.run("devops/configured", environment=name))["state"] == "Running"
 
 
 @pytest.mark.parametrize("action", ["start", "status"])

@@ -42,6 +42,11 @@ def states(host: Host) -> dict[str, str]:
     return {name: entry["state"] for name, entry in json.loads(host.shell(f"cat {WORLD}"))["instances"].items()}
 
 
+def role(host: Host, **variables: str) -> None:
+    """Run the sidecar's role alone."""
+    host.playbook("../tests/system/role", {"role": "sidecar", **variables}, about="about 20 s").succeeded()
+
+
 @pytest.fixture(scope="module")
 def stage(host: Host, converged: Run) -> Iterator[Host]:
     """The host with a multipass and an environment `stage` that is defined, and nothing of it launched."""
@@ -49,13 +54,13 @@ def stage(host: Host, converged: Run) -> Iterator[Host]:
         ["docker", "cp", "-q", str(REPOSITORY / "tests/multipass/multipass"), f"{host.name}:{MULTIPASS}"], check=True
     )
     host.shell(f"chmod 0755 {MULTIPASS}")
-    host.site({"sidecar_multipass_path": MULTIPASS}, about="about a minute").succeeded()
+    role(host, sidecar_multipass_path=MULTIPASS)
     body = {"description": "for tests", "instances": [{"name": name} for name in sorted(NAMES)]}
     assert sidecar(host, "PUT", "/environments/stage", body)["state"] == "absent"
     yield host
     sidecar(host, "DELETE", "/environments/stage?purge=true&wait=60")
     host.shell(f"rm {MULTIPASS}")
-    host.site({}, about="about a minute").succeeded()
+    role(host)
 
 
 def hook(host: Host, action: str) -> dict[str, Any]:
