@@ -186,7 +186,7 @@ def make_plan(wanted: Wanted, now: Instance | None) -> Plan:
         if wanted.state == "present" and was in SUSPENDED:
             steps.append(Step("suspend", path=("suspend",)))
             state = "Suspended"
-    moves, state = _move(wanted, state, restarted=any(step.verb in ("resize", "restore") for step in steps))
+    moves, state = _move(wanted, state)
     asked = wanted.size
     size = Size(*(getattr(asked, key) or getattr(now.size, key) for key in ("cpus", "memory", "disk")))
     if resize is None:
@@ -242,7 +242,7 @@ def _to_stopped(wanted: Wanted, state: str, what: str) -> list[Step]:
     return [stop]
 
 
-def _move(wanted: Wanted, state: str, *, restarted: bool) -> tuple[list[Step], str]:
+def _move(wanted: Wanted, state: str) -> tuple[list[Step], str]:
     """Return the steps from one state to the one that was asked for, and that state."""
     start, suspend = Step("start", path=("start",)), Step("suspend", path=("suspend",))
     if wanted.state == "restarted":
@@ -252,9 +252,14 @@ def _move(wanted: Wanted, state: str, *, restarted: bool) -> tuple[list[Step], s
     if wanted.state == "started" and state not in RUNNING - {"Delayed Shutdown"}:
         return [start], "Running"
     if wanted.state == "stopped" and state != "Stopped":
-        return _to_stopped(wanted, state, "a stop"), "Stopped"
+        if state in RUNNING | SUSPENDED:
+            return _to_stopped(wanted, state, ""), "Stopped"
+        if not wanted.force:
+            raise PlanProblem(f"{wanted.name} is {state}. Set force to stop it all the same")
+        return [Step("stop", path=("stop",), body={"force": True})], "Stopped"
     if wanted.state == "suspended" and state not in SUSPENDED:
-        return ([suspend] if state in RUNNING else [start, suspend]), "Suspended"
+        # What is about to change its state can't be suspended; a start settles it.
+        return ([suspend] if state == "Running" else [start, suspend]), "Suspended"
     return [], state
 
 

@@ -54,6 +54,7 @@ def planned(now: str | None, state: str, **options: Any) -> tuple[list[str], str
         ("Stopped", "suspended", ["start", "suspend"], "Suspended"),
         ("Suspended", "stopped", ["start", "stop"], "Stopped"),
         ("Suspended", "restarted", ["start"], "Running"),
+        ("Delayed Shutdown", "suspended", ["start", "suspend"], "Suspended"),
         ("Unknown", "present", [], "Unknown"),
         ("Unknown", "started", ["start"], "Running"),
         ("Deleted", "present", ["recover"], "Stopped"),
@@ -75,6 +76,7 @@ def test_states(now: str | None, state: str, verbs: list[str], after: str | None
         ("Running", "present", {"cpus": 2, "allow_restart": True}, ["stop", "resize", "start"], "Running"),
         ("Running", "restarted", {"cpus": 2, "allow_restart": True}, ["stop", "resize", "start"], "Running"),
         ("Suspended", "stopped", {"force": True}, ["stop"], "Stopped"),
+        ("Unknown", "stopped", {"force": True}, ["stop"], "Stopped"),
         (
             *("Suspended", "present", {"cpus": 2, "allow_restart": True}),
             *(["start", "stop", "resize", "start", "suspend"], "Suspended"),
@@ -99,11 +101,12 @@ def test_sizes_and_snapshots(now: str, state: str, options: dict[str, Any], verb
         ("Unknown", {"cpus": 2, "allow_restart": True}, "vm is Unknown; a new size needs it stopped"),
         ("Stopped", {"disk": "4G"}, "the disk of vm has 5G and cannot shrink to 4G. Leave disk out"),
         (None, {"snapshot": "s"}, "there is no instance vm"),
+        ("Unknown", {"state": "stopped"}, "vm is Unknown. Set force to stop it all the same"),
     ],
 )
 def test_what_cannot_be_done_is_told_before(now: str | None, options: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanProblem, match=message):
-        planned(now, "present", **options)
+        planned(now, **{"state": "present", **options})
 
 
 def test_a_launch_sends_what_was_asked_for_and_predicts_the_rest() -> None:

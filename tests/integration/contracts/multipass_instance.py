@@ -43,8 +43,6 @@ def cases(sidecar: Service, name: str, directory: Path) -> Iterator[Case]:
     for now in ("Running", "Stopped", "Suspended", "Delayed Shutdown", "Deleted"):
         yield Case(f"present of {now}", options(), before(now), changed=now == "Deleted", volatile=DONE)
         for state, end in ends.items():
-            if (now, state) == ("Delayed Shutdown", "suspended"):
-                continue
             yield Case(f"{state} of {now}", options(state=state), before(now), changed=now != end, volatile=DONE)
         yield Case(f"restarted of {now}", options(state="restarted"), before(now), repeatable=False, volatile=DONE)
         yield Case(f"absent of {now}", options(state="absent"), before(now), volatile={"jobs": DONE["jobs"]})
