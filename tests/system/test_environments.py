@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,6 @@ WORKFLOW = REPOSITORY / "n8n-workflows" / "environment-orchestration.json"
 NAMES = {"stage-web", "stage-db"}
 
 
-def put(host: Host, path: str, content: str) -> None:
-    """Write a file on the host; what is in it is on no command line."""
-    command = ["docker", "exec", "-i", host.name, "sh", "-c", f"umask 077; cat > {path}"]
-    subprocess.run(command, input=content, text=True, check=True)
-
-
 def sidecar(host: Host, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """Ask the sidecar with the role's token."""
     header = f'printf "header = \\"Authorization: Bearer %s\\"" "$(cat {ROOT}/secrets/sidecar_token)"'
@@ -42,25 +35,25 @@ def states(host: Host) -> dict[str, str]:
     return {name: entry["state"] for name, entry in json.loads(host.shell(f"cat {WORLD}"))["instances"].items()}
 
 
-def role(host: Host, **variables: str) -> None:
+def role(host: Host, directory: Path, **variables: str) -> None:
     """Run the sidecar's role alone."""
-    host.playbook("../tests/system/role", {"role": "sidecar", **variables}, about="about 20 s").succeeded()
+    variables["role"] = "sidecar"
+    host.play("tests/system/role.yml", {host.name: variables}, directory, about="about 20 s").succeeded()
 
 
 @pytest.fixture(scope="module")
-def stage(host: Host, converged: Run) -> Iterator[Host]:
+def stage(host: Host, converged: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """The host with a multipass and an environment `stage` that is defined, and nothing of it launched."""
-    subprocess.run(
-        ["docker", "cp", "-q", str(REPOSITORY / "tests/multipass/multipass"), f"{host.name}:{MULTIPASS}"], check=True
-    )
-    host.shell(f"chmod 0755 {MULTIPASS}")
-    role(host, sidecar_multipass_path=MULTIPASS)
+    directory = tmp_path_factory.mktemp("stage")
+    program = (REPOSITORY / "tests" / "multipass" / "multipass").read_text(encoding="utf-8")
+    host.shell(f"cat > {MULTIPASS}; chmod 0755 {MULTIPASS}", given=program)
+    role(host, directory, sidecar_multipass_path=MULTIPASS)
     body = {"description": "for tests", "instances": [{"name": name} for name in sorted(NAMES)]}
     assert sidecar(host, "PUT", "/environments/stage", body)["state"] == "absent"
     yield host
     sidecar(host, "DELETE", "/environments/stage?purge=true&wait=60")
     host.shell(f"rm {MULTIPASS}")
-    role(host)
+    role(host, directory)
 
 
 def hook(host: Host, action: str) -> dict[str, Any]:
@@ -111,15 +104,11 @@ def test_n8n_starts_shows_and_stops_it(stage: Host) -> None:
     token = stage.shell(f"cat {ROOT}/secrets/sidecar_token")
     credential = {"id": "another", "name": "Multipass sidecar", "type": "httpBearerAuth", "data": {"token": token}}
     actions = {"start": "running", "status": "running", "stop": "stopped"}
-    put(stage, "/root/credentials.json", json.dumps([credential]))
-    put(stage, "/root/workflows.json", json.dumps([workflow(action) for action in actions]))
     run = f"cd {ROOT} && docker compose exec -T n8n"
-    for kind in ("credentials", "workflow"):
-        file = f"{kind.removesuffix('s')}s.json"
-        # The container's user is not root, and reads nothing but what it wrote.
-        stage.shell(f"{run} sh -c 'umask 077; cat > /tmp/{file}' < /root/{file}")
-        assert "Successfully imported" in stage.shell(f"{run} n8n import:{kind} --input=/tmp/{file}")
-        stage.shell(f"{run} rm /tmp/{file}; rm /root/{file}")
+    for kind, content in (("credentials", [credential]), ("workflow", [workflow(action) for action in actions])):
+        stage.shell(f"{run} sh -c 'umask 077; cat > /tmp/{kind}.json'", given=json.dumps(content))
+        assert "Successfully imported" in stage.shell(f"{run} n8n import:{kind} --input=/tmp/{kind}.json")
+        stage.shell(f"{run} rm /tmp/{kind}.json")
     for action, wanted in actions.items():
         # The running n8n has the port of its own task broker.
         printed = stage.shell(
