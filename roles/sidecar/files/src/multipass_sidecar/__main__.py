@@ -95,7 +95,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--listen", action="append", default=[], metavar="HOST:PORT", help="unless systemd passes sockets"
     )
-    parser.add_argument("--check", action="store_true", help="check the configuration file and end")
+    parser.add_argument("--check", action="store_true", help="check the files that are given and end")
     return parser.parse_args(arguments)
 
 
@@ -108,6 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load(options.config)
         if options.check:
+            if options.tokens:
+                read_tokens(options.tokens)
             return 0
         settings.state()
         tokens = read_tokens(options.tokens)
@@ -120,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     app = create_app(settings, tokens)
     config = uvicorn.Config(
         app,
-        ssl_certfile=settings.tls_certificate,
+        ssl_certfile=settings.tls_certificate or credential("tls_certificate"),
         ssl_keyfile=settings.tls_key or credential("tls_key"),
         log_config=None,
         access_log=False,

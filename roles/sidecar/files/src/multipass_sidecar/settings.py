@@ -54,7 +54,7 @@ class Settings(BaseModel):
     """Directories of the host in which images for C(file://) may be."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
-    """PEM files; without a certificate the API speaks plain HTTP. The key may be systemd's credential C(tls_key)."""
+    """PEM files, or systemd's credentials of the same names; without a certificate the API speaks plain HTTP."""
 
     def state(self) -> Path:
         """Return the state directory, or raise SettingsError."""
