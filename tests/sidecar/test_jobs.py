@@ -19,6 +19,7 @@ from .service import Service, bearer
 
 LAUNCHES = 20
 READERS = 200
+SECONDS = 5
 
 
 def overlap(calls: list[dict[str, Any]]) -> bool:
@@ -191,7 +192,7 @@ def test_nothing_is_lost_orphaned_or_doubled_when_the_service_is_killed(tmp_path
     lots = random.Random(f"{SEED} kill {moment}")
     with Service(tmp_path, fresh=0.2) as sidecar:
         old = dict.fromkeys(("old-0", "old-1", "old-2", "off", "snap"), "Stopped")
-        seconds = {"launch": 1.5, "start": 0.6, "restart": 0.6, "delete": 0.4, "clone": 0.8, "snapshot": 0.4}
+        seconds = {"launch": 0.8, "start": 0.4, "restart": 0.4, "delete": 0.3, "clone": 0.5, "snapshot": 0.3}
         sidecar.world.set(options={"seconds": seconds}, **old)
         sidecar.http.put("/environments/pair", json={"instances": [{"name": "pair-1"}, {"name": "pair-2"}]})
         wanted = [(*request, {"Idempotency-Key": f"{moment} {n}"}) for n, request in enumerate(plan(moment))]
@@ -209,7 +210,7 @@ def test_nothing_is_lost_orphaned_or_doubled_when_the_service_is_killed(tmp_path
                     accepted[key["Idempotency-Key"]] = answer.json()["id"]
 
                 async def kill() -> None:
-                    await asyncio.sleep(lots.uniform(0, 5))
+                    await asyncio.sleep(lots.uniform(0, 3))
                     sidecar.kill()
 
                 await asyncio.gather(kill(), *(one(*request) for request in wanted))
@@ -272,14 +273,14 @@ def p95(seconds: list[float]) -> float:
 def test_readers_hardly_notice_launches(tmp_path: Path, say: Any) -> None:
     with Service(tmp_path) as sidecar:
         sidecar.world.set(options={"seconds": {"launch": 1.5}}, dev="Running")
-        asyncio.run(readers(sidecar, 2))
-        idle = asyncio.run(readers(sidecar, 8))
+        asyncio.run(readers(sidecar, 1))
+        idle = asyncio.run(readers(sidecar, SECONDS))
 
         async def launch() -> list[float]:
             async with httpx.AsyncClient(base_url=sidecar.url, headers=bearer(), timeout=60) as client:
                 bodies = [{"name": f"vm-{number}"} for number in range(LAUNCHES)]
                 answers, busy = await asyncio.gather(
-                    asyncio.gather(*(client.post("/instances", json=body) for body in bodies)), readers(sidecar, 8)
+                    asyncio.gather(*(client.post("/instances", json=body) for body in bodies)), readers(sidecar, SECONDS)
                 )
                 assert {answer.status_code for answer in answers} == {202}
                 for answer in answers:
