@@ -48,7 +48,7 @@ ENGINES = ("kestra", "n8n")
 SERVICES = ("postgres", *ENGINES)
 # What each part of an archive holds, as paths below the root.
 TREES: dict[str, tuple[str, ...]] = {
-    "configuration.tar.gz": ("secrets", "env", "services", "kestra-config", "compose.yml"),
+    "configuration.tar.gz": ("secrets", "env", "services", "kestra-config", "former", "compose.yml"),
     "kestra.tar.gz": ("data/kestra",),
     "n8n.tar.gz": ("data/n8n",),
 }
