@@ -276,6 +276,8 @@ class Docker:
         self.scripts.append(options.get("text") or "")
         if "up" in command and "postgres" in command:
             (self.config.root / "data/postgres/fresh").mkdir(parents=True)
+        if "{{.Health}}" in text and not self.failing:
+            return "postgres running healthy\nother running"
         if self.failing and self.failing in text + self.scripts[-1]:
             self.failing = ""
             raise backup.BackupError("as told")
@@ -310,7 +312,7 @@ def test_restore_brings_back_every_file_with_its_mode(
     assert any("PASSWORD 'it''s'" in script for script in docker.scripts)
 
 
-@pytest.mark.parametrize("failing", ["down", "--wait-timeout 900 postgres", "CREATE ROLE n8n", "pg_restore", "900"])
+@pytest.mark.parametrize("failing", ["down", "up --detach postgres", "CREATE ROLE n8n", "pg_restore", "{{.Health}}"])
 def test_failed_restore_puts_the_former_state_back(
     config: Any, archive: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:

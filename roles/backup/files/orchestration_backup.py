@@ -56,7 +56,6 @@ ITEMS = tuple(item for items in TREES.values() for item in items)
 CLUSTER = "data/postgres"
 NAME = re.compile(r"orchestration-[0-9]{8}T[0-9]{6}Z\.tar(\.age|\.gpg)?")
 DUMP_MAGIC = b"PGDMP"
-START_TIMEOUT = 900
 THAW_TIMEOUT = 60
 WATCHDOG = "orchestration-watchdog.timer"
 # The exact number of rows of each table, in the transaction that the dump is made of as well.
@@ -93,6 +92,7 @@ class Config:
     keep: int = 7
     keep_days: int = 0
     pause: bool = False
+    start_timeout: int = 600
     encryption: str = "none"
     recipients: tuple[str, ...] = ()
 
@@ -821,8 +821,25 @@ def stop(config: Config) -> None:
 
 
 def start(config: Config, *services: str) -> None:
-    """Start services, all by default, and wait until they are healthy."""
-    compose(config, "up", "--detach", "--wait", "--wait-timeout", str(START_TIMEOUT), *services)
+    """Start services, all by default, and wait until they are healthy.
+
+    Longer than Compose does: on a busy host a service is unhealthy for a while and gets well.
+    Raise BackupError with the log of one that does not.
+    """
+    compose(config, "up", "--detach", *services)
+    deadline = time.monotonic() + config.start_timeout
+    while True:
+        listed = compose(config, "ps", "--all", "--format", "{{.Service}} {{.State}} {{.Health}}", *services)
+        states = [line.split() for line in listed.splitlines()]
+        # One without a health check has no third word.
+        ill = [state for state in states if state[1:] not in (["running", "healthy"], ["running"])]
+        if not ill:
+            return
+        if time.monotonic() > deadline:
+            name, said = ill[0][0], " and ".join(ill[0][1:])
+            log = compose(config, "logs", "--no-color", "--no-log-prefix", "--tail", "10", name)
+            raise BackupError(f"{name} is {said} after {config.start_timeout} s. Its log: {log}")
+        time.sleep(2)
 
 
 def recover(config: Config) -> dict[str, Any]:
@@ -941,10 +958,11 @@ def compare_rows(database: str, manifest: dict[str, Any], rows: dict[str, int]) 
 class Trial:
     """Throw-away containers in a network without a way out; removed at the end, with everything that is in them."""
 
-    def __init__(self, manifest: dict[str, Any], directory: Path) -> None:
+    def __init__(self, manifest: dict[str, Any], directory: Path, timeout: int) -> None:
         self.name = f"orchestration-verify-{secrets.token_hex(4)}"
         self.manifest = manifest
         self.directory = directory
+        self.timeout = timeout
 
     def __enter__(self) -> Trial:
         run(["docker", "network", "create", "--internal", self.name])
@@ -969,7 +987,7 @@ class Trial:
 
     def wait(self, service: str, *command: str) -> None:
         """Wait until a command in a container succeeds; raise BackupError with the container's log otherwise."""
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + self.timeout
         while True:
             try:
                 self.inside(service, *command)
@@ -1068,7 +1086,7 @@ def verify(config: Config, path: Path, identity: Path | None) -> dict[str, Any]:
         manifest = scan(path, identity, place)
         for directory, entry in reversed(place.made):
             finish(directory, entry)
-        with Trial(manifest, root) as trial:
+        with Trial(manifest, root, config.start_timeout) as trial:
             trial.databases()
             result = summary(path, manifest)
             result["counts"] |= {"decrypted": trial.n8n(), **trial.kestra()}
