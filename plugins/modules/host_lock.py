@@ -12,6 +12,7 @@ short_description: Keep other controllers from a host while this run changes it
 version_added: 0.3.0
 description:
   - Takes a lock on the managed host for this run of C(ansible-playbook), renews it, or gives it back.
+  - What the tasks of a run that was killed have left in Ansible's temporary directories is removed with its lock.
   - A second run fails at once and tells who holds the lock, since when, and how to clear it.
   - The lock goes with a reboot, when it was not renewed for O(expires), and when the run that holds it was started on
     this controller and has ended there.
@@ -93,6 +94,8 @@ holder:
   sample: {"owner": "ops@ci-1", "controller": "4026531836-ci-1", "process": "1234-5678"}
 """
 
+import os
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -111,6 +114,20 @@ def wait_for(module: AnsibleModule, unit: str) -> None:
         if state.strip() not in ("activating", "active", "deactivating"):
             return
         time.sleep(0.5)
+
+
+def remove_remains(roots: list[Path], processes: Path = Path("/proc")) -> None:
+    """Remove what tasks of a run that was killed have left in Ansible's temporary directories, unless it is in use."""
+    commands = b""
+    for process in processes.glob("[0-9]*/cmdline"):
+        try:
+            commands += process.read_bytes()
+        except OSError:
+            continue  # ended since
+    for root in roots:
+        for path in root.glob("ansible-tmp-*"):
+            if path.name.encode() not in commands:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def main() -> None:
@@ -149,6 +166,11 @@ def main() -> None:
                 f" {path} on the host; it expires in {module.params['expires'] - (now - lock.renewed):.0f} s"
             ),
         )
+    if dead and before and before.run == dead:
+        # Ansible's own attribute: the option remote_tmp, relative to the home of the user who logged in.
+        place = str(module._remote_tmp)
+        login = os.environ.get("SUDO_USER", "")
+        remove_remains([Path(place).expanduser(), Path(place.replace("~", f"~{login}", 1)).expanduser()])
     acquired = lock.taken == now
     if acquired and module.params["quiet_unit"]:
         wait_for(module, module.params["quiet_unit"])

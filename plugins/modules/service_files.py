@@ -176,6 +176,7 @@ log:
 
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,12 @@ class Service:
 
     def validate(self) -> None:
         """Run every command that checks a file over the new files; raise FilesError with what it says."""
-        with tempfile.TemporaryDirectory(prefix="orchestration-") as directory:
+        prefix = f"orchestration-{self.module.params['service']}-"
+        # Of runs that were killed while they validated.
+        for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+            if path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid():
+                shutil.rmtree(path, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix) as directory:
             staged = {path: Path(directory) / str(number) / path.name for number, path in enumerate(self.wanted)}
             for path, place in staged.items():
                 place.parent.mkdir(mode=0o700)

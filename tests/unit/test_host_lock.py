@@ -101,6 +101,19 @@ def test_run_that_was_killed_on_this_controller_keeps_nobody_out(tmp_path: Path)
     assert "taken over from me@here, whose run has ended" in played.results[0]["msg"]
 
 
+def test_remains_of_a_killed_run_are_removed_unless_they_are_in_use(tmp_path: Path) -> None:
+    left, used = tmp_path / "ansible-tmp-1-2-3", tmp_path / "ansible-tmp-4-5-6"
+    for path in (left, used):
+        path.mkdir()
+        (path / "source").write_text("secret")
+    process = tmp_path / "proc" / "77"
+    process.mkdir(parents=True)
+    (process / "cmdline").write_bytes(b"python3\0" + str(used / "AnsiballZ_x.py").encode())
+    module.remove_remains([tmp_path], tmp_path / "proc")
+    assert not left.exists()
+    assert used.exists()
+
+
 def test_check_mode_takes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     host_lock.store(path, Lock(OTHER, host_lock.uptime(), host_lock.uptime()))
