@@ -280,7 +280,8 @@ def test_readers_hardly_notice_launches(tmp_path: Path, say: Any) -> None:
             async with httpx.AsyncClient(base_url=sidecar.url, headers=bearer(), timeout=60) as client:
                 bodies = [{"name": f"vm-{number}"} for number in range(LAUNCHES)]
                 answers, busy = await asyncio.gather(
-                    asyncio.gather(*(client.post("/instances", json=body) for body in bodies)), readers(sidecar, SECONDS)
+                    asyncio.gather(*(client.post("/instances", json=body) for body in bodies)),
+                    readers(sidecar, SECONDS),
                 )
                 assert {answer.status_code for answer in answers} == {202}
                 for answer in answers:
