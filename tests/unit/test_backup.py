@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import importlib.util
 import io
@@ -398,3 +399,30 @@ def test_second_run_is_kept_out(config: Any) -> None:
 def test_configuration_that_is_missing_names_the_playbook(tmp_path: Path) -> None:
     with pytest.raises(backup.BackupError, match=r"playbooks/backup\.yml, which writes it"):
         backup.Config.read(tmp_path / "backup.json")
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (["n8n running healthy\nother running"], ""),
+        (["n8n running starting", "n8n running unhealthy", "n8n running healthy"], ""),
+        (["n8n restarting"], "n8n is restarting after 0 s. Its log: last words"),
+        (["kestra running healthy\nn8n exited"], "n8n is exited after 0 s"),
+    ],
+)
+def test_services_are_awaited(config: Any, monkeypatch: pytest.MonkeyPatch, answers: list[str], message: str) -> None:
+    waiting = dataclasses.replace(config, start_timeout=0 if message else 60)
+    monkeypatch.setattr(backup.time, "sleep", lambda seconds: None)
+
+    def run(command: list[str], **_options: Any) -> str:
+        if "logs" in command:
+            return "last words"
+        return (answers.pop(0) if len(answers) > 1 else answers[0]) if "ps" in command else ""
+
+    monkeypatch.setattr(backup, "run", run)
+    if message:
+        with pytest.raises(backup.BackupError, match=message):
+            backup.start(waiting)
+    else:
+        backup.start(waiting)
+        assert len(answers) == 1
