@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 LONGEST_WAIT = 60.0
@@ -83,6 +84,8 @@ class ActionModule(ActionBase):
             "controller": this_controller(),
             "process": process_identity(os.getppid()),
         }
+        if {"_run", "_dead"} & self._task.args.keys():
+            raise AnsibleActionFail("_run and _dead are not for use in a task")
         arguments = {**self._task.args, "_run": run}
         result.update(self._ask(arguments, task_vars))
         holder = result.get("holder")

@@ -77,6 +77,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devorch.orchestration.plugins.module_utils.container import State, verdict
 
 INTERVAL = 1.0
+STARTS = 10
 
 
 class Docker:
@@ -96,8 +97,13 @@ class Docker:
         return None
 
     def restart(self, name: str) -> None:
-        """Restart a container."""
+        """Restart a container; start it where Docker stopped it and went no further."""
         code, _output, errors = self.module.run_command([self.program, "restart", "--time", "30", name])
+        for _attempt in range(STARTS):
+            if code == 0:
+                return
+            time.sleep(INTERVAL)
+            code, _output, errors = self.module.run_command([self.program, "start", name])
         if code != 0:
             self.module.fail_json(msg=f"{name}: Docker does not restart it: {errors.strip()}")
 

@@ -39,6 +39,25 @@ options:
       - A unit of systemd that stands aside while the lock is held.
       - Where it is at work when the lock is taken, its end is awaited, for a minute at most.
     type: str
+  _run:
+    description:
+      - Not for use in a task. The action plugin tells with it which run this is.
+    type: dict
+    suboptions: &run
+      owner:
+        description: Who started it, and where.
+        type: str
+      controller:
+        description: What tells the controller from others.
+        type: str
+      process:
+        description: The process on the controller.
+        type: str
+  _dead:
+    description:
+      - Not for use in a task. The action plugin tells with it which run has ended without giving the lock back.
+    type: dict
+    suboptions: *run
 attributes:
   action:
     description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the

@@ -43,9 +43,10 @@ def refused(host: Host, kept: dict[str, Any], tmp_path_factory: pytest.TempPathF
     """What each change was told; the host has as many names as there are changes, so that one run tries them all."""
     before = configuration(host), started(host)
     told: dict[str, str] = {}
-    for changes, playbook in ((REFUSED, "playbooks/preflight.yml"), (BEFORE_WRITING, "tests/system/role.yml")):
-        hosts = {change.name: {**change.variables, "role": change.role} for change in changes}
-        run = host.play(playbook, hosts, tmp_path_factory.mktemp("inventory"), about=f"{len(hosts)} changes, minutes")
+    for changes, entry in ((REFUSED, "preflight"), (BEFORE_WRITING, "main")):
+        hosts = {change.name: {**change.variables, "role": change.playing, "entry": entry} for change in changes}
+        directory = tmp_path_factory.mktemp("inventory")
+        run = host.play("tests/system/role.yml", hosts, directory, about=f"{len(hosts)} changes, about a minute")
         assert run.code != 0
         told |= {name: run.of(name) for name in hosts}
     assert (configuration(host), started(host)) == before, "a refused change touched the host"

@@ -1,6 +1,6 @@
 """Changes of a converged host that must not go through: each role, each kind of mistake.
 
-`PREFLIGHT` is refused by playbooks/preflight.yml, with which site.yml begins. `WRITTEN` is refused by the role before a
+`PREFLIGHT` is refused by the checks with which site.yml begins. `WRITTEN` is refused by the role before a
 file lands. `TAKEN_BACK` can't be known before: the service does not come up, and its former files return.
 """
 
@@ -29,6 +29,11 @@ class Wrong:
     @property
     def name(self) -> str:
         return f"{self.role}-{self.kind}".replace(" ", "-").replace("_", "-")
+
+    @property
+    def playing(self) -> str:
+        """The role that is run: what the roles share comes with each of them."""
+        return "n8n" if self.role == "orchestration" else self.role
 
 
 def kestra(*path: str, value: Any) -> dict[str, Any]:
