@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -51,6 +52,18 @@ class World:
         content = {name: STANDARD | {"state": state, "snapshots": {}} for name, state in instances.items()}
         self.path.write_text(json.dumps({"instances": content} | (options or {})), encoding="utf-8")
         self.calls_path.unlink(missing_ok=True)
+
+    def put(self, **instances: str) -> None:
+        """Put instances (name and state) beside what is there, while multipass may be at work."""
+        with self.path.open("r+", encoding="utf-8") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            content = json.load(stream)
+            for name, state in instances.items():
+                content["instances"][name] = STANDARD | {"state": state, "snapshots": {}}
+            stream.seek(0)
+            stream.truncate()
+            json.dump(content, stream)
+            stream.flush()
 
     def states(self) -> dict[str, str]:
         """Return the state of each instance."""

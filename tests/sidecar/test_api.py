@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 import re
+import shutil
+import sqlite3
 import ssl
 import subprocess
 import time
@@ -271,7 +273,6 @@ def test_the_host_is_reached_only_where_a_list_allows_it(tmp_path: Path) -> None
             "mounts": [{"source": str(allowed), "target": "/x"}],
         }
         sidecar.done("POST", "/instances", json=wanted)
-        # An environment's definition is checked when it is written; the list may be shorter by the time it is started.
         assert sidecar.http.get("/instances/dev").json()["mounts"] == [{"source": str(allowed), "target": "/x"}]
 
 
@@ -535,6 +536,32 @@ def test_an_environment_dropped_without_purge_leaves_its_instances(sidecar: Serv
         sidecar.http.post("/environments/keep/start"),
     ):
         check_problem(answer, 404, "environment-not-found")
+
+
+def test_an_environment_is_held_to_the_lists_of_today(tmp_path: Path) -> None:
+    wanted = {"instances": [{"name": "dev", "mounts": [{"source": str(tmp_path.resolve()), "target": "/x"}]}]}
+    with Service(tmp_path, mount_sources=[str(tmp_path)]) as sidecar:
+        assert sidecar.http.put("/environments/dev", json=wanted).status_code == 201
+        sidecar.kill()
+        sidecar.settings["mount_sources"] = []
+        sidecar.start()
+        check_problem(sidecar.http.post("/environments/dev/start"), 403, "not-allowed")
+        assert not sidecar.world.calls("launch")
+
+
+def test_a_state_directory_that_can_not_be_used_is_told(tmp_path: Path) -> None:
+    with Service(tmp_path) as sidecar:
+        sidecar.world.set(dev="Stopped")
+        assert sidecar.http.get("/jobs").json() == {"jobs": []}
+        database = sqlite3.connect(tmp_path / "state" / "jobs.sqlite")
+        database.execute("DROP TABLE lines")
+        database.execute("DROP TABLE jobs")
+        shutil.rmtree(tmp_path / "state" / "environments")
+        check_problem(sidecar.http.post("/instances/dev/start"), 503, "storage")
+        answer = sidecar.http.put("/environments/dev", json={"instances": [{"name": "dev"}]})
+        check_problem(answer, 503, "storage")
+        assert sidecar.world.states() == {"dev": "Stopped"}
+        assert sidecar.http.get("/instances").status_code == 200
 
 
 def test_an_environment_that_fails_in_part_says_in_which(sidecar: Service) -> None:

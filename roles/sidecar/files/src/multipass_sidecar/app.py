@@ -13,6 +13,7 @@ import logging
 import os
 import platform
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -101,6 +102,12 @@ def on_http_error(request: Request, error: HTTPException) -> Response:
     answer = problems.answer(request.url.path, error.status_code, "http", str(error.detail))
     answer.headers.update(error.headers or {})
     return answer
+
+
+def on_storage_error(request: Request, error: sqlite3.Error) -> Response:
+    """Answer that jobs can't be kept: without that none is begun."""
+    log.error("storage error", exc_info=error)
+    return on_api_error(request, ApiError(503, "storage", f"the state directory can't be used: {error}"))
 
 
 def on_bug(request: Request, error: Exception) -> Response:
@@ -456,6 +463,10 @@ async def environment_job(kind: str, name: str, ask: Asked, parts: Service) -> m
     """Make a job on all instances of an environment, with the definition as it is now."""
     definition = parts.environments.read(name)
     instances = [instance.name for instance in definition.instances]
+    if kind == "start-environment":
+        # The lists of what is allowed may be shorter than when it was defined.
+        for instance in definition.instances:
+            parts.check_sources(instance)
     return await ask.job(kind, name, instances, definition.model_dump(mode="json"), check=False)
 
 
@@ -570,6 +581,7 @@ def create_app(settings: Settings, tokens: list[Token]) -> FastAPI:
         (ApiError, on_api_error),
         (RequestValidationError, on_invalid),
         (HTTPException, on_http_error),
+        (sqlite3.Error, on_storage_error),
         (Exception, on_bug),
     ):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]

@@ -42,12 +42,15 @@ class Environments:
         path = self._path(name)
         new = not path.exists()
         draft = path.with_suffix(".new")
-        draft.touch(mode=0o600)
-        with draft.open("w", encoding="utf-8") as stream:
-            stream.write(definition.model_dump_json(indent=2) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
+        try:
+            draft.touch(mode=0o600)
+            with draft.open("w", encoding="utf-8") as stream:
+                stream.write(definition.model_dump_json(indent=2) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(path)
+        except OSError as error:
+            raise ApiError(503, "storage", f"the state directory can't be used: {error.strerror}") from error
         return new
 
     def delete(self, name: str) -> None:
