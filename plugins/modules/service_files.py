@@ -66,7 +66,7 @@ options:
       validate:
         description:
           - Command that checks the file, as a list of arguments in which C(%s) stands for the path of the new file.
-          - Other paths of O(files) in the content stand for their new files as well.
+          - Other paths of O(files) in it and in the content stand for their new files as well.
         type: list
         elements: str
         default: []
@@ -251,7 +251,9 @@ class Service:
             for spec in self.specs:
                 if not spec["validate"]:
                     continue
-                command = [part.replace("%s", str(staged[Path(spec["path"])])) for part in spec["validate"]]
+                command = [part.replace("%s", spec["path"]) for part in spec["validate"]]
+                for other, substitute in staged.items():
+                    command = [part.replace(str(other), str(substitute)) for part in command]
                 code, output, errors = self.module.run_command(command, environ_update={"NO_COLOR": "1"})
                 if code != 0:
                     said = (errors + output).strip()
