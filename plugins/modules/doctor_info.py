@@ -232,12 +232,11 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.urls import open_url
 from ansible_collections.devorch.orchestration.plugins.module_utils import doctor, kestra_activity
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import nearest_existing
-from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
-    Connection,
-    KestraClient,
-    KestraError,
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import (
+    REQUESTS_IMPORT_ERROR,
+    ServiceError,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import Connection, KestraClient
 
 TIMEOUT = 10
 CONTAINER = (
@@ -385,7 +384,7 @@ class Look:
         if not url:
             return None
         try:
-            answer = json.load(open_url(f"{url}/health", timeout=TIMEOUT, use_proxy=False))
+            answer = json.load(open_url(f"{url}/health", timeout=TIMEOUT, use_proxy=False, validate_certs=False))
         except (OSError, ValueError) as error:
             return {"error": str(getattr(error, "reason", error))}
         return {"status": answer.get("status"), "reason": (answer.get("multipass") or {}).get("reason")}
@@ -416,7 +415,7 @@ class Look:
         client = KestraClient(connection)
         try:
             return kestra_activity.look(client, now, params["days"], params["limits"]["stuck_hours"])
-        except KestraError as error:
+        except ServiceError as error:
             return {"error": str(error)}
         finally:
             client.close()

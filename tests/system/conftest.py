@@ -43,6 +43,18 @@ class Run:
         recap = re.findall(rf"^{re.escape(host)} +: .*$", self.output, re.M)
         return " ".join(" ".join([*failures, *recap]).split())
 
+    @property
+    def tasks(self) -> dict[str, str]:
+        """What happened in each task, by role and name: C(changed) where it changed at any time, else C(ok)."""
+        found: dict[str, str] = {}
+        name = ""
+        for line in self.output.splitlines():
+            if match := re.match(r"(?:TASK|RUNNING HANDLER|PLAY) \[(?:devorch\.orchestration\.)?(.*)\] \*+$", line):
+                name = match[1]
+            elif (match := re.match(rf"(ok|changed): \[{self.host}", line)) and found.get(name) != "changed":
+                found[name] = match[1]
+        return found
+
     def succeeded(self) -> Run:
         assert self.code == 0, f"{self.command} ended with {self.code}:\n{self.output[-8000:]}"
         return self
@@ -51,9 +63,9 @@ class Run:
 class Host:
     """The test host and the commands that reach it."""
 
-    def __init__(self, scenario: str, say: Callable[[str], None]) -> None:
+    def __init__(self, scenario: str, say: Callable[[str], None], name: str | None = None) -> None:
         self.scenario = scenario
-        self.name = f"devorch-{scenario}"
+        self.name = name or f"devorch-{scenario}"
         self.say = say
 
     @classmethod
@@ -122,6 +134,10 @@ class Host:
         extra = ["--extra-vars", json.dumps(variables)]
         with tempfile.TemporaryDirectory() as directory:
             return self.play(f"playbooks/{name}.yml", {self.name: {}}, Path(directory), *extra, *arguments, about=about)
+
+    def put(self, file: Path, path: str) -> None:
+        """Copy a file of the controller to the host."""
+        self.run("docker", "cp", str(file), f"{self.name}:{path}", about="seconds").succeeded()
 
     def shell(self, script: str, check: bool = True, given: str = "") -> str:
         """Run a shell script on the host, with C(given) as its standard input, and return what it prints."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import Any
 
 import pytest
 
-from .conftest import Host, Run
+from tests.sampling import LONG
+
+from .check_page import PLAYBOOKS, REFUSE_EMPTY, check_page
+from .conftest import ROOT, Host, Run
 from .data import CANARIES, leaks, secrets
 
 SERVICES = ("postgres", "kestra", "n8n")
@@ -17,9 +21,12 @@ TOUCHED = (
 )
 
 
-def test_check_mode_on_the_empty_host_fails_nowhere_and_changes_nothing(host: Host) -> None:
-    run = host.molecule("check", about="about 20 s").succeeded()
-    assert run.recap["failed"] == 0
+def test_check_mode_on_the_empty_host_fails_nowhere_and_changes_nothing(
+    host: Host, empty_checks: dict[str, Run]
+) -> None:
+    run = empty_checks["site"]
+    refused = {name for name, run in empty_checks.items() if run.recap["failed"]}
+    assert refused == REFUSE_EMPTY & set(PLAYBOOKS)
     assert "A real run would install docker.io" in run.output
     assert host.shell(TOUCHED) == ""
 
@@ -75,9 +82,28 @@ def test_second_run_changes_nothing(host: Host, converged: Run) -> None:
     host.molecule("idempotence", about="about a minute").succeeded()
 
 
-def test_check_mode_on_the_converged_host_reports_no_change(host: Host, converged: Run) -> None:
-    run = host.molecule("check", about="about a minute").succeeded()
-    assert run.recap["changed"] == 0
+def test_check_mode_on_the_converged_host_reports_no_change(converged_checks: dict[str, Run]) -> None:
+    assert {name: run.succeeded().recap["changed"] for name, run in converged_checks.items()} == dict.fromkeys(
+        PLAYBOOKS, 0
+    )
+
+
+def test_the_real_run_did_what_check_mode_predicted(empty_checks: dict[str, Run], converged: Run) -> None:
+    """A task that check mode said would change has changed, and one that it called ok has not."""
+    predicted, done = empty_checks["site"].tasks, converged.tasks
+    assert {task for task, status in predicted.items() if status == "changed"}
+    wrong = {task: (status, done.get(task)) for task, status in predicted.items() if done.get(task) != status}
+    assert wrong == {}
+
+
+def test_page_about_check_mode_is_current(empty_checks: dict[str, Run], converged_checks: dict[str, Run]) -> None:
+    """DEVORCH_LONG=1 DEVORCH_WRITE_DOCS=1 writes it anew."""
+    page = ROOT / "docs" / "check-mode.md"
+    text = check_page(empty_checks, converged_checks)
+    if LONG and os.environ.get("DEVORCH_WRITE_DOCS"):
+        page.write_text(text, "utf-8")
+    assert set(text.splitlines()) <= set(page.read_text("utf-8").splitlines())
+    assert not LONG or page.read_text("utf-8") == text
 
 
 def test_host_is_as_described(host: Host, converged: Run) -> None:
@@ -191,3 +217,27 @@ def test_removal_keeps_the_data_and_site_brings_it_back(host: Host, converged: R
     assert secrets(host) == before
     assert all_healthy(host)
     assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+
+
+# Five minutes, so that make test-long alone has it.
+if LONG:
+
+    def test_removal_with_the_data_of_one_service_leaves_the_others(host: Host, converged: Run) -> None:
+        """Each gone service takes its storage, its database and its secrets along, and comes back empty."""
+        before = secrets(host)
+        databases = "docker exec orchestration-postgres-1 psql -U postgres -tAc 'select datname from pg_database'"
+        for role, kept in (("kestra", "n8n"), ("n8n", "kestra")):
+            gone = {f"{role}_state": "absent", f"{role}_purge_data": True}
+            host.site(gone, about="about 40 s").succeeded()
+            assert role not in host.shell(databases).split() and kept in host.shell(databases).split()
+            assert host.shell("ls /opt/orchestration/data").split() == sorted([kept, "postgres"])
+            assert {name for name in before if name.startswith(f"{role}_")} & set(secrets(host)) == set()
+            assert host.health(kept) == "healthy"
+            assert host.site(gone, about="about 30 s").succeeded().recap["changed"] == 0
+            host.site({}, about="about 2 minutes").succeeded()
+        after = secrets(host)
+        assert set(after) == set(before)
+        changed = {name for name, value in before.items() if after[name] != value}
+        assert not changed & {"postgres_password", "sidecar_token"} and changed & {"kestra_encryption_key"}
+        assert all_healthy(host)
+        assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
