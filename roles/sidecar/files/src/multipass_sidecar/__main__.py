@@ -127,6 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        # uvicorn's own 5 s are less than many clients keep a connection for, whose next request would then fail.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=STOP_SECONDS,
         lifespan="on",
     )
