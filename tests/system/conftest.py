@@ -38,10 +38,14 @@ class Run:
         return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", lines[-1])}
 
     def of(self, host: str) -> str:
-        """Return what the run said of one host: its failures in one line, and its line of the recap."""
-        failures = re.findall(rf"fatal: \[{re.escape(host)}\]: FAILED!(.*?)(?=\n\n|\n[a-z]+: \[|\Z)", self.output, re.S)
-        recap = re.findall(rf"^{re.escape(host)} +: .*$", self.output, re.M)
-        return " ".join(" ".join([*failures, *recap]).split())
+        """Return what the run said of one host: its failures, and its line of the recap."""
+        marker = "[ERROR]: "
+        said: list[str] = []
+        for match in re.finditer(rf"^(?:fatal|failed): \[{re.escape(host)}\]", self.output, re.M):
+            before = self.output[: match.start()].rpartition(marker)[2]
+            said.append(before.partition("\nOrigin:")[0])
+        said += re.findall(rf"^{re.escape(host)} +: .*$", self.output, re.M)
+        return " ".join(" ".join(said).split())
 
     @property
     def tasks(self) -> dict[str, str]:

@@ -110,7 +110,7 @@ CHANGES = [
         "kestra",
         "unparsable template",
         {"kestra_config_template": str(TEMPLATES / "unparsable.yml.j2")},
-        "kestra_config_template: the configuration is no YAML (line 3)",
+        "kestra_config_template: the configuration is no YAML (line 4)",
     ),
     Wrong("kestra", "other key", {"kestra_encryption_key": "A" * 43 + "="}, "is encrypted with that one", WRITTEN),
     Wrong(
@@ -173,7 +173,7 @@ CHANGES = [
     Wrong("sidecar", "missing Python", {"sidecar_python": "/nowhere/python3"}, "sidecar_python: /nowhere/python3 is"),
     Wrong(
         "sidecar",
-        "networks without the host's own",
+        "networks that leave the host out",
         {"sidecar_allowed_networks": ["203.0.113.0/24"]},
         "and it runs with them",
         TAKEN_BACK,
