@@ -114,6 +114,7 @@ holder:
 """
 
 import os
+import pwd
 import shutil
 import time
 from dataclasses import asdict
@@ -188,8 +189,9 @@ def main() -> None:
     if dead and before and before.run == dead:
         # Ansible's own attribute: the option remote_tmp, relative to the home of the user who logged in.
         place = str(module._remote_tmp)
-        login = os.environ.get("SUDO_USER", "")
-        remove_remains([Path(place).expanduser(), Path(place.replace("~", f"~{login}", 1)).expanduser()])
+        login = os.environ.get("SUDO_USER")
+        homes = [Path.home(), *([Path(pwd.getpwnam(login).pw_dir)] if login else [])]
+        remove_remains([Path(place.replace("~", str(home), 1)) for home in homes])
     acquired = lock.taken == now
     if acquired and module.params["quiet_unit"]:
         wait_for(module, module.params["quiet_unit"])

@@ -210,7 +210,7 @@ async def host(parts: Parts) -> models.Host:
     """Describe the machine that the instances run on."""
     memory = {
         name.rstrip(":"): int(value) * 1024
-        for name, value, *_ in map(str.split, FilePath("/proc/meminfo").read_text("ascii").splitlines())
+        for name, value, *_unit in map(str.split, FilePath("/proc/meminfo").read_text("ascii").splitlines())
     }
     disk = shutil.disk_usage(parts.settings.state())
     driver = None

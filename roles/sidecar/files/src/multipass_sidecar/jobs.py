@@ -58,7 +58,7 @@ class Jobs:
     async def stop(self, seconds: float) -> None:
         """Give what runs so many seconds to end, and leave the rest to the next process."""
         self.begin_no_more()
-        tasks = [task for _, task in self._running.values()]
+        tasks = [task for _order, task in self._running.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
         for task in tasks:
@@ -72,7 +72,7 @@ class Jobs:
 
     def pending(self, instance: str) -> list[Order]:
         """Return the jobs on an instance that have not ended."""
-        orders = [order for order, _ in self._running.values()] + self._queue
+        orders = [order for order, _task in self._running.values()] + self._queue
         return [order for order in orders if instance in order.instances]
 
     def counts(self) -> tuple[int, int]:
@@ -123,7 +123,7 @@ class Jobs:
             self._dispatch()
         elif job in self._running:
             self._cancelled.add(job)
-            _, task = self._running[job]
+            _order, task = self._running[job]
             task.cancel()
             await asyncio.wait([task], timeout=10)
         else:
@@ -131,7 +131,7 @@ class Jobs:
 
     def _dispatch(self) -> None:
         """Begin the oldest jobs whose instances no older job has."""
-        taken = {name for order, _ in self._running.values() for name in order.instances}
+        taken = {name for order, _task in self._running.values() for name in order.instances}
         for order in list(self._queue):
             if self.stopping or len(self._running) >= self._settings.max_parallel:
                 return

@@ -299,7 +299,7 @@ class Multipass:
             async with self._process(verb, *arguments, job=job, **streams) as process:
                 try:
                     async with asyncio.timeout(timeout):
-                        (output, more), (errors, _), _ = await asyncio.gather(
+                        (output, more), (errors, _cut), _done = await asyncio.gather(
                             drain(there_is(process.stdout), LARGEST_ANSWER, say, stop=lambda: kill(process)),
                             drain(there_is(process.stderr), CHUNK),
                             process.wait(),
@@ -350,7 +350,7 @@ class Multipass:
                 )
                 try:
                     async with asyncio.timeout(wanted.timeout):
-                        (_, first), (_, second) = await readers
+                        (_output, first), (_errors, second) = await readers
                         await process.wait()
                     truncated = first or second
                 except TimeoutError:
@@ -388,7 +388,7 @@ class Multipass:
                                 entrance.write(chunk)
                                 await entrance.drain()
                             entrance.close()
-                        errors, _ = await ended
+                        errors, _cut = await ended
                         await output
                         await process.wait()
                 except TimeoutError as error:
@@ -412,7 +412,7 @@ class Multipass:
                     # Not asyncio.timeout: a generator may be continued by another task than the one that began it.
                     while chunk := await asyncio.wait_for(exit_.read(CHUNK), deadline - time.monotonic()):
                         yield chunk
-                    errors, _ = await asyncio.wait_for(ended, max(1.0, deadline - time.monotonic()))
+                    errors, _cut = await asyncio.wait_for(ended, max(1.0, deadline - time.monotonic()))
                     await asyncio.wait_for(process.wait(), max(1.0, deadline - time.monotonic()))
                 except TimeoutError as error:
                     raise ApiError(504, "timeout", "the transfer did not end in time") from error
