@@ -16,7 +16,7 @@ from ..system.conftest import Host, Run
 from ..system.data import answers, configuration, data, leftovers, seed
 from .faults import CHANGES, FAULTS, Playing, Stage
 
-RUNS = int(os.environ.get("DEVORCH_CHAOS_RUNS", "60" if LONG else "2"))
+RUNS = int(os.environ.get("DEVORCH_CHAOS_RUNS", "60" if LONG else "1"))
 FIRST = int(SEED)
 SEEDS = range(FIRST, FIRST + RUNS)
 

@@ -15,7 +15,7 @@ from .wrong_changes import CHANGES, PREFLIGHT, TAKEN_BACK, WRITTEN, Wrong
 
 REFUSED = sample([change for change in CHANGES if change.stage == PREFLIGHT], 8)
 BEFORE_WRITING = sample([change for change in CHANGES if change.stage == WRITTEN], 2)
-BACK = sample([change for change in CHANGES if change.stage == TAKEN_BACK], 2)
+BACK = sample([change for change in CHANGES if change.stage == TAKEN_BACK], 1)
 
 
 def test_the_table_is_long_and_has_every_role() -> None:
