@@ -27,6 +27,8 @@ def _log(config: pytest.Config) -> Path:
     return config.cache.mkdir("images") / f"build-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}.log"
 
 
+# Before xdist's own, which reads the marks.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that share a test host, or the live servers, in one process.
 
@@ -59,7 +61,8 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
     def write(text: str) -> None:
         with capture.global_and_fixture_disabled():
-            print(f"\n== {time.strftime('%H:%M:%S')} {text}", flush=True)
+            # Of the processes that xdist starts, the terminal has this stream alone.
+            print(f"\n== {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     return write
 
