@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ..unit.flow_constructs import CONSTRUCTS
-from .kestra import Kestra
+from .kestra import Kestra, wait_until
 
 
 @pytest.mark.parametrize("name", [name for name, construct in CONSTRUCTS.items() if construct.verdict != "elsewhere"])
@@ -22,4 +22,5 @@ def test_what_the_engine_takes_and_the_rules_warn_of_fails_when_it_runs(kestra: 
     kestra.save_flow(CONSTRUCTS[name].text)
     execution = kestra.execute("rules/old")
     assert execution["state"]["current"] == "FAILED"
-    assert "json" in kestra.messages(execution)
+    # The log comes a moment after the end.
+    wait_until("the log tells why", lambda: "json" in kestra.messages(execution), 20)

@@ -12,6 +12,7 @@ import sqlite3
 import ssl
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,9 @@ def test_everything_but_health_and_the_page_asks_for_a_token(tmp_path: Path) -> 
             check_problem(answer, 401, "unauthenticated")
             assert answer.headers["www-authenticate"] == "Bearer"
         assert not sidecar.world.calls()
-        answers = [stranger.get("/jobs").status_code for _ in range(60)]
-        assert answers[-1] == 429
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(lambda _: stranger.get("/jobs").status_code, range(200)))
+        assert set(answers) == {401, 429}
         # Strangers don't keep out who has a token.
         assert sidecar.http.get("/instances").status_code == 200
 
