@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from .system.conftest import Host, Run
 
@@ -27,18 +29,25 @@ def _log(config: pytest.Config) -> Path:
     return config.cache.mkdir("images") / f"build-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}.log"
 
 
-# Before xdist's own, which reads the marks.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share a test host, or the live servers, in one process.
+class Scheduling(LoadScopeScheduling):
+    """Keep the tests that share a test host, or the live servers, in one process, and so those of a file elsewhere.
 
-    The hosts mostly wait for what they run, so two processes together take hardly longer than the longer one.
+    The hosts mostly wait for what they run, so two processes together take hardly longer than the longer one. xdist's
+    own groups (3.8) get lost with pytest 9.
     """
-    for item in items:
-        names: list[str] = item.fixturenames  # type: ignore[attr-defined]
-        if "images" in names:
-            alone = item.path.stem if "system" in item.path.parts else "servers"
-            item.add_marker(pytest.mark.xdist_group("host" if "host" in names else alone))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        folder = file.split("/")[1]
+        if folder in ("system", "chaos") and "debian12" not in file:
+            return "host"
+        return folder if folder == "integration" else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Tell xdist how to share the tests out."""
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

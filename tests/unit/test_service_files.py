@@ -15,9 +15,6 @@ from ansible_collections.devorch.orchestration.plugins.modules import service_fi
 from .in_process import call
 from .playbook import play
 
-# A run removes what killed runs for the same service have left, and so would one test from another.
-pytestmark = pytest.mark.xdist_group("service_files")
-
 
 class Site:
     """A service with an environment file, a configuration and a password that another task writes."""
