@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from .sampling import LONG
 from .system.conftest import Host, Run
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +21,10 @@ BUILD = [sys.executable, str(ROOT / "tests" / "images" / "cli.py")]
 
 # Ansible imports the collection below ansible_collections/; the Makefile sets the variable.
 sys.path.insert(0, os.environ["ANSIBLE_COLLECTIONS_PATH"])
+
+# What takes a test host for many minutes: `make test-long`.
+_LONG_ONES = ("air_gap", "environments", "operations", "wrong_changes")
+collect_ignore = [] if LONG else [f"system/test_{name}.py" for name in _LONG_ONES]
 
 _building: list[subprocess.Popen[str]] = []
 
@@ -32,8 +37,8 @@ def _log(config: pytest.Config) -> Path:
 class Scheduling(LoadScopeScheduling):
     """Keep the tests that share a test host, or the live servers, in one process, and so those of a file elsewhere.
 
-    The hosts mostly wait for what they run, so two processes together take hardly longer than the longer one. xdist's
-    own groups (3.8) get lost with pytest 9.
+    For `pytest -n2 --dist=loadscope --no-loadscope-reorder`, which is faster and louder. xdist's own groups (3.8) get
+    lost with pytest 9.
     """
 
     def _split_scope(self, nodeid: str) -> str:
