@@ -394,6 +394,8 @@ def main() -> None:
             "log": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
+        # Ansible would write the options to the host's journal, where it overlooks secrets inside of a list.
+        no_log=True,
     )
     # What holds no secret may be shown: Ansible would mask it in the diff as well.
     module.no_log_values -= {spec["content"] for spec in module.params["files"] if spec["secret"] == PUBLIC}
