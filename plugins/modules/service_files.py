@@ -379,6 +379,8 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "required": True,
+                # Ansible writes the options to the host's journal, and overlooks secrets inside of a list.
+                "no_log": True,
                 "options": {
                     "path": {"type": "path", "required": True},
                     "content": {"type": "str", "default": "", "no_log": True},
@@ -394,11 +396,12 @@ def main() -> None:
             "log": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
-        # Ansible would write the options to the host's journal, where it overlooks secrets inside of a list.
-        no_log=True,
     )
-    # What holds no secret may be shown: Ansible would mask it in the diff as well.
-    module.no_log_values -= {spec["content"] for spec in module.params["files"] if spec["secret"] == PUBLIC}
+    # What holds no secret may be shown: Ansible would mask it in messages and the diff as well.
+    for spec in module.params["files"]:
+        module.no_log_values -= {spec["path"], spec["mode"], spec["secret"], *spec["validate"]}
+        if spec["secret"] == PUBLIC:
+            module.no_log_values.discard(spec["content"])
     os.umask(0o077)
     try:
         service = Service(module)

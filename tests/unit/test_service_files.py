@@ -73,6 +73,17 @@ def test_first_files_are_pending_until_they_are_accepted(site: Site) -> None:
     assert site.config.stat().st_mode & 0o777 == 0o644
 
 
+def test_journal_gets_no_content(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(
+        "ansible.module_utils.basic.AnsibleModule.log",
+        lambda self, msg, log_args=None: logged.append(f"{msg} {log_args}"),
+    )
+    site.run("written", "DB_PASSWORD='db-one'\nMORE='more'\n", "good: 1\n")
+    assert logged and "Invoked with" in logged[0]
+    assert not [text for text in logged if "db-one" in text or "good: 1" in text]
+
+
 def test_refused_file_lands_nowhere_and_says_why(healthy: Site) -> None:
     before = healthy.tree()
     refused = healthy.run("written", "A='two'\n", "bad: 1\n")
