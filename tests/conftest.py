@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from .system.check_page import PLAYBOOKS
 from .system.conftest import Host, Run
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +92,18 @@ def host(images: None, say: Callable[[str], None]) -> Iterator[Host]:
 
 
 @pytest.fixture(scope="session")
-def converged(host: Host) -> Run:
+def empty_checks(host: Host) -> dict[str, Run]:
+    """What every playbook says with --check on the empty host."""
+    return {name: host.playbook(name, given, "--check", about="about 15 s") for name, given in PLAYBOOKS.items()}
+
+
+@pytest.fixture(scope="session")
+def converged_checks(host: Host, converged: Run) -> dict[str, Run]:
+    """What every playbook says with --check on the converged host."""
+    return {name: host.playbook(name, given, "--check", about="about 30 s") for name, given in PLAYBOOKS.items()}
+
+
+@pytest.fixture(scope="session")
+def converged(host: Host, empty_checks: dict[str, Run]) -> Run:
     """The run of site.yml that provisioned the host, with all that Ansible can print."""
     return host.molecule("converge", "--", "-vvv", "--diff", about="about 4 minutes").succeeded()
