@@ -25,7 +25,7 @@ demo: environment ## Provision a disposable orchestration host in a container, l
 test: environment ## Run every test (builds what it needs on the first run)
 	pytest $(PYTEST_ARGUMENTS)
 
-test-long: environment ## Run every test, and all of the long tables that `make test` takes a sample of (hours)
+test-long: environment ## As test, with all rows of the tables that it takes a sample of (minutes more)
 	DEVORCH_LONG=1 pytest $(PYTEST_ARGUMENTS)
 
 lint: environment ## Run the linters alone
