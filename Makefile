@@ -14,7 +14,7 @@ export PATH := $(VENV)/bin:$(PATH)
 IMAGES := $(PYTHON) tests/images/cli.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint bench lock clean distclean environment
+.PHONY: help demo test test-long chaos sidecar-real lint bench lock clean distclean environment
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -25,8 +25,14 @@ demo: environment ## Provision a disposable orchestration host in a container, l
 test: environment ## Run every test (builds what it needs on the first run)
 	pytest $(PYTEST_ARGUMENTS)
 
-test-long: environment ## As test, with all rows of the tables that it takes a sample of (minutes more)
+test-long: environment ## Run every test, and all of the long tables that `make test` takes a sample of (hours)
 	DEVORCH_LONG=1 pytest $(PYTEST_ARGUMENTS)
+
+chaos: environment ## Kill and break 60 runs of site.yml, and see that the next one converges (hours; CHAOS_RUNS=n, DEVORCH_SEED=first)
+	DEVORCH_LONG=1 DEVORCH_CHAOS_RUNS=$(or $(CHAOS_RUNS),60) pytest tests/chaos $(PYTEST_ARGUMENTS)
+
+sidecar-real: environment ## Run the sidecar's suite against a real multipass (MULTIPASS=/snap/bin/multipass); makes instances and removes them
+	DEVORCH_MULTIPASS=$(or $(MULTIPASS),/snap/bin/multipass) pytest tests/sidecar/test_life.py $(PYTEST_ARGUMENTS)
 
 lint: environment ## Run the linters alone
 	pytest tests/lint $(PYTEST_ARGUMENTS)

@@ -8,8 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+from .sampling import LONG
+from .system.conftest import Host, Run
 
 ROOT = Path(__file__).parents[1]
 BUILD = [sys.executable, str(ROOT / "tests" / "images" / "cli.py")]
@@ -17,19 +22,50 @@ BUILD = [sys.executable, str(ROOT / "tests" / "images" / "cli.py")]
 # Ansible imports the collection below ansible_collections/; the Makefile sets the variable.
 sys.path.insert(0, os.environ["ANSIBLE_COLLECTIONS_PATH"])
 
+# What takes a test host for many minutes: `make test-long`.
+_LONG_ONES = ("air_gap", "environments", "operations", "wrong_changes")
+collect_ignore = [] if LONG else [f"system/test_{name}.py" for name in _LONG_ONES]
+
 _building: list[subprocess.Popen[str]] = []
+
+
+def _log(config: pytest.Config) -> Path:
+    """Return where this process writes what the building of the images prints."""
+    return config.cache.mkdir("images") / f"build-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}.log"
+
+
+class Scheduling(LoadScopeScheduling):
+    """Keep the tests that share a test host, or the live servers, in one process, and so those of a file elsewhere.
+
+    For `pytest -n2 --dist=loadscope --no-loadscope-reorder`, which is faster and louder. xdist's own groups (3.8) get
+    lost with pytest 9.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        folder = file.split("/")[1]
+        if folder in ("system", "chaos") and "debian12" not in file:
+            return "host"
+        return folder if folder == "integration" else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Tell xdist how to share the tests out."""
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start to build the images at once where a test needs them: the cheap tests run meanwhile."""
     if session.config.option.collectonly or not any("images" in item.fixturenames for item in session.items):
         return
-    log = session.config.cache.mkdir("images") / "build.log"
+    log = _log(session.config)
     with log.open("w") as stream:
+        # Each process of the tests does it, one after the other: what the first has built, the second finds.
+        lock = os.environ["DEVORCH_CACHE"] + "/tests.lock"
         script = 'set -e; "$@" engine; "$@" build; "$@" build testhost:bookworm; "$@" registry'
-        _building.append(
-            subprocess.Popen(["bash", "-c", script, "bash", *BUILD], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT)
-        )
+        command = ["flock", lock, "bash", "-c", script, "bash", *BUILD]
+        _building.append(subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT))
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +75,8 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
     def write(text: str) -> None:
         with capture.global_and_fixture_disabled():
-            print(f"\n== {time.strftime('%H:%M:%S')} {text}", flush=True)
+            # Of the processes that xdist starts, the terminal has this stream alone.
+            print(f"\n== {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     return write
 
@@ -47,7 +84,7 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def images(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Iterator[None]:
     """A Docker engine, every image and the registry; built in the background since the session began."""
-    log = pytestconfig.cache.mkdir("images") / "build.log"
+    log = _log(pytestconfig)
     (process,) = _building
     shown = 0
     say("waiting for the images (about 7 minutes on the first run, seconds on later ones)")
@@ -62,3 +99,15 @@ def images(pytestconfig: pytest.Config, say: Callable[[str], None]) -> Iterator[
         time.sleep(1)
     assert process.returncode == 0, f"the images could not be built:\n{text[-4000:]}"
     yield
+
+
+@pytest.fixture(scope="session")
+def host(images: None, say: Callable[[str], None]) -> Iterator[Host]:
+    """The test host, without anything of ours on it yet; removed at the end."""
+    yield from Host.made("default", say)
+
+
+@pytest.fixture(scope="session")
+def converged(host: Host) -> Run:
+    """The run of site.yml that provisioned the host, with all that Ansible can print."""
+    return host.molecule("converge", "--", "-vvv", "--diff", about="about 4 minutes").succeeded()

@@ -14,12 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
-    KestraClient,
-    KestraError,
-    ParamValue,
-    Part,
-)
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import ParamValue, Part
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
 
 ENDED = ("SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED", "SKIPPED", "RETRIED", "RESUBMITTED")
 STATES = (
@@ -262,6 +258,13 @@ class Executions:
         params = query.params(self.client.server_info().has_filters)
         found = self.client.search(self.client.path("executions", "search"), doing, params, most)
         return [raw for raw in found if query.matches(raw)]
+
+    def count(self, query: Query) -> int:
+        """Return how many executions the server finds."""
+        doing = "count the executions"
+        params = {**query.params(self.client.server_info().has_filters), "page": 1, "size": 1}
+        response = self.client.request("GET", self.client.path("executions", "search"), doing, params=params)
+        return int(self.client.object(self.client.json(response, doing), doing).get("total") or 0)
 
     def validate(
         self, namespace: str, flow: str, parts: Sequence[Part], labels: Mapping[str, str], revision: int | None

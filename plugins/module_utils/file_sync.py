@@ -22,11 +22,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.file_tree im
     Plan,
     new_directories,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
-    KestraClient,
-    KestraError,
-    Part,
-)
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import Part
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")

@@ -13,7 +13,8 @@ from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils import execution, trigger
 from ansible_collections.devorch.orchestration.plugins.module_utils.flow_sync import broken
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, ParamValue
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import ParamValue
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
 
 
 @dataclass(frozen=True)

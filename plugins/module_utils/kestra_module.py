@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import (
     REQUESTS_IMPORT_ERROR,
+    ServiceError,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
     Connection,
     KestraClient,
-    KestraError,
 )
 
 
@@ -65,20 +67,36 @@ class Failure(Exception):
         self.result = result
 
 
+class Closable(Protocol):
+    """A client, as far as the end of a module concerns it."""
+
+    def close(self) -> None: ...
+
+
+Client = TypeVar("Client", bound=Closable)
+
+
 def run_module(
     module: AnsibleModule, body: Callable[[KestraClient], dict[str, Any]], *, pool_size: int = 8, **changes: Any
 ) -> None:
     """Call C(body) with a client and end the module with the result that it returns.
 
-    A `Failure` and a KestraError end the module with their message; anything else is an error of this collection, and
-    its traceback is shown with C(-vvv) alone. The keyword arguments replace connection options.
+    The keyword arguments replace connection options.
     """
-    client = KestraClient(connection_from(module, **changes), pool_size)
+    run_with(module, KestraClient(connection_from(module, **changes), pool_size), body)
+
+
+def run_with(module: AnsibleModule, client: Client, body: Callable[[Client], dict[str, Any]]) -> None:
+    """Call C(body) with the client and end the module with the result that it returns.
+
+    A `Failure` and a ServiceError end the module with their message; anything else is an error of this collection, and
+    its traceback is shown with C(-vvv) alone.
+    """
     try:
         result = body(client)
     except Failure as failure:
         module.fail_json(msg=str(failure), **{"changed": False, **failure.result})
-    except KestraError as error:
+    except ServiceError as error:
         module.fail_json(msg=str(error), changed=False)
     except Exception as error:
         module.fail_json(

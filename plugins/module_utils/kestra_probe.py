@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import error_message, port_of
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
     Connection,
     Http,
     KestraClient,
     KestraError,
-    error_message,
-    port_of,
 )
 
 UP, DOWN, UNKNOWN = "UP", "DOWN", "UNKNOWN"

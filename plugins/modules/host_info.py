@@ -30,7 +30,7 @@ options:
   registries:
     description:
       - Registries that images may come from, as addresses or host names (V(https) is meant where there is no scheme).
-      - They are asked only where an image is missing, one after the other until one answers.
+      - They are asked for every image that is missing, by tag or digest, one after the other until one has it.
     type: list
     elements: str
     default: []
@@ -88,7 +88,7 @@ missing_images:
   elements: str
   sample: []
 registry_problems:
-  description: Why a registry of O(registries) can't be used, by registry. Empty where all images are there.
+  description: Why a registry of O(registries) does not give a missing image, by registry. Empty where none is missing.
   returned: success
   type: dict
   sample: {"https://registry-1.docker.io": "no route to host"}
@@ -96,13 +96,11 @@ registry_problems:
 
 import json
 import os
-import urllib.error
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
-from ansible_collections.devorch.orchestration.plugins.module_utils import host
+from ansible_collections.devorch.orchestration.plugins.module_utils import host, registry
 
 
 def docker(module: AnsibleModule, *arguments: str) -> str:
@@ -149,29 +147,16 @@ def listeners(module: AnsibleModule) -> dict[str, dict[str, Any]]:
     return result
 
 
-def registry_problem(address: str) -> str:
-    """Return why a registry does not answer within 10 s, or an empty string where it does.
-
-    C(/v2/) answers 200, or 401 where a login is asked for (OCI distribution specification, end-1).
-    """
-    base = address if "://" in address else f"https://{address}"
-    try:
-        open_url(f"{base.rstrip('/')}/v2/", timeout=10, follow_redirects="none")
-    except urllib.error.HTTPError as error:
-        return "" if error.code in (401, 403) else f"HTTP status {error.code}"
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", error))
-    return ""
-
-
-def unusable(registries: list[str]) -> dict[str, str]:
-    """Return the reason for each registry that does not answer, in order, up to the first that does."""
+def unusable(images: list[str], registries: list[str]) -> dict[str, str]:
+    """Return the reason for each registry that does not give an image, in order, up to the first that does."""
     problems: dict[str, str] = {}
-    for address in registries:
-        problem = registry_problem(address)
-        if not problem:
-            break
-        problems[address] = problem
+    for image in images:
+        reference = registry.Reference.parse(image)
+        for address in registries:
+            found = registry.problem(address, reference)
+            if not found:
+                break
+            problems[address] = found
     return problems
 
 
@@ -192,6 +177,10 @@ def main() -> None:
         for name in module.params["images"]
         if not (engine and docker(module, "image", "inspect", "--format", "{{.Id}}", name))
     ]
+    try:
+        problems = unusable(missing, module.params["registries"])
+    except ValueError as error:
+        module.fail_json(msg=str(error))
     module.exit_json(
         changed=False,
         memory_bytes=host.memory_total(Path("/proc/meminfo").read_text(encoding="ascii")),
@@ -199,7 +188,7 @@ def main() -> None:
         listeners=listeners(module),
         docker={"engine": engine, "compose": docker(module, "compose", "version", "--short") if engine else ""},
         missing_images=missing,
-        registry_problems=unusable(module.params["registries"]) if missing else {},
+        registry_problems=problems,
     )
 
 

@@ -338,7 +338,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.execution im
     plan_action,
     state_of,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, Part
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import Part
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
     REQUIRED_TOGETHER,
     Failure,

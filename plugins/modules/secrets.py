@@ -29,7 +29,8 @@ options:
       - "Each is a dictionary: C(value) (a given value; without it the file counts, or a value is generated),
         C(kind) (V(password), letters and digits with at least one upper-case letter, one lower-case letter and one
         digit; or V(base64), random bytes in Base64), C(length) (characters of a password or bytes of a Base64 secret,
-        32 by default) and C(immutable) (refuse a given value that differs from the file)."
+        32 by default), C(immutable) (refuse a given value that differs from the file) and C(renew) (generate a new
+        value, although there is one)."
     type: dict
     required: true
 attributes:
@@ -89,12 +90,12 @@ import base64
 import os
 import secrets as random_source
 import string
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.service_files import File, remove_leftovers, write
 
 ALPHABET = string.ascii_letters + string.digits
 SHORTEST = 16
@@ -113,6 +114,7 @@ class Wanted:
     kind: str
     length: int
     immutable: bool
+    renew: bool = False
 
     @classmethod
     def parse(cls, name: str, spec: Any) -> Wanted:
@@ -124,9 +126,10 @@ class Wanted:
         kind = str(fields.pop("kind", "password"))
         length = int(fields.pop("length", 32))
         immutable = bool(fields.pop("immutable", False))
+        renew = bool(fields.pop("renew", False))
         if fields:
             raise SecretError(
-                f"secret {name}: unknown key {sorted(fields)[0]!r}; known are value, kind, length, immutable"
+                f"secret {name}: unknown key {sorted(fields)[0]!r}; known are value, kind, length, immutable, renew"
             )
         if kind not in ("password", "base64"):
             raise SecretError(f"secret {name}: kind is {kind!r}; it is one of password, base64")
@@ -134,7 +137,9 @@ class Wanted:
             raise SecretError(f"secret {name}: length is {length}; at least {SHORTEST} is needed")
         if value is not None and not str(value):
             raise SecretError(f"secret {name}: the value given is empty; leave the variable out to have one generated")
-        return cls(name, None if value is None else str(value), kind, length, immutable)
+        if renew and (immutable or value is not None):
+            raise SecretError(f"secret {name}: is given or immutable, and can't be renewed")
+        return cls(name, None if value is None else str(value), kind, length, immutable, renew)
 
 
 def generate(kind: str, length: int) -> str:
@@ -145,20 +150,6 @@ def generate(kind: str, length: int) -> str:
         value = "".join(random_source.choice(ALPHABET) for _character in range(length))
         if any(c.isupper() for c in value) and any(c.islower() for c in value) and any(c.isdigit() for c in value):
             return value
-
-
-def write(path: Path, value: str) -> None:
-    """Write a secret so that no reader ever sees a part of it, and only its owner may read it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(value)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def keep(directory: Path, wanted: list[Wanted], check_mode: bool) -> dict[str, Any]:
@@ -180,9 +171,10 @@ def keep(directory: Path, wanted: list[Wanted], check_mode: bool) -> dict[str, A
         if present is not None and path.stat().st_mode & 0o077:
             loose.append(path)
         if secret.value is None:
-            if present is None:
+            new = present is None or secret.renew
+            if new:
                 generated.append(secret.name)
-            values[secret.name] = present or generate(secret.kind, secret.length)
+            values[secret.name] = generate(secret.kind, secret.length) if new else str(present)
             continue
         if present is not None and present != secret.value:
             if secret.immutable:
@@ -198,10 +190,11 @@ def keep(directory: Path, wanted: list[Wanted], check_mode: bool) -> dict[str, A
     if not check_mode:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
+        remove_leftovers(directory / secret.name for secret in wanted)
         for path in loose:
             path.chmod(0o600)
         for name in generated + replaced:
-            write(directory / name, values[name])
+            write(directory / name, File(values[name].encode(), 0o600))
     read = len(wanted) - len(generated) - len(replaced)
     return {
         "changed": bool(generated or replaced or loose or tighten),

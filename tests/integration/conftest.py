@@ -1,4 +1,4 @@
-"""One PostgreSQL and one Kestra for all tests of this folder that only use them."""
+"""One PostgreSQL, one Kestra and one sidecar for all tests of this folder that only use them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ..sidecar.service import Service
 from .kestra import Kestra, Postgres, environment, render_configuration, start_kestra, start_postgres
 
 
@@ -50,6 +51,13 @@ def kestra_old(postgres: Postgres, standalone: Path, say: Callable[[str], None])
     """The same, answering as 1.3 does."""
     with _server(standalone, postgres, say, "1.3") as handle:
         yield handle
+
+
+@pytest.fixture(scope="session")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The sidecar's program over the stand-in for multipass, whose world may change under it."""
+    with Service(tmp_path_factory.mktemp("sidecar"), fresh=0) as service:
+        yield service
 
 
 @pytest.fixture(params=["2.0", "1.3"])

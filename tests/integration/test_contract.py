@@ -19,7 +19,7 @@ import pytest
 from ..faults.proxy import Proxy
 from ..unit.in_process import call
 from ..unit.playbook import Played, play
-from ..unit.test_module_contracts import MODULES, documentation
+from ..unit.test_module_contracts import KESTRA_MODULES, documentation
 from .contracts import Case
 from .kestra import ROOT, Kestra
 
@@ -89,7 +89,7 @@ def check(case: Case, checked: dict[str, Any], real: dict[str, Any], again: dict
         assert again["changed"] is False, f"{case.name}, again: {again['msg']}"
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module not in WITH_ACTION])
+@pytest.mark.parametrize("module", [module for module in KESTRA_MODULES if module not in WITH_ACTION])
 def test_cases(module: str, either: Kestra, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Check mode through a proxy that refuses writes; for good; and again. Called without Ansible, which is faster."""
     monkeypatch.chdir(tmp_path)
@@ -134,7 +134,7 @@ def test_cases_of_what_begins_on_the_controller(module: str, either: Kestra, tmp
         check(case, *played.results[4 * number + 1 : 4 * number + 4])
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", KESTRA_MODULES)
 def test_examples(module: str, either: Kestra, tmp_path: Path) -> None:
     """The EXAMPLES of the documentation run as they are written, in their order."""
     variables = contract(module).examples(either, f"{namespace_for(module)}.examples", tmp_path)

@@ -5,11 +5,6 @@ from __future__ import annotations
 import base64
 import http.server
 import json
-import os
-import secrets
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,11 +14,10 @@ from typing import Any
 import pytest
 import requests
 
+from ..sidecar.service import TOKENS, Service
 from .kestra import ROOT, Kestra, Postgres, docker, environment, start_kestra, wait_until
 
 FLOWS = sorted((ROOT / "kestra-flows").rglob("*.yaml"))
-SIDECAR = ROOT / "roles" / "sidecar" / "files" / "src"
-FAKE_MULTIPASS = ROOT / "tests" / "multipass" / "multipass"
 ENDED = {"SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED"}
 HELLO = "default/hello-world"
 ENVIRONMENTS = "devops/environment-orchestration"
@@ -92,8 +86,7 @@ class Bench:
 
     kestra: Kestra
     web: Web
-    token: str
-    multipass: Path
+    sidecar: Service
     names: Iterator[str] = field(default_factory=lambda: (f"env-{number}" for number in range(1000)))
 
     def ended(self, execution: dict[str, Any]) -> dict[str, Any]:
@@ -126,12 +119,14 @@ class Bench:
         answer: dict[str, Any] = self.kestra.call("GET", f"/outputs/executions/{execution['id']}").json()
         return answer
 
-    def instance(self, state: str = "Stopped", **faults: list[dict[str, Any]]) -> str:
-        """Give multipass an instance and faults, and return the instance's name."""
+    def environment(self, *states: str, **options: Any) -> str:
+        """Define an environment with VMs in these states, for the stand-in with these options; return its name."""
         name = next(self.names)
-        entry = {"state": state, "cpus": "1", "memory": 1024**3, "disk": 5 * 1024**3, "release": "24.04 LTS"}
-        content = {"instances": {name: entry | {"ipv4": ["10.21.77.10"]}}, "faults": faults}
-        self.multipass.write_text(json.dumps(content), encoding="utf-8")
+        there = {f"{name}-{number}": state for number, state in enumerate(states) if state != "absent"}
+        self.sidecar.world.set(**there)
+        body = {"instances": [{"name": f"{name}-{number}"} for number in range(len(states))]}
+        assert self.sidecar.http.put(f"/environments/{name}", json=body).status_code == 201
+        self.sidecar.world.set(options=options, **there)
         return name
 
 
@@ -164,32 +159,16 @@ def web(gateway: str) -> Iterator[Web]:
 def bench(
     gateway: str, web: Web, postgres: Postgres, standalone: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
-    folder = tmp_path_factory.mktemp("sidecar")
-    token, multipass = secrets.token_hex(24), folder / "multipass.json"
-    (folder / "token").write_text(token, encoding="ascii")
-    (folder / "token").chmod(0o600)
-    (folder / "sidecar.toml").write_text(f"multipass = {json.dumps(str(FAKE_MULTIPASS))}\n", encoding="utf-8")
-    with socket.create_server((gateway, 0)) as probe:
-        port = probe.getsockname()[1]
-    sidecar = subprocess.Popen(
-        [
-            *(sys.executable, "-B", "-m", "multipass_sidecar", "--config", str(folder / "sidecar.toml")),
-            *("--token-file", str(folder / "token"), "--listen", f"{gateway}:{port}"),
-        ],
-        env=os.environ | {"PYTHONPATH": str(SIDECAR), "FAKE_MULTIPASS_STATE": str(multipass)},
-    )
-    variables = {
-        "ENV_SIDECAR_URL": f"http://host.docker.internal:{port}",
-        "SECRET_SIDECAR_TOKEN": base64.b64encode(token.encode()).decode(),
-    }
-    try:
+    with Service(tmp_path_factory.mktemp("sidecar"), gateway, fresh=0) as sidecar:
+        variables = {
+            "ENV_SIDECAR_URL": f"http://host.docker.internal:{sidecar.port}",
+            "ENV_CONFIGURED_BACKEND": "sidecar",
+            "SECRET_SIDECAR_TOKEN": base64.b64encode(TOKENS["operate"].encode()).decode(),
+        }
         with start_kestra(standalone, environment(postgres, **variables), postgres.network) as kestra:
             for path in FLOWS:
                 kestra.save_flow(path.read_text(encoding="utf-8"))
-            yield Bench(kestra, web, token, multipass)
-    finally:
-        sidecar.terminate()
-        sidecar.wait(30)
+            yield Bench(kestra, web, sidecar)
 
 
 @pytest.mark.parametrize("path", FLOWS, ids=lambda path: path.stem)
@@ -276,9 +255,8 @@ def test_simulated_environment_keeps_its_state(bench: Bench) -> None:
         execution = bench.hook(ENVIRONMENTS, json={"action": action, "environment": name})
         assert state(execution) == "SUCCESS"
         assert f"{action} of {name} (simulated): {wanted}" in bench.kestra.messages(execution)
-        assert bench.outputs(execution) == {"environment": name, "state": wanted}
+        assert bench.outputs(execution) == {"environment": name, "state": wanted, "addresses": {}}
         branches = {"start": "simulate_start", "stop": "simulate_stop", "status": "simulate_status"}
-        assert branches.keys() & attempts(execution).keys() == {action}
         assert set(branches.values()) & attempts(execution).keys() == {branches[action]}
 
 
@@ -296,33 +274,57 @@ def test_drill_that_uses_up_the_retries_reaches_the_error_handler(bench: Bench) 
     assert "report_failure" in attempts(execution)
 
 
-def test_sidecar_starts_shows_and_stops_an_instance(bench: Bench) -> None:
-    name = bench.instance("Stopped")
+def test_sidecar_starts_shows_and_stops_an_environment(bench: Bench) -> None:
+    name = bench.environment("absent", "Stopped", seconds={"launch": 2})
     for action, wanted in (("start", "Running"), ("status", "Running"), ("stop", "Stopped"), ("status", "Stopped")):
-        execution = bench.run(ENVIRONMENTS, environment=name, action=action, backend="sidecar")
+        execution = bench.hook(ENVIRONMENTS, json={"environment": name, "action": action, "backend": "sidecar"})
         assert state(execution) == "SUCCESS", bench.kestra.messages(execution)
-        assert bench.outputs(execution) == {"environment": name, "state": wanted}
-        assert json.loads(bench.multipass.read_text("utf-8"))["instances"][name]["state"] == wanted
+        outputs = bench.outputs(execution)
+        assert (outputs["environment"], outputs["state"]) == (name, wanted)
+        assert outputs["addresses"].keys() == {f"{name}-0", f"{name}-1"}
+        assert all(bool(each) is (wanted == "Running") for each in outputs["addresses"].values())
+        assert {bench.sidecar.world.states()[f"{name}-{number}"] for number in (0, 1)} == {wanted}
         everything = json.dumps(execution) + bench.kestra.messages(execution)
-        assert bench.token not in everything
+        assert TOKENS["operate"] not in everything
+    assert bench.sidecar.world.made() == [f"{name}-0"]
 
 
-@pytest.mark.parametrize("action", ["start", "stop", "status"])
-def test_unknown_instance_is_told_and_not_tried_again(bench: Bench, action: str) -> None:
-    bench.instance()
+def test_the_site_says_where_environments_are(bench: Bench) -> None:
+    """Here nobody says so; a copy of the flow reads the same from another name."""
+    source = next(path for path in FLOWS if path.stem == ENVIRONMENTS.rpartition("/")[2]).read_text("utf-8")
+    for text, other in (("id: environment-orchestration\n", "id: configured\n"), ("environment_b", "configured_b")):
+        assert source.count(text) == 1 + (text == "environment_b")
+        source = source.replace(text, other)
+    bench.kestra.save_flow(source)
+    name = bench.environment("Running")
+    assert bench.outputs(bench.run(ENVIRONMENTS, environment=name))["state"] == "Unknown"
+    assert bench.outputs(bench.run("devops/configured", environment=name))["state"] == "Running"
+
+
+@pytest.mark.parametrize("action", ["start", "status"])
+def test_unknown_environment_is_told_and_not_tried_again(bench: Bench, action: str) -> None:
     execution = bench.run(ENVIRONMENTS, environment="nobody", action=action, backend="sidecar")
     assert state(execution) == "FAILED"
-    tasks = {"start": "start_instance", "stop": "stop_instance", "status": "read_instance"}
+    tasks = {"start": "change_environment", "status": "read_environment"}
     assert attempts(execution)[tasks[action]] == 1
     assert f"The sidecar refused the {action} (404)" in bench.kestra.messages(execution)
     assert "report_failure" in attempts(execution)
 
 
-def test_failure_of_multipass_is_tried_again(bench: Bench) -> None:
-    name = bench.instance(start=[{"code": 2, "stderr": "start failed: the hypervisor is busy"}])
+def test_failed_job_is_told(bench: Bench) -> None:
+    fault = {"code": 2, "stderr": "start failed: the hypervisor is busy"}
+    name = bench.environment("Stopped", faults={"start": [fault]})
     execution = bench.run(ENVIRONMENTS, environment=name, action="start", backend="sidecar")
-    assert state(execution) == "SUCCESS"
-    assert attempts(execution)["start_instance"] == 2
+    assert state(execution) == "FAILED"
+    assert "the hypervisor is busy" in bench.kestra.messages(execution)
+    assert "report_failure" in attempts(execution)
+
+
+def test_a_sidecar_that_is_away_is_asked_again(bench: Bench) -> None:
+    name = bench.environment("Running", faults={"list": [{"code": 3, "stderr": "list failed: cannot connect"}] * 2})
+    execution = bench.run(ENVIRONMENTS, environment=name, backend="sidecar")
+    assert state(execution) == "SUCCESS", bench.kestra.messages(execution)
+    assert attempts(execution)["read_environment"] > 1
 
 
 def test_data_processing_makes_three_equal_files(bench: Bench, tmp_path: Path) -> None:

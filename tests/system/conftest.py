@@ -1,4 +1,4 @@
-"""A host that the molecule scenario `default` makes once, shared by the tests of this folder."""
+"""Hosts that molecule scenarios make, and what tests do with them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,8 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
+
+# Everything that commands on the controller have printed; the last test looks for secrets in it.
+PRINTED: list[Run] = []
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,16 @@ class Run:
         assert lines, f"{self.command} printed no recap:\n{self.output[-4000:]}"
         return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", lines[-1])}
 
+    def of(self, host: str) -> str:
+        """Return what the run said of one host: its failures, and its line of the recap."""
+        marker = "[ERROR]: "
+        said: list[str] = []
+        for match in re.finditer(rf"^(?:fatal|failed): \[{re.escape(host)}\]", self.output, re.M):
+            before = self.output[: match.start()].rpartition(marker)[2]
+            said.append(before.partition("\nOrigin:")[0])
+        said += re.findall(rf"^{re.escape(host)} +: .*$", self.output, re.M)
+        return " ".join(" ".join(said).split())
+
     def succeeded(self) -> Run:
         assert self.code == 0, f"{self.command} ended with {self.code}:\n{self.output[-8000:]}"
         return self
@@ -40,9 +55,9 @@ class Run:
 class Host:
     """The test host and the commands that reach it."""
 
-    def __init__(self, scenario: str, say: Callable[[str], None]) -> None:
+    def __init__(self, scenario: str, say: Callable[[str], None], name: str | None = None) -> None:
         self.scenario = scenario
-        self.name = f"devorch-{scenario}"
+        self.name = name or f"devorch-{scenario}"
         self.say = say
 
     @classmethod
@@ -68,7 +83,9 @@ class Host:
             stdin=subprocess.DEVNULL,
             check=False,
         )
-        return Run(self.name, " ".join(command), result.returncode, re.sub(r"\x1b\[[0-9;]*m", "", result.stdout))
+        run = Run(self.name, " ".join(command), result.returncode, re.sub(r"\x1b\[[0-9;]*m", "", result.stdout))
+        PRINTED.append(run)
+        return run
 
     def molecule(self, step: str, *arguments: str, about: str) -> Run:
         return self.run("molecule", step, "--scenario-name", self.scenario, *arguments, about=about)
@@ -78,10 +95,48 @@ class Host:
         extra = json.dumps(variables)
         return self.molecule("converge", "--", "--extra-vars", extra, *arguments, about=about)
 
-    def shell(self, script: str, check: bool = True) -> str:
-        """Run a shell script on the host and return what it prints."""
-        command = ["docker", "exec", self.name, "sh", "-c", script]
-        result = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    def inventory(self, hosts: dict[str, dict[str, Any]], directory: Path) -> Path:
+        """Write an inventory in which the host stands under these names, each with variables of its own."""
+        scenario = yaml.safe_load((ROOT / "molecule" / self.scenario / "molecule.yml").read_text("utf-8"))
+        shared = scenario["provisioner"]["inventory"]["group_vars"]["orchestration"]
+        named = {name: {"ansible_host": self.name, **variables} for name, variables in hosts.items()}
+        path = directory / "inventory.yml"
+        path.write_text(yaml.safe_dump({"orchestration": {"hosts": named, "vars": shared}}), encoding="utf-8")
+        return path
+
+    def play(
+        self, playbook: str, hosts: dict[str, dict[str, Any]], directory: Path, *arguments: str, about: str
+    ) -> Run:
+        """Run a playbook on the host under these names, in turns of four."""
+        inventory = self.inventory(hosts, directory)
+        return self.run(
+            "ansible-playbook",
+            playbook,
+            "--inventory",
+            str(inventory),
+            "--forks",
+            "4",
+            "--diff",
+            *arguments,
+            about=about,
+        )
+
+    def playbook(self, name: str, variables: dict[str, Any], *arguments: str, about: str) -> Run:
+        """Run one of the collection's playbooks with the scenario's variables and more."""
+        extra = ["--extra-vars", json.dumps(variables)]
+        with tempfile.TemporaryDirectory() as directory:
+            return self.play(f"playbooks/{name}.yml", {self.name: {}}, Path(directory), *extra, *arguments, about=about)
+
+    def put(self, file: Path, path: str) -> None:
+        """Copy a file of the controller to the host."""
+        self.run("docker", "cp", str(file), f"{self.name}:{path}", about="seconds").succeeded()
+
+    def shell(self, script: str, check: bool = True, given: str = "") -> str:
+        """Run a shell script on the host, with C(given) as its standard input, and return what it prints."""
+        command = ["docker", "exec", "--interactive", self.name, "sh", "-c", script]
+        result = subprocess.run(
+            command, input=given, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
         assert not check or result.returncode == 0, f"{script}: {result.stdout}"
         return result.stdout.strip()
 
@@ -106,15 +161,3 @@ class Host:
         return (
             subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
         )
-
-
-@pytest.fixture(scope="session")
-def host(images: None, say: Callable[[str], None]) -> Iterator[Host]:
-    """The test host, without anything of ours on it yet; removed at the end."""
-    yield from Host.made("default", say)
-
-
-@pytest.fixture(scope="session")
-def converged(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The run of site.yml that provisioned the host, with all that Ansible can print."""
-    return host.molecule("converge", "--", "-vvv", "--diff", about="about 4 minutes").succeeded()

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.sampling import LONG
+
 from .conftest import Host, Run
+from .data import CANARIES, leaks, secrets
 
 SERVICES = ("postgres", "kestra", "n8n")
 TOUCHED = (
@@ -32,7 +35,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("key", {"n8n_encryption_key": "short"}, "n8n_encryption_key: shorter than 16 characters"),
     ("memory", {"orchestration_minimum_memory": 99999999}, "is less than orchestration_minimum_memory"),
     ("disk", {"orchestration_minimum_disk": 999999999}, "is less than orchestration_minimum_disk"),
-    ("registry", {"orchestration_registry": "127.0.0.1:9/mirror"}, "no registry answers"),
+    ("registry", {"orchestration_registry": "127.0.0.1:9/mirror"}, "no registry gives it"),
     ("major", {"postgres_version": "18"}, "postgres_version: 18 is not supported"),
     ("type", {"kestra_port": "http"}, "kestra_port"),
     ("same port", {"kestra_management_port": 8080}, "kestra_management_port: the same as kestra_port"),
@@ -83,35 +86,9 @@ def test_host_is_as_described(host: Host, converged: Run) -> None:
     host.molecule("verify", about="about 30 s").succeeded()
 
 
-def secrets(host: Host) -> dict[str, str]:
-    names = host.shell("ls /opt/orchestration/secrets").split()
-    return {name: host.shell(f"cat /opt/orchestration/secrets/{name}") for name in names}
-
-
 def test_no_secret_leaks(host: Host, converged: Run) -> None:
-    values = secrets(host)
-    assert len(values) >= 7
-    commands = host.shell(
-        "docker inspect --format '{{json .Path}} {{json .Args}} {{json .Config.Cmd}} {{json .Config.Entrypoint}}"
-        " {{json .Config.Healthcheck}} {{json .Config.Labels}}' $(docker ps -aq)"
-    )
-    places = {
-        "the output of the -vvv run": converged.output,
-        "the containers' command lines": commands,
-        "ps": host.shell("ps axww -o args"),
-        "the journal": host.shell("journalctl --no-pager"),
-        "the services' logs": host.shell("cd /opt/orchestration && docker compose logs --no-color"),
-        "unit files": host.shell("cat /etc/systemd/system/orchestration-*"),
-    }
-    leaks = [f"{name} in {place}" for name, value in values.items() for place, text in places.items() if value in text]
-    # As a user without rights; the patterns come over standard input, so that no command line holds them.
-    found = host.shell(
-        "cd /opt/orchestration/secrets && for f in *; do cat $f; echo; done"
-        " | setpriv --reuid=65534 --regid=65534 --clear-groups sh -c 'umask 077; cat > /tmp/patterns;"
-        " find / -xdev \\( -path /proc -o -path /sys -o -path /tmp/patterns \\) -prune -o -type f -readable -print0"
-        " 2>/dev/null | xargs -0 grep -lsF -f /tmp/patterns; rm /tmp/patterns'"
-    )
-    assert leaks + found.splitlines() == []
+    assert len(secrets(host)) >= 7
+    assert leaks(host, {"the output of the -vvv run": converged.output}, secrets(host) | CANARIES) == []
 
 
 def test_compose_commands_of_the_readme(host: Host, converged: Run) -> None:
@@ -216,3 +193,27 @@ def test_removal_keeps_the_data_and_site_brings_it_back(host: Host, converged: R
     assert secrets(host) == before
     assert all_healthy(host)
     assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+
+
+# Five minutes, so that make test-long alone has it.
+if LONG:
+
+    def test_removal_with_the_data_of_one_service_leaves_the_others(host: Host, converged: Run) -> None:
+        """Each gone service takes its storage, its database and its secrets along, and comes back empty."""
+        before = secrets(host)
+        databases = "docker exec orchestration-postgres-1 psql -U postgres -tAc 'select datname from pg_database'"
+        for role, kept in (("kestra", "n8n"), ("n8n", "kestra")):
+            gone = {f"{role}_state": "absent", f"{role}_purge_data": True}
+            host.site(gone, about="about 40 s").succeeded()
+            assert role not in host.shell(databases).split() and kept in host.shell(databases).split()
+            assert host.shell("ls /opt/orchestration/data").split() == sorted([kept, "postgres"])
+            assert {name for name in before if name.startswith(f"{role}_")} & set(secrets(host)) == set()
+            assert host.health(kept) == "healthy"
+            assert host.site(gone, about="about 30 s").succeeded().recap["changed"] == 0
+            host.site({}, about="about 2 minutes").succeeded()
+        after = secrets(host)
+        assert set(after) == set(before)
+        changed = {name for name, value in before.items() if after[name] != value}
+        assert not changed & {"postgres_password", "sidecar_token"} and changed & {"kestra_encryption_key"}
+        assert all_healthy(host)
+        assert kestra(host, "/api/v1/main/flows/search")["total"] == 3

@@ -151,6 +151,14 @@ def test_requests_are_served_at_once(server: FakeKestra) -> None:
         ("DELETE", f"{FLOWS}/team/a", True),
         ("DELETE", f"{FLOWS}/delete/by-ids", True),
         ("PATCH", f"{FLOWS}/team/a", True),
+        # The sidecar's.
+        ("GET", "/instances/vm/size", False),
+        ("GET", "/jobs/0?wait=20", False),
+        ("POST", "/instances", True),
+        ("POST", "/instances/vm/start", True),
+        ("POST", "/instances/vm/exec", True),
+        ("PUT", "/environments/stage", True),
+        ("DELETE", "/environments/stage?purge=true", True),
     ],
 )
 def test_what_counts_as_a_write(method: str, path: str, write: bool) -> None:

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,7 @@ def test_a_file_that_nobody_may_read(top: Path) -> None:
     (top / "closed.yml").chmod(0)
     nobody = 65534
     for directory in (top, *top.parents):
-        if directory.stat().st_uid == os.getuid() and directory.is_relative_to(top.parents[2]):
+        if Path(tempfile.gettempdir()) in directory.parents:
             directory.chmod(0o755)
     reading, writing = os.pipe()
     child = os.fork()

@@ -56,6 +56,14 @@ def test_immutable_secret_is_not_replaced(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_renewed_secret_is_another_one(tmp_path: Path) -> None:
+    before = keep(tmp_path, {"login": {}, "other": {}})["secrets"]
+    result = keep(tmp_path, {"login": {"renew": True}, "other": {}})
+    assert result["generated"] == ["login"] and result["changed"]
+    assert result["secrets"]["login"] != before["login"] and result["secrets"]["other"] == before["other"]
+    assert (tmp_path / "login").read_text() == result["secrets"]["login"]
+
+
 def test_loose_modes_are_tightened(tmp_path: Path) -> None:
     (tmp_path / "login").write_text("value")
     (tmp_path / "login").chmod(0o644)
@@ -72,6 +80,8 @@ def test_loose_modes_are_tightened(tmp_path: Path) -> None:
         ("a", {"kind": "hex"}, "it is one of password, base64"),
         ("a", {"length": 4}, "at least 16"),
         ("a", {"value": ""}, "the value given is empty"),
+        ("a", {"value": "given-value", "renew": True}, "can't be renewed"),
+        ("a", {"immutable": True, "renew": True}, "can't be renewed"),
     ],
 )
 def test_malformed_specification_is_refused(name: str, spec: dict[str, object], message: str) -> None:

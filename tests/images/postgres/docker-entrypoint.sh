@@ -48,7 +48,7 @@ init_data_directory() {
     --auth-local=trust --auth-host=trust ${POSTGRES_INITDB_ARGS:-}
   printf '\nhost all all all %s\n' "${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" >> "$PGDATA/pg_hba.conf"
   # No TCP yet: a client sees the server only when it is complete.
-  PGUSER=$POSTGRES_USER pg_ctl -D "$PGDATA" -o "-c listen_addresses=''" -w start
+  PGUSER=$POSTGRES_USER pg_ctl -D "$PGDATA" -o "-c listen_addresses='' -c unix_socket_directories=/var/run/postgresql" -w start
   if [ "$POSTGRES_DB" != postgres ]; then
     psql -v ON_ERROR_STOP=1 --no-psqlrc --no-password --username "$POSTGRES_USER" --dbname postgres \
       --set db="$POSTGRES_DB" <<< 'CREATE DATABASE :"db";'
@@ -90,6 +90,6 @@ if [ "${1:-}" = postgres ] && ! wants_help "$@"; then
   else
     init_data_directory
   fi
-  set -- "$@" -c listen_addresses='*'
+  set -- "$@" -c listen_addresses='*' -c unix_socket_directories=/var/run/postgresql
 fi
 exec "$@"

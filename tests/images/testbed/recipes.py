@@ -73,6 +73,17 @@ def _postgres() -> Recipe:
     )
 
 
+def _former_postgres() -> Recipe:
+    """Return the major version that upgrades start from."""
+    return Recipe(
+        "postgres:16",
+        "postgres:16",
+        context=IMAGES_DIR / "postgres",
+        args={"PG_MAJOR": "16", "PG_NPM": "16.14.0-beta.17"},
+        official=f"{HUB_PREFIX}postgres:16",
+    )
+
+
 def _n8n() -> Recipe:
     version = role_version("n8n")
     return Recipe(
@@ -109,6 +120,7 @@ FACTORIES: dict[str, Callable[[], Recipe]] = {
     "testhost:trixie": lambda: _testhost("trixie"),
     "n8n": _n8n,
     "postgres": _postgres,
+    "postgres:16": _former_postgres,
     "kestra": _kestra,
     "registry": _registry,
     "aptrepo": _apt_repository,

@@ -3,3 +3,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """A small HTTP API in front of the multipass command line."""
+
+__version__ = "1.0.0"

@@ -15,14 +15,13 @@ import sys
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
-from .app import create_app
-from .settings import SettingsError, load, read_token
+from .app import STOP_SECONDS, create_app
+from .settings import SettingsError, credential, load, read_tokens
 
 FIRST_SOCKET = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
-STOP_SECONDS = 60
-"""How long running requests may take to end once the service is told to stop."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -71,23 +70,32 @@ def tell_systemd(state: str) -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which tells systemd when it serves."""
+    """uvicorn's server, which tells systemd when it serves, and those who wait for jobs when it ends."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to serve."""
         await super().startup(sockets=sockets)
         tell_systemd("READY=1")
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to serve; the requests that wait for jobs are answered at once."""
+        self._app.state.service.jobs.begin_no_more()
+        await super().shutdown(sockets=sockets)
+
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line. No option takes a secret: command lines are public."""
     parser = argparse.ArgumentParser(prog="multipass-sidecar", description="A small HTTP API in front of multipass.")
     parser.add_argument("--config", type=Path, help="configuration file (TOML); without it the defaults count")
-    parser.add_argument("--token-file", type=Path, help="file of the token; default: systemd's credential 'token'")
+    parser.add_argument("--tokens", type=Path, help="file of the tokens; default: systemd's credential 'tokens'")
     parser.add_argument(
         "--listen", action="append", default=[], metavar="HOST:PORT", help="unless systemd passes sockets"
     )
-    parser.add_argument("--check", action="store_true", help="check the configuration file and end")
+    parser.add_argument("--check", action="store_true", help="check the files that are given and end")
     return parser.parse_args(arguments)
 
 
@@ -100,22 +108,31 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load(options.config)
         if options.check:
+            if options.tokens:
+                read_tokens(options.tokens)
             return 0
-        token = read_token(options.token_file)
+        settings.state()
+        tokens = read_tokens(options.tokens)
         sockets = inherited_sockets() or [bind(address) for address in options.listen]
         if not sockets:
             raise SettingsError("no socket: start the program from its systemd unit, or give --listen")
     except SettingsError as error:
         print(f"multipass-sidecar: {error}", file=sys.stderr)
         return 2
+    app = create_app(settings, tokens)
     config = uvicorn.Config(
-        create_app(settings, token),
+        app,
+        ssl_certfile=settings.tls_certificate or credential("tls_certificate"),
+        ssl_keyfile=settings.tls_key or credential("tls_key"),
         log_config=None,
         access_log=False,
         server_header=False,
+        # uvicorn's own 5 s are less than many clients keep a connection for, whose next request would then fail.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=STOP_SECONDS,
+        lifespan="on",
     )
-    Server(config).run(sockets=sockets)
+    Server(config, app).run(sockets=sockets)
     return 0
 
 

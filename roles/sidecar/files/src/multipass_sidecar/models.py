@@ -16,6 +16,10 @@ UNITS = {"": 1, "K": 1024, "M": MIB, "G": 1024**3}
 SMALLEST_MEMORY = 512 * MIB
 SMALLEST_DISK = 1024 * MIB
 """multipass refuses to launch with less (Multipass documentation, reference of the launch command)."""
+CLOUD_INIT_BYTES = 65536
+"""What a pipe holds: cloud-init is handed over as a whole."""
+ARGUMENT_BYTES = 32768
+ARGUMENTS_BYTES = 131072
 
 Name = Annotated[
     str,
@@ -24,9 +28,44 @@ Name = Annotated[
 ]
 Image = Annotated[
     str,
-    # An alias, a version or a remote with either. No slash: neither files of the host nor addresses.
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=100),
+    # An alias, a version or a remote with either, no address; or a file of the host, which an allow list must have.
+    StringConstraints(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._:-]{0,99}|file:///[A-Za-z0-9._/-]+)$", min_length=1, max_length=1024
+    ),
 ]
+Query = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=100)]
+
+
+def without_control_characters(text: str) -> str:
+    """Refuse control characters: C0, DEL and C1."""
+    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+def without_null(text: str) -> str:
+    """Refuse what no argument of a program can hold."""
+    if "\0" in text:
+        raise ValueError("a null character is not allowed")
+    if len(text.encode()) > ARGUMENT_BYTES:
+        raise ValueError(f"more than {ARGUMENT_BYTES} bytes are not allowed")
+    return text
+
+
+def fits_pipe(text: str) -> str:
+    """Refuse a cloud-init that is too large."""
+    if len(text.encode()) > CLOUD_INIT_BYTES:
+        raise ValueError(f"more than {CLOUD_INIT_BYTES} bytes are not allowed")
+    return text
+
+
+GuestPath = Annotated[
+    str,
+    StringConstraints(pattern=r"^/", min_length=2, max_length=4096),
+    AfterValidator(without_control_characters),
+]
+HostPath = Annotated[str, StringConstraints(pattern=r"^/[^:\x00-\x1f\x7f]*$", max_length=4096)]
+Argument = Annotated[str, AfterValidator(without_null)]
 
 
 def size_in_bytes(text: str) -> int:
@@ -49,19 +88,134 @@ def at_least(smallest: int) -> AfterValidator:
 Size = StringConstraints(pattern=r"^[1-9][0-9]{0,14}[KMG]?$")
 Memory = Annotated[str, Size, at_least(SMALLEST_MEMORY)]
 Disk = Annotated[str, Size, at_least(SMALLEST_DISK)]
+Cpus = Annotated[int, Field(ge=1, le=256, strict=True)]
 
 
-class Launch(BaseModel):
-    """A new instance. Sizes are numbers with K, M or G."""
+class Wanted(BaseModel):
+    """What a client sends; a key that is not known is refused."""
 
     model_config = ConfigDict(extra="forbid")
 
+
+class Network(Wanted):
+    """An additional network interface."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=64)]
+    mode: Literal["auto", "manual"] = "auto"
+    mac: Annotated[str, StringConstraints(pattern=r"^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$")] | None = None
+
+
+class Mount(Wanted):
+    """A directory of the host in an instance; its source must be in the service's allow list."""
+
+    source: HostPath
+    target: Annotated[HostPath, StringConstraints(min_length=2)]
+
+
+class Launch(Wanted):
+    """A new instance. Sizes are numbers with K, M or G."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"name": "web-1", "image": "24.04", "cpus": 2, "memory": "2G", "disk": "10G"},
+                {"name": "db", "cloud_init": "#cloud-config\npackages: [postgresql]\n"},
+            ]
+        },
+    )
+
     name: Name
     image: Image = "lts"
-    cpus: int = Field(default=1, ge=1, le=256)
+    cpus: Cpus = 1
     memory: Memory = "1G"
     disk: Disk = "5G"
-    cloud_init: str | None = Field(default=None, min_length=1, max_length=65536)
+    cloud_init: Annotated[str, Field(min_length=1), AfterValidator(fits_pipe)] | None = None
+    networks: list[Network] = Field(default=[], max_length=8)
+    mounts: list[Mount] = Field(default=[], max_length=8)
+
+
+class Stop(Wanted):
+    """How to stop an instance: at once, by pulling the plug (force), or after some minutes."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{}, {"force": True}, {"delay_minutes": 5}]}
+    )
+
+    force: Annotated[bool, Field(strict=True)] = False
+    delay_minutes: int = Field(default=0, ge=0, le=1440, strict=True)
+
+
+class Resize(Wanted):
+    """New sizes of a stopped instance; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"cpus": 4, "memory": "8G"}]})
+
+    cpus: Cpus | None = None
+    memory: Memory | None = None
+    disk: Disk | None = None
+
+
+class Clone(Wanted):
+    """The name of a copy."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "web-2"}]})
+
+    name: Name
+
+
+class TakeSnapshot(Wanted):
+    """A new snapshot; without a name it gets one."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "before-upgrade", "comment": "clean"}]}
+    )
+
+    name: Name | None = None
+    comment: Annotated[str, Field(max_length=200), AfterValidator(without_control_characters)] = ""
+
+
+class Execute(Wanted):
+    """A program to run in an instance: its arguments as they are, no shell."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"argv": ["systemctl", "is-active", "ssh"], "timeout": 30}]}
+    )
+
+    argv: list[Argument] = Field(min_length=1, max_length=1000)
+    timeout: float = Field(default=60, gt=0, le=3600, allow_inf_nan=False)
+    working_directory: GuestPath | None = None
+
+
+class Executed(BaseModel):
+    """How a program ended; exit_code is null when it was stopped at its time limit."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    truncated: bool
+    timed_out: bool
+
+
+class Environment(Wanted):
+    """A named set of instances."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"description": "web and database", "instances": [{"name": "web"}, {"name": "db"}]}]
+        },
+    )
+
+    description: str = Field(default="", max_length=1000)
+    instances: list[Launch] = Field(min_length=1, max_length=50)
+
+
+class Usage(BaseModel):
+    """Bytes used and there; null where multipass does not tell, as for a stopped instance."""
+
+    used: int | None = None
+    total: int | None = None
 
 
 class Instance(BaseModel):
@@ -73,11 +227,11 @@ class Instance(BaseModel):
     release: str | None
 
 
-class Usage(BaseModel):
-    """Bytes used and there; None where multipass does not tell, as for a stopped instance."""
+class MountShown(BaseModel):
+    """A mount of an instance."""
 
-    used: int | None = None
-    total: int | None = None
+    source: str
+    target: str
 
 
 class InstanceDetail(Instance):
@@ -90,12 +244,87 @@ class InstanceDetail(Instance):
     memory: Usage
     disk: Usage
     snapshots: int | None
+    mounts: list[MountShown]
 
 
 class InstanceList(BaseModel):
     """All instances, deleted ones that are not purged too."""
 
     instances: list[Instance]
+
+
+class InstanceSize(BaseModel):
+    """The size an instance is set to, running or not. Bytes, as exact as multipass tells: to a tenth of its unit."""
+
+    cpus: int
+    memory: int
+    disk: int
+
+
+class Snapshot(BaseModel):
+    """A snapshot of an instance."""
+
+    name: str
+    parent: str | None
+    comment: str
+    created: str | None
+
+
+class SnapshotList(BaseModel):
+    """The snapshots of an instance."""
+
+    snapshots: list[Snapshot]
+
+
+class ImageShown(BaseModel):
+    """An image that can be launched."""
+
+    name: str
+    aliases: list[str]
+    os: str
+    release: str
+    remote: str
+    version: str
+
+
+class ImageList(BaseModel):
+    """Images."""
+
+    images: list[ImageShown]
+
+
+class NetworkShown(BaseModel):
+    """A network of the host that instances can be attached to."""
+
+    name: str
+    type: str
+    description: str
+
+
+class NetworkList(BaseModel):
+    """Networks of the host."""
+
+    networks: list[NetworkShown]
+
+
+class Host(BaseModel):
+    """The machine that the instances run on. Bytes; disk is that of the service's state directory."""
+
+    name: str
+    kernel: str
+    cpus: int
+    load: list[float]
+    memory: Usage
+    disk: Usage
+    driver: str | None
+
+
+class Version(BaseModel):
+    """Versions of the service, of multipass and of its daemon."""
+
+    service: str
+    multipass: str | None
+    daemon: str | None
 
 
 class MultipassHealth(BaseModel):
@@ -113,40 +342,82 @@ class Health(BaseModel):
     multipass: MultipassHealth
 
 
-def number(value: Any) -> int | None:
-    """Return a whole number that multipass writes as a number, as a string, or not at all."""
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return None
+class EnvironmentInstance(BaseModel):
+    """An instance of an environment; its state is C(absent) where there is none."""
+
+    name: str
+    state: str
+    ipv4: list[str]
 
 
-def usage(value: Any) -> Usage:
-    """Return the usage in a C(memory) or disk entry of C(multipass info)."""
-    value = value if isinstance(value, dict) else {}
-    return Usage(used=number(value.get("used")), total=number(value.get("total")))
+EnvironmentState = Literal["running", "stopped", "partial", "absent"]
 
 
-def instance(name: str, entry: dict[str, Any]) -> Instance:
-    """Return an instance from an entry of C(multipass list --format json)."""
-    return Instance(
-        name=name,
-        state=str(entry.get("state", "Unknown")),
-        ipv4=[str(address) for address in entry.get("ipv4") or []],
-        release=entry.get("release") or None,
-    )
+class EnvironmentStatus(BaseModel):
+    """An environment: running or stopped when all its instances are, absent when none is there, else partial.
+
+    cloud_init in the definition is shown to the scope admin only.
+    """
+
+    name: str
+    state: EnvironmentState
+    instances: list[EnvironmentInstance]
+    definition: Environment
 
 
-def instance_detail(name: str, entry: dict[str, Any]) -> InstanceDetail:
-    """Return an instance from an entry of C(multipass info --format json)."""
-    disks = entry.get("disks") or {}
-    return InstanceDetail(
-        **instance(name, entry).model_dump(),
-        image_release=entry.get("image_release") or None,
-        image_hash=entry.get("image_hash") or None,
-        cpus=number(entry.get("cpu_count")),
-        load=[float(value) for value in entry.get("load") or []],
-        memory=usage(entry.get("memory")),
-        disk=usage(next(iter(disks.values()), None)),
-        snapshots=number(entry.get("snapshot_count")),
-    )
+class EnvironmentList(BaseModel):
+    """All environments."""
+
+    environments: list[EnvironmentStatus]
+
+
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
+ENDED = ("succeeded", "failed", "cancelled", "interrupted")
+
+
+class Progress(BaseModel):
+    """What a job does at the moment."""
+
+    text: str
+    percent: int | None
+
+
+class LogLine(BaseModel):
+    """A line of a job's log."""
+
+    time: str
+    text: str
+
+
+class Job(BaseModel):
+    """Work that takes long. Times are ISO 8601 in UTC."""
+
+    id: str
+    kind: str
+    target: str
+    state: JobState
+    progress: Progress
+    log: list[LogLine]
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+    created: str
+    started: str | None
+    finished: str | None
+    token: str
+
+
+class JobList(BaseModel):
+    """Jobs, the newest first, without their logs."""
+
+    jobs: list[Job]
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[dict[str, str]] | None = None

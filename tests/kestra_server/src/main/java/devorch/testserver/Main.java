@@ -7,6 +7,7 @@ import io.micronaut.runtime.server.EmbeddedServer;
 
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 
@@ -54,7 +55,9 @@ public final class Main {
         if (!context.getBean(Postgres.class).open()) {
             System.exit(1);
         }
-        context.getBean(Engine.class).start(options.workerThreads());
+        if (options.runs()) {
+            context.getBean(Engine.class).start(options.workerThreads());
+        }
         EmbeddedServer server = context.getBean(EmbeddedServer.class).start();
         log.info("Server Running: {}", server.getURL());
     }
@@ -66,7 +69,7 @@ public final class Main {
             "datasources.h2.url",
             "jdbc:h2:file:${kestra.storage.local.base-path}/.test-server/h2/kestra"
                 + ";TIME ZONE=UTC;DB_CLOSE_ON_EXIT=FALSE;LOCK_TIMEOUT=30000",
-            "kestra.server-type", "STANDALONE",
+            "kestra.server-type", options.component().toUpperCase(Locale.ROOT),
             "kestra.repository.type", "h2",
             "kestra.queue.type", "h2",
             // On a machine that is busy with tests a service may be late by more than an installation's setting allows,

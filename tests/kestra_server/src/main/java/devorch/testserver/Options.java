@@ -8,13 +8,14 @@ import java.util.List;
  * What the command line asks for. Accepted is the part of {@code kestra server standalone} that an installation passes
  * (docs.kestra.io, "Server CLI"); anything else is refused, as Kestra's own parser does.
  *
+ * @param component standalone, or webserver: the API without anything that runs
  * @param config the configuration file, or null: the one in {@code MICRONAUT_CONFIG_FILES} holds then
  * @param port the API's port, or null for the one of the configuration
  * @param workerThreads how many tasks run at a time, or null for Kestra's default of eight per processor
  */
-record Options(Path config, Integer port, Integer workerThreads) {
+record Options(String component, Path config, Integer port, Integer workerThreads) {
     private static final String USAGE =
-        "Usage: kestra server standalone [-c|--config FILE] [--port N] [--worker-thread N] [--no-tutorials]";
+        "Usage: kestra server standalone|webserver [-c|--config FILE] [--port N] [--worker-thread N] [--no-tutorials]";
 
     /**
      * Reads the command line.
@@ -22,7 +23,7 @@ record Options(Path config, Integer port, Integer workerThreads) {
      * @throws IllegalArgumentException when something in it is not understood
      */
     static Options parse(List<String> arguments) {
-        if (arguments.size() < 2 || !arguments.subList(0, 2).equals(List.of("server", "standalone"))) {
+        if (arguments.size() < 2 || !arguments.get(0).equals("server") || !List.of("standalone", "webserver").contains(arguments.get(1))) {
             throw new IllegalArgumentException(USAGE);
         }
         Path config = null;
@@ -39,7 +40,7 @@ record Options(Path config, Integer port, Integer workerThreads) {
                 default -> throw new IllegalArgumentException("Unknown option: '" + option[0] + "'\n" + USAGE);
             }
         }
-        return new Options(config, port, workerThreads);
+        return new Options(arguments.get(1), config, port, workerThreads);
     }
 
     private static String value(String option, java.util.Iterator<String> rest) {
@@ -47,6 +48,11 @@ record Options(Path config, Integer port, Integer workerThreads) {
             throw new IllegalArgumentException("Missing required parameter for option '" + option + "'\n" + USAGE);
         }
         return rest.next();
+    }
+
+    /** Whether flows are to run. */
+    boolean runs() {
+        return component.equals("standalone");
     }
 
     /** Whether a configuration file was named and is there: Kestra passes over an absent one. */

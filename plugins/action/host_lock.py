@@ -1,0 +1,106 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tells the module of the same name which run of ansible-playbook this is, and whether another one here still lives."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+LONGEST_WAIT = 60.0
+
+
+def stat(number: int | str) -> list[str]:
+    """Return the fields of /proc/<number>/stat from the state on; an empty list where the system does not tell them."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def process_identity(number: int) -> str:
+    """Return number and start of a process: a number that is used again is then another process."""
+    fields = stat(number)
+    return f"{number}-{fields[19]}" if fields else str(number)
+
+
+def lives(identity: str) -> bool:
+    """Tell whether a process of this controller runs."""
+    number = int(identity.split("-")[0])
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    fields = stat(number)
+    return process_identity(number) == identity and fields[:1] != ["Z"]
+
+
+def orphans() -> list[str]:
+    """Return the processes of runs that were killed: they still end the task that they were at."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (directory / "cmdline").read_bytes()
+        except OSError:
+            continue
+        fields = stat(directory.name)
+        if b"ansible-playbook" in command and fields[1:2] == ["1"] and fields[0] != "Z":
+            found.append(directory.name)
+    return found
+
+
+def this_controller() -> str:
+    """Return what tells this controller from others, also from containers of the same name."""
+    marks = [socket.gethostname()]
+    for path in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
+        try:
+            marks.append(str(path.readlink()) if path.is_symlink() else path.read_text(encoding="ascii").strip())
+        except OSError:
+            continue
+    return " ".join(marks)
+
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the module; once more where the run that holds the lock has ended on this controller."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        # Tasks run in processes of their own: their parent is the run.
+        run = {
+            "owner": f"{getpass.getuser()}@{socket.gethostname()}",
+            "controller": this_controller(),
+            "process": process_identity(os.getppid()),
+        }
+        if {"_run", "_dead"} & self._task.args.keys():
+            raise AnsibleActionFail("_run and _dead are not for use in a task")
+        arguments = {**self._task.args, "_run": run}
+        result.update(self._ask(arguments, task_vars))
+        holder = result.get("holder")
+        if holder and holder["controller"] == run["controller"] and not lives(holder["process"]):
+            until = time.monotonic() + LONGEST_WAIT
+            while orphans() and time.monotonic() < until:
+                time.sleep(1)
+            result.pop("holder")
+            result.pop("failed")
+            result.update(self._ask({**arguments, "_dead": holder}, task_vars))
+        return result
+
+    def _ask(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Run the module on the managed host."""
+        found: dict[str, Any] = self._execute_module(
+            module_name="devorch.orchestration.host_lock", module_args=arguments, task_vars=task_vars
+        )
+        return found

@@ -1,0 +1,74 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  url:
+    description:
+      - Root of the multipass sidecar as seen from the host the module runs on.
+      - If not set, the value of the environment variable E(SIDECAR_URL) is used.
+    type: str
+    default: http://127.0.0.1:8090
+  token:
+    description:
+      - Token of the sidecar. The role keeps its own in C(secrets/sidecar_token) of the orchestration host.
+      - If not set, the value of the environment variable E(SIDECAR_TOKEN) is used.
+    type: str
+  validate_certs:
+    description:
+      - Whether the certificate of an HTTPS server has to be valid.
+      - If not set, the value of the environment variable E(SIDECAR_VALIDATE_CERTS) is used.
+    type: bool
+    default: true
+  ca_path:
+    description:
+      - File or directory with the certificates of the authorities to trust, on the host the module runs on.
+      - If not set, the value of the environment variable E(SIDECAR_CA_PATH) is used, then the system's authorities.
+    type: path
+  timeout:
+    description:
+      - Seconds to wait for a connection (at most 10) and for an answer. Jobs of the sidecar have a limit of their own.
+      - If not set, the value of the environment variable E(SIDECAR_TIMEOUT) is used.
+    type: int
+    default: 30
+  retries:
+    description:
+      - How often a request is repeated, with growing pauses, when the connection fails or the sidecar is busy.
+      - A repeated request does nothing twice, since it carries a key by which the sidecar knows it.
+      - If not set, the value of the environment variable E(SIDECAR_RETRIES) is used.
+    type: int
+    default: 3
+requirements:
+  - requests
+notes:
+  - The environment variables are those of the host the module runs on.
+  - Proxies of the environment are not used for a server on the loopback interface.
+"""
+
+    WAIT = r"""
+options:
+  wait_timeout:
+    description: Seconds that one job of the sidecar may take. A job that takes longer goes on, and the task fails.
+    type: int
+    default: 1800
+"""
+
+    ATTRIBUTES = r"""
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
+  diff_mode:
+    description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
+  idempotent:
+    description: A second run with the same arguments changes nothing and reports C(changed=false).
+  action_group:
+    description: Use C(group/devorch.orchestration.sidecar) in C(module_defaults) to set the connection options once.
+    support: full
+    membership:
+      - devorch.orchestration.sidecar
+"""

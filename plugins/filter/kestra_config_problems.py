@@ -1,0 +1,75 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What Kestra would not understand in its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import yaml
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_config import problems
+
+DOCUMENTATION = r"""
+name: kestra_config_problems
+short_description: What Kestra would not understand in its configuration
+version_added: 0.3.0
+author:
+  - devorch maintainers (@devorch)
+description:
+  - Looks for keys that Kestra does not have or does not bind, for values of the wrong type, and for YAML
+    that can't be read.
+  - Kestra itself starts with such a configuration and passes over what it does not know.
+positional: version, allowed
+options:
+  _input:
+    description: The configuration, as YAML or as a dictionary.
+    type: raw
+    required: true
+  version:
+    description: Version of Kestra. Keys in camelCase pass before 2.0.
+    type: str
+    default: ""
+  allowed:
+    description: Paths with dots, such as V(kestra.new.key), that pass as they are.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Check a configuration
+  ansible.builtin.assert:
+    that: problems | length == 0
+    fail_msg: "{{ problems | join('; ') }}"
+  vars:
+    problems: "{{ {'kestra': {'url': 'http://localhost'}} | devorch.orchestration.kestra_config_problems('v2.0.5') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: A sentence for each problem, without any value of the configuration.
+  type: list
+  elements: str
+"""
+
+
+def kestra_config_problems(configuration: Any, version: str = "", allowed: Sequence[str] = ()) -> list[str]:
+    """Return the problems of a configuration, given as YAML or read already."""
+    if isinstance(configuration, str):
+        try:
+            configuration = yaml.safe_load(configuration)
+        except yaml.MarkedYAMLError as error:
+            line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+            return [f"the configuration is no YAML{line}: {error.problem}"]
+    return problems(configuration, str(version), allowed)
+
+
+class FilterModule:
+    """The filter."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return it by its name."""
+        return {"kestra_config_problems": kestra_config_problems}

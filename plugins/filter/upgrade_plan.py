@@ -1,0 +1,121 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an upgrade from the versions that run to the versions that are wanted does, and whether the vendors allow it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+DOCUMENTATION = r"""
+name: upgrade_plan
+short_description: Plan the upgrade of an orchestration host
+version_added: 0.3.0
+author:
+  - devorch maintainers (@devorch)
+description:
+  - Compares the images that run with the versions that are wanted, by the rules of the vendors.
+  - A step that a vendor forbids, a downgrade and a version that cannot be told are returned with the reason in
+    C(refused).
+positional: wanted, rules
+options:
+  _input:
+    description: The image of each service that runs, by service.
+    type: dict
+    required: true
+  wanted:
+    description: The image that is wanted of each service.
+    type: dict
+    required: true
+  rules:
+    description:
+      - What holds for each service. C(one_way) is what cannot be undone, or empty; C(major) is V(dump) where a new
+        major version needs a dump and a load; C(stations) lists dictionaries with C(reach) and C(needs), the version
+        that must run before the one that is to be reached; C(source) is where the vendor says so.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Plan
+  ansible.builtin.set_fact:
+    plan: "{{ images | devorch.orchestration.upgrade_plan(wanted, rules) }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - A dictionary for each service whose image changes, with C(service), C(before), C(after), C(kind), C(note) and
+      C(refused).
+  type: list
+  elements: dict
+"""
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, (2, 0, 5) for v2.0.5-slim; none where it has none."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", version)
+    return tuple(int(number) for number in match[1].split(".")) if match else ()
+
+
+def tag(image: str) -> str:
+    """Return the tag of an image."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+
+
+def below(version: tuple[int, ...], limit: tuple[int, ...]) -> bool:
+    """Tell whether a version is older, as far as both are told: 17 is not older than 17.2."""
+    shared = min(len(version), len(limit))
+    return version[:shared] < limit[:shared]
+
+
+def step(service: str, before: str, after: str, rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one step of the plan."""
+    old, new = numbers(tag(before)), numbers(tag(after))
+    result = {"service": service, "before": before, "after": after, "kind": "minor", "note": "", "refused": ""}
+    source = f" See {rules['source']}."
+    if not old or not new:
+        name = tag(before) if not old else tag(after)
+        return result | {"refused": f"the tag {name!r} is no version. Pin {service}_version to one."}
+    if below(new, old):
+        return result | {"kind": "downgrade", "refused": f"older than what runs. Restore a backup instead.{source}"}
+    if new[0] == old[0]:
+        return result | {"note": rules["one_way"]}
+    result |= {"kind": "dump" if rules.get("major") == "dump" else "major", "note": rules["one_way"]}
+    if result["kind"] == "dump":
+        note = f"the databases are dumped and loaded; the old ones stay in data/{service}-{old[0]}.*"
+        return result | {"note": note}
+    if new[0] > old[0] + 1:
+        return result | {"refused": f"major versions are not skipped. Upgrade to {old[0] + 1} first.{source}"}
+    for station in rules.get("stations", []):
+        if not below(new, numbers(station["reach"])) and below(old, numbers(station["needs"])):
+            needs = station["needs"]
+            return result | {
+                "refused": f"{station['reach']} is reached from {needs} only. Upgrade to {needs} first.{source}"
+            }
+    return result
+
+
+def upgrade_plan(
+    present: Mapping[str, str], wanted: Mapping[str, str], rules: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the steps of an upgrade in the order of the rules."""
+    unknown = sorted(set(wanted) - set(rules))
+    if unknown:
+        raise AnsibleFilterError(f"upgrade_plan: no rules for {unknown[0]}")
+    services = [service for service in rules if service in present and service in wanted]
+    changed = [service for service in services if present[service] != wanted[service]]
+    return [step(service, present[service], wanted[service], rules[service]) for service in changed]
+
+
+class FilterModule:
+    """Ansible's way to the filter."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters of this file."""
+        return {"upgrade_plan": upgrade_plan}

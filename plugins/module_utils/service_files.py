@@ -1,0 +1,209 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files of a service as one set: written together, and put back together."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RECORD = "record.json"
+SECRET_NAME = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
+SETTING = re.compile(r"^(?P<start>\s*(?:- )?[\"']?(?P<name>[\w.-]+)[\"']?\s*[:=]\s*)(?P<value>\S.*)$")
+SHORTEST_MASKED = 4
+MASK = "********"
+
+
+class FilesError(Exception):
+    """Files that can't be kept or put back; the message names the path and the way out."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it should be, or as it is: its content, and its mode as a number."""
+
+    content: bytes
+    mode: int
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the content, in hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def read(path: Path) -> File | None:
+    """Return the file at a path, or None where there is none."""
+    try:
+        return File(path.read_bytes(), path.stat().st_mode & 0o7777)
+    except FileNotFoundError:
+        return None
+
+
+def temporary_prefix(path: Path) -> str:
+    """Return how the names of the temporary files beside a path begin."""
+    return f".{path.name}.new-"
+
+
+def write(path: Path, file: File) -> None:
+    """Put a file in place so that a reader, or a power cut, meets the old or the new one and never a part."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path))
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            os.fchmod(stream.fileno(), file.mode)
+            stream.write(file.content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove the temporary files of runs that were killed while they wrote these paths."""
+    for path in paths:
+        if path.parent.is_dir():
+            for leftover in path.parent.iterdir():
+                if leftover.name.startswith(temporary_prefix(path)):
+                    leftover.unlink(missing_ok=True)
+
+
+def set_digest(files: Mapping[Path, File]) -> str:
+    """Return a digest of paths, modes and contents."""
+    listed = sorted((str(path), file.mode, file.digest()) for path, file in files.items())
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+class Former:
+    """The files with which a service was last healthy, in a directory of their own, one copy each.
+
+    The record names the directory of the copies and is replaced last, so that a run that is killed leaves the
+    former set as it was.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.record: dict[str, Any] | None = None
+        try:
+            self.record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            pass
+        except ValueError as error:
+            raise FilesError(f"{directory / RECORD}: is no JSON ({error}). Remove {directory} and run again") from error
+
+    @property
+    def digest(self) -> str:
+        """The digest of the set, or an empty string where there is none."""
+        return str((self.record or {}).get("digest", ""))
+
+    def files(self) -> dict[Path, File]:
+        """Return the former set by path; raise FilesError where a copy is missing or was changed."""
+        found: dict[Path, File] = {}
+        for name, told in (self.record or {}).get("files", {}).items():
+            copy = self.copy_of(self.digest, Path(name))
+            file = read(copy)
+            if file is None or file.digest() != told["sha256"]:
+                raise FilesError(f"{copy}: the copy of {name} is missing or was changed. Put it back by hand")
+            found[Path(name)] = File(file.content, int(told["mode"], 8))
+        return found
+
+    def copy_of(self, digest: str, path: Path) -> Path:
+        """Return where the copy of a file of a set is."""
+        return self.directory / digest[:12] / str(path).lstrip("/")
+
+    def begin(self) -> None:
+        """Tell later runs that what they find was written for a service that was never healthy yet."""
+        if self.record is None:
+            self._replace_record({"digest": "", "files": {}})
+
+    def keep(self, files: Mapping[Path, File]) -> None:
+        """Make this set the former one."""
+        digest = set_digest(files)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path, file in files.items():
+            copy = self.copy_of(digest, path)
+            copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write(copy, File(file.content, 0o600))
+        told = {str(path): {"sha256": file.digest(), "mode": f"{file.mode:04o}"} for path, file in files.items()}
+        self._replace_record({"digest": digest, "files": told})
+        for entry in self.directory.iterdir():
+            if entry.is_dir() and entry.name != digest[:12]:
+                shutil.rmtree(entry)
+
+    def _replace_record(self, record: dict[str, Any]) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_leftovers([self.directory / RECORD])
+        write(self.directory / RECORD, File(json.dumps(record, indent=1).encode(), 0o600))
+        self.record = record
+
+
+def carried(former: bytes, values: Mapping[str, str]) -> bytes:
+    """Return an environment file with other values for the variables that it has among these."""
+    lines = []
+    for line in former.decode().splitlines():
+        name = line.split("=", 1)[0]
+        lines.append(f"{name}='{values[name]}'" if name in values else line)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def masked_lines(text: str, every: bool) -> list[str]:
+    """Return the lines of a file with its secret values masked: of names that sound secret, or of all names."""
+    lines = []
+    for line in text.splitlines(keepends=True):
+        match = SETTING.match(line.rstrip("\n"))
+        if match and (every or (SECRET_NAME.search(match["name"]) and not match["value"].startswith("${"))):
+            # What stays the same is told from what changes, without a hash that could be searched for.
+            lines.append(f"{match['start']}{MASK}{match['value']}")
+        else:
+            lines.append(line.rstrip("\n"))
+    return lines
+
+
+def shown(before: bytes, after: bytes, every: bool) -> tuple[str, str]:
+    """Return both texts for a diff; a value that changed is told as such, and no value is shown."""
+    old = masked_lines(before.decode(errors="replace"), every)
+    new = masked_lines(after.decode(errors="replace"), every)
+
+    def hide(lines: list[str], others: list[str], word: str) -> str:
+        known = set(others)
+        return "".join(
+            f"{line.split(MASK, 1)[0]}{MASK if line in known else f'{MASK} ({word})'}\n"
+            if MASK in line
+            else f"{line}\n"
+            for line in lines
+        )
+
+    return hide(old, new, "former"), hide(new, old, "changed")
+
+
+def secret_values(text: str) -> set[str]:
+    """Return the values in an environment or YAML file whose names sound secret, as they are and out of Base64."""
+    values: set[str] = set()
+    for line in text.splitlines():
+        match = SETTING.match(line)
+        if match and SECRET_NAME.search(match["name"]):
+            value = match["value"].strip("'\"")
+            values.add(value)
+            try:
+                values.add(base64.b64decode(value, validate=True).decode())
+            except (binascii.Error, ValueError):
+                continue
+    return {value for value in values if len(value) >= SHORTEST_MASKED and not value.startswith("${")}
+
+
+def mask(text: str, values: Iterable[str]) -> str:
+    """Return a text in which these values are asterisks, the longest first."""
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, MASK)
+    return text

@@ -1,0 +1,493 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: doctor_info
+short_description: Look at everything on an orchestration host, and judge it
+version_added: 0.3.0
+description:
+  - Reads containers, images, systemd units, databases, file systems, the record of the last backup, certificates,
+    file modes, and Kestra's flows, triggers and executions, in one call, and tells what is not well and the way out.
+  - What can't be read is a finding; the module itself does not fail over it.
+  - It runs as root on the host. Passwords are read there from the host's files of secrets, and none is returned.
+author:
+  - devorch maintainers (@devorch)
+options:
+  root:
+    description: Directory that holds everything of the host.
+    type: path
+    required: true
+  project:
+    description: Name of the Compose project.
+    type: str
+    default: orchestration
+  services:
+    description: The image that each service of the Compose project is pinned to, by service.
+    type: dict
+    default: {}
+  ports:
+    description:
+      - The TCP ports of the host, each with the C(variable) that sets it and the C(addresses) at which it may listen
+        besides loopback.
+    type: dict
+    default: {}
+  listeners:
+    description: The listening TCP ports, as M(devorch.orchestration.host_info) returns them.
+    type: dict
+    default: {}
+  docker:
+    description: Versions of Docker and Compose, as M(devorch.orchestration.host_info) returns them.
+    type: dict
+    default: {"engine": "", "compose": ""}
+  units:
+    description:
+      - The systemd units that must run and start with the host.
+      - Failed ones whose names begin with O(project) are told as well.
+    type: list
+    elements: str
+    default: []
+  databases:
+    description:
+      - The databases of PostgreSQL.
+      - Each has an owner of the same name, whose password is in the file C(<name>_database_password).
+    type: list
+    elements: str
+    default: []
+  certificate_urls:
+    description: Addresses whose certificates are looked at. Those without V(https) are left out.
+    type: list
+    elements: str
+    default: []
+  sidecar_url:
+    description: Address of the sidecar. Without it there is none to look at.
+    type: str
+  kestra_url:
+    description: Address of Kestra. Without it there is none to look at.
+    type: str
+  kestra_username:
+    description: Kestra's login; the password is in the file C(kestra_password).
+    type: str
+  flows:
+    description: The result of M(devorch.orchestration.kestra_flows) in check mode, to be judged with the rest.
+    type: dict
+  days:
+    description: How many days of executions are counted, today included.
+    type: int
+    default: 7
+  limits:
+    description: From where on something is not well.
+    type: dict
+    default: {}
+    suboptions:
+      disk_warning_percent:
+        description: Used space or files of a file system, in percent.
+        type: int
+        default: 80
+      disk_critical_percent:
+        description: Used space or files of a file system, in percent.
+        type: int
+        default: 90
+      backup_warning_hours:
+        description: Age of the last backup, in hours.
+        type: int
+        default: 36
+      backup_critical_hours:
+        description: Age of the last backup, in hours.
+        type: int
+        default: 192
+      certificate_warning_days:
+        description: Days until a certificate ends.
+        type: int
+        default: 21
+      certificate_critical_days:
+        description: Days until a certificate ends.
+        type: int
+        default: 5
+      connections_warning_percent:
+        description: Used connections of PostgreSQL, in percent.
+        type: int
+        default: 80
+      stuck_hours:
+        description: How long an execution may be unfinished, and a trigger locked, in hours.
+        type: int
+        default: 24
+      overdue_minutes:
+        description: How late a trigger may be, in minutes.
+        type: int
+        default: 10
+      failed_warning:
+        description: Failed executions of the last 24 hours.
+        type: int
+        default: 1
+      failed_critical_percent:
+        description: Failed executions among all of the last 24 hours, in percent. A single one is never critical.
+        type: int
+        default: 50
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed when in C(--diff) mode.
+    support: N/A
+    details:
+      - It only reads.
+seealso:
+  - module: devorch.orchestration.host_info
+"""
+
+EXAMPLES = r"""
+- name: Look at a host
+  devorch.orchestration.doctor_info:
+    root: /opt/orchestration
+    services:
+      postgres: docker.io/library/postgres:17
+    units: [docker.service]
+    limits:
+      disk_warning_percent: 70
+  register: doctor
+"""
+
+RETURN = r"""
+status:
+  description: The worst status among the findings, V(ok), V(warning) or V(critical).
+  returned: success
+  type: str
+  sample: warning
+summary:
+  description: How many findings there are of each status.
+  returned: success
+  type: dict
+  sample: {"ok": 31, "warning": 1, "critical": 0}
+findings:
+  description: All that was looked at, the worst first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    check:
+      description: What kind of thing was looked at, such as V(service), V(disk) or V(backup).
+      returned: success
+      type: str
+    subject:
+      description: Which one.
+      returned: success
+      type: str
+    status:
+      description: V(ok), V(warning) or V(critical).
+      returned: success
+      type: str
+    message:
+      description: How it is.
+      returned: success
+      type: str
+    hint:
+      description: The way out; empty where all is well.
+      returned: success
+      type: str
+  sample:
+    - check: backup
+      subject: last
+      status: warning
+      message: no backup
+      hint: Run backup.yml.
+disks:
+  description: The file systems, by path, in bytes and percent.
+  returned: success
+  type: dict
+  sample: {"/opt/orchestration": {"total": 100, "free": 40, "used_percent": 60, "inodes_percent": 3}}
+executions_by_day:
+  description: How many executions began on each day of UTC, by how they ended. Empty where Kestra does not answer.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"day": "2026-11-24", "success": 40, "warning": 0, "failed": 1, "killed": 0, "other": 2}]
+looked_at:
+  description: When it was looked at, in UTC.
+  returned: success
+  type: str
+  sample: "2026-11-24T10:00:00+00:00"
+msg:
+  description: The counts in words.
+  returned: success
+  type: str
+  sample: 31 ok, 1 warning, 0 critical
+"""
+
+import json
+import os
+import socket
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.urls import open_url
+from ansible_collections.devorch.orchestration.plugins.module_utils import doctor, kestra_activity
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import nearest_existing
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import (
+    REQUESTS_IMPORT_ERROR,
+    ServiceError,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import Connection, KestraClient
+
+TIMEOUT = 10
+CONTAINER = (
+    '{"image": {{json .Config.Image}}, "image_id": {{json .Image}}, "state": {{json .State.Status}},'
+    ' "health": {{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}}, "restarts": {{.RestartCount}}}'
+)
+IMAGE = '{"id": {{json .Id}}, "digests": {{json .RepoDigests}}}'
+QUERY = (
+    "select (select count(*) from pg_stat_activity where backend_type = 'client backend'),"
+    " current_setting('max_connections'), pg_database_size(current_database())"
+)
+
+
+class Look:
+    """Reads one host."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.root = Path(module.params["root"])
+        self.project = module.params["project"]
+        self.docker = module.get_bin_path("docker") if module.params["docker"].get("engine") else None
+
+    def ask_docker(self, *arguments: str) -> Any:
+        """Return the JSON that a docker command prints; None where it fails."""
+        if self.docker is None:
+            return None
+        code, output, _errors = self.module.run_command([self.docker, *arguments])
+        return json.loads(output) if code == 0 else None
+
+    def secret(self, name: str) -> str | None:
+        """Return a secret of the host; None where there is none."""
+        try:
+            return (self.root / "secrets" / name).read_text(encoding="utf-8")
+        except OSError:
+            return None
+
+    def service(self, name: str, image: str) -> dict[str, Any]:
+        container = self.ask_docker("container", "inspect", "--format", CONTAINER, f"{self.project}-{name}-1")
+        known = self.ask_docker("image", "inspect", "--format", IMAGE, image) or {}
+        return {
+            "image": image,
+            "container": container,
+            "image_id": known.get("id", ""),
+            "digests": known.get("digests") or [],
+        }
+
+    def units(self) -> dict[str, dict[str, Any]]:
+        wanted = self.module.params["units"]
+        program = self.module.get_bin_path("systemctl")
+        if not program:
+            return {name: {"active": "", "enabled": "", "wanted": True} for name in wanted}
+        show = [program, "show", "--property=Id,LoadState,ActiveState,UnitFileState"]
+        _code, output, _errors = self.module.run_command([*show, *wanted, f"{self.project}-*"])
+        found = doctor.parse_units(output)
+        result = {
+            name: {
+                "active": unit["ActiveState"] if unit.get("LoadState") != "not-found" else "",
+                "enabled": unit.get("UnitFileState", ""),
+                "wanted": name in wanted,
+            }
+            for name, unit in found.items()
+        }
+        missing = {name: {"active": "", "enabled": "", "wanted": True} for name in wanted if name not in result}
+        return result | missing
+
+    def database(self, name: str) -> dict[str, Any]:
+        password = self.secret(f"{name}_database_password")
+        if self.docker is None or password is None:
+            reason = "its password is not among the secrets" if self.docker else "Docker does not answer"
+            return {"error": reason}
+        # The name "postgres" leads through the network, where a password is asked for.
+        run = [
+            self.docker,
+            "exec",
+            "--env",
+            "PGPASSWORD",
+            "--env",
+            "PGCONNECT_TIMEOUT=10",
+            f"{self.project}-postgres-1",
+        ]
+        psql = ["psql", "--host", "postgres", "--username", name, "--dbname", name, "--no-psqlrc", "-qtAF,"]
+        code, output, errors = self.module.run_command(
+            [*run, *psql, "--command", QUERY], environ_update={"PGPASSWORD": password}
+        )
+        fields = output.strip().split(",")
+        if code != 0 or len(fields) != 3:
+            return {"error": " ".join(errors.split()) or f"psql ended with {code}"}
+        connections, most, size = map(int, fields)
+        return {"error": "", "connections": connections, "max_connections": most, "bytes": size}
+
+    def disks(self) -> dict[str, dict[str, Any]]:
+        paths = [str(self.root)]
+        data = self.ask_docker("info", "--format", "{{json .DockerRootDir}}")
+        found: dict[str, dict[str, Any]] = {}
+        devices: set[int] = set()
+        for path in [*paths, *([data] if data else [])]:
+            place = nearest_existing(Path(path))
+            device = place.stat().st_dev
+            if device in devices:
+                continue
+            devices.add(device)
+            disk = os.statvfs(place)
+            used = disk.f_blocks - disk.f_bfree
+            # As df counts: what is kept for root is neither used nor free.
+            blocks, inodes = used + disk.f_bavail, disk.f_files
+            found[path] = {
+                "total": disk.f_blocks * disk.f_frsize,
+                "free": disk.f_bavail * disk.f_frsize,
+                "used_percent": round(used * 100 / blocks) if blocks else 0,
+                "inodes_percent": round((inodes - disk.f_ffree) * 100 / inodes) if inodes else 0,
+            }
+        return found
+
+    def backup(self) -> dict[str, Any] | None:
+        path = self.root / "backups" / "last.json"
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            archive = Path(str(record["archive"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return {"error": f"{path}: {error}"}
+        return {**record, "exists": (archive if archive.is_absolute() else path.parent / archive).exists()}
+
+    def certificate(self, url: str) -> dict[str, Any]:
+        parts = urlsplit(url)
+        name, context = parts.hostname or "", ssl.create_default_context()
+        result: dict[str, Any] = {"not_after": None, "error": "", "expired": False}
+        try:
+            with (
+                socket.create_connection((name, parts.port or 443), TIMEOUT) as plain,
+                context.wrap_socket(plain, server_hostname=name) as secure,
+            ):
+                ends = ssl.cert_time_to_seconds(str((secure.getpeercert() or {}).get("notAfter")))
+                result["not_after"] = datetime.fromtimestamp(ends, UTC).isoformat()
+        except ssl.SSLCertVerificationError as error:
+            result["expired"] = error.verify_code == 10  # X509_V_ERR_CERT_HAS_EXPIRED
+            result["error"] = f"is refused: {error.verify_message}"
+        except (OSError, ValueError) as error:
+            result["error"] = f"can't be read: {error}"
+        return result
+
+    def sidecar(self) -> dict[str, Any] | None:
+        url = self.module.params["sidecar_url"]
+        if not url:
+            return None
+        try:
+            answer = json.load(open_url(f"{url}/health", timeout=TIMEOUT, use_proxy=False, validate_certs=False))
+        except (OSError, ValueError) as error:
+            return {"error": str(getattr(error, "reason", error))}
+        return {"status": answer.get("status"), "reason": (answer.get("multipass") or {}).get("reason")}
+
+    def modes(self) -> list[dict[str, Any]]:
+        paths = [self.root / name for name in ("secrets", "env", "data", "backups")]
+        patterns = ("secrets/*", "env/*", "kestra-config/*", "backups/*")
+        paths = [path for path in paths if path.exists()]
+        paths += [path for pattern in patterns for path in sorted(self.root.glob(pattern)) if path.is_file()]
+        # The record of the last backup holds no secret.
+        paths = [path for path in paths if path.name != "last.json"]
+        found = []
+        for path in paths:
+            status = path.stat()
+            found.append({"path": str(path), "mode": status.st_mode & 0o7777, "uid": status.st_uid})
+        return found
+
+    def kestra(self, now: datetime) -> dict[str, Any]:
+        params = self.module.params
+        if not params["kestra_url"]:
+            return {}
+        if REQUESTS_IMPORT_ERROR is not None:
+            return {"error": missing_required_lib("requests")}
+        password = self.secret("kestra_password")
+        if password is None:
+            return {"error": "its password is not among the secrets"}
+        connection = Connection(params["kestra_url"], params["kestra_username"], password, timeout=TIMEOUT, retries=0)
+        client = KestraClient(connection)
+        try:
+            return kestra_activity.look(client, now, params["days"], params["limits"]["stuck_hours"])
+        except ServiceError as error:
+            return {"error": str(error)}
+        finally:
+            client.close()
+
+    def facts(self, now: datetime) -> dict[str, Any]:
+        """Return everything that is judged."""
+        params = self.module.params
+        return {
+            "project": self.project,
+            "docker": params["docker"],
+            "listeners": params["listeners"],
+            "ports": {str(port): wanted for port, wanted in params["ports"].items()},
+            "flows": params["flows"],
+            "services": {name: self.service(name, image) for name, image in params["services"].items()},
+            "units": self.units(),
+            "databases": {name: self.database(name) for name in params["databases"]},
+            "disks": self.disks(),
+            "backup": self.backup(),
+            "certificates": {
+                url: self.certificate(url) for url in params["certificate_urls"] if url.startswith("https:")
+            },
+            "sidecar": self.sidecar(),
+            "modes": self.modes(),
+            "kestra": self.kestra(now),
+        }
+
+
+def limit_spec() -> dict[str, dict[str, Any]]:
+    """Return the suboptions of O(limits), with the defaults of doctor.Limits."""
+    defaults = doctor.Limits()
+    return {name: {"type": "int", "default": getattr(defaults, name)} for name in doctor.Limits.__dataclass_fields__}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "required": True},
+            "project": {"type": "str", "default": "orchestration"},
+            "services": {"type": "dict", "default": {}},
+            "ports": {"type": "dict", "default": {}},
+            "listeners": {"type": "dict", "default": {}},
+            "docker": {"type": "dict", "default": {"engine": "", "compose": ""}},
+            "units": {"type": "list", "elements": "str", "default": []},
+            "databases": {"type": "list", "elements": "str", "default": []},
+            "certificate_urls": {"type": "list", "elements": "str", "default": []},
+            "sidecar_url": {"type": "str"},
+            "kestra_url": {"type": "str"},
+            "kestra_username": {"type": "str"},
+            "flows": {"type": "dict"},
+            "days": {"type": "int", "default": 7},
+            "limits": {"type": "dict", "default": {}, "apply_defaults": True, "options": limit_spec()},
+        },
+        supports_check_mode=True,
+    )
+    if not 1 <= module.params["days"] <= 31:
+        module.fail_json(msg=f"days is {module.params['days']}; it is a number from 1 to 31")
+    now = datetime.now(UTC)
+    facts = Look(module).facts(now)
+    findings = doctor.examine(facts, doctor.Limits(**module.params["limits"]), now)
+    summary = doctor.count(findings)
+    module.exit_json(
+        changed=False,
+        status=doctor.worst(findings),
+        summary=summary,
+        findings=[finding.as_result() for finding in findings],
+        disks=facts["disks"],
+        executions_by_day=facts["kestra"].get("by_day", []),
+        looked_at=now.isoformat(timespec="seconds"),
+        msg=", ".join(f"{number} {status}" for status, number in summary.items()),
+    )
+
+
+if __name__ == "__main__":
+    main()

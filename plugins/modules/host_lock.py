@@ -1,0 +1,203 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_lock
+short_description: Keep other controllers from a host while this run changes it
+version_added: 0.3.0
+description:
+  - Takes a lock on the managed host for this run of C(ansible-playbook), renews it, or gives it back.
+  - What the tasks of a run that was killed have left in Ansible's temporary directories is removed with its lock.
+  - A second run fails at once and tells who holds the lock, since when, and how to clear it.
+  - The lock goes with a reboot, when it was not renewed for O(expires), and when the run that holds it was started on
+    this controller and has ended there.
+author:
+  - devorch maintainers (@devorch)
+options:
+  path:
+    description: The lock's file, in a directory that a reboot empties.
+    type: path
+    default: /run/orchestration.lock
+  state:
+    description: Whether this run holds the lock. One that is held by this run is renewed.
+    type: str
+    choices:
+      - held
+      - released
+    default: held
+  expires:
+    description: After how many seconds a lock that nobody renewed is given to the next run.
+    type: int
+    default: 3600
+  quiet_unit:
+    description:
+      - A unit of systemd that stands aside while the lock is held.
+      - Where it is at work when the lock is taken, its end is awaited, for a minute at most.
+    type: str
+  _run:
+    description:
+      - Not for use in a task. The action plugin tells with it which run this is.
+    type: dict
+    suboptions: &run
+      owner:
+        description: Who started it, and where.
+        type: str
+      controller:
+        description: What tells the controller from others.
+        type: str
+      process:
+        description: The process on the controller.
+        type: str
+  _dead:
+    description:
+      - Not for use in a task. The action plugin tells with it which run has ended without giving the lock back.
+    type: dict
+    suboptions: *run
+attributes:
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the
+      controller.
+    support: full
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+    details:
+      - The lock is neither taken nor does it matter who holds it.
+  diff_mode:
+    description: Will return details on what has changed when in C(--diff) mode.
+    support: N/A
+    details:
+      - A lock is no part of the host's configuration; RV(ignore:changed) is always false.
+notes:
+  - Put O(state=released) into the C(always) section of the block that begins with O(state=held).
+"""
+
+EXAMPLES = r"""
+- name: Change the host, one controller at a time
+  block:
+    - name: Hold the host
+      devorch.orchestration.host_lock:
+        path: /run/orchestration.lock
+
+    - name: Change it
+      ansible.builtin.command:
+        argv: ["true"]
+      changed_when: true
+  always:
+    - name: Let the host go
+      devorch.orchestration.host_lock:
+        path: /run/orchestration.lock
+        state: released
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, or who holds the lock.
+  returned: always
+  type: str
+  sample: "held by this run (ops@ci-1)"
+acquired:
+  description: Whether this task took the lock, and it was not this run's before.
+  returned: success
+  type: bool
+  sample: true
+holder:
+  description: The run that holds the lock instead.
+  returned: when another run holds it
+  type: dict
+  sample: {"owner": "ops@ci-1", "controller": "4026531836-ci-1", "process": "1234-5678"}
+"""
+
+import os
+import pwd
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.host_lock import Run, release, take, uptime
+
+LONGEST_WAIT = 60.0
+
+
+def wait_for(module: AnsibleModule, unit: str) -> None:
+    """Wait until a unit of systemd is not at work any more, for a minute at most."""
+    until = time.monotonic() + LONGEST_WAIT
+    while time.monotonic() < until:
+        _code, state, _errors = module.run_command(["systemctl", "show", "--property=ActiveState", "--value", unit])
+        if state.strip() not in ("activating", "active", "deactivating"):
+            return
+        time.sleep(0.5)
+
+
+def remove_remains(roots: list[Path], processes: Path = Path("/proc")) -> None:
+    """Remove what tasks of a run that was killed have left in Ansible's temporary directories, unless it is in use."""
+    commands = b""
+    for process in processes.glob("[0-9]*/cmdline"):
+        try:
+            commands += process.read_bytes()
+        except OSError:
+            continue  # ended since
+    for root in roots:
+        for path in root.glob("ansible-tmp-*"):
+            if path.name.encode() not in commands:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def main() -> None:
+    """Run the module."""
+    run_options = {"type": "dict", "options": {key: {"type": "str"} for key in ("owner", "controller", "process")}}
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "default": "/run/orchestration.lock"},
+            "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
+            "expires": {"type": "int", "default": 3600},
+            "quiet_unit": {"type": "str"},
+            # Set by the action plugin.
+            "_run": run_options,
+            "_dead": run_options,
+        },
+        supports_check_mode=True,
+    )
+    if not module.params["_run"]:
+        module.fail_json(msg="host_lock: works as a task only, since its other half runs on the controller")
+    if module.check_mode:
+        module.exit_json(changed=False, acquired=False, msg="not needed in check mode")
+    run = Run(**module.params["_run"])
+    path = Path(module.params["path"])
+    if module.params["state"] == "released":
+        mine = release(path, run)
+        module.exit_json(changed=False, acquired=False, msg="given back" if mine else "was not held by this run")
+    now = uptime()
+    dead = Run(**module.params["_dead"]) if module.params["_dead"] else None
+    lock, before = take(path, run, now, module.params["expires"], dead)
+    if lock.run != run:
+        module.fail_json(
+            holder=asdict(lock.run),
+            msg=(
+                f"{lock.run.owner} has been working on this host for {lock.age(now):.0f} s (process"
+                f" {lock.run.process.split('-')[0]} there). Wait until that run has ended. If it no longer runs, remove"
+                f" {path} on the host; it expires in {module.params['expires'] - (now - lock.renewed):.0f} s"
+            ),
+        )
+    if dead and before and before.run == dead:
+        # Ansible's own attribute: the option remote_tmp, relative to the home of the user who logged in.
+        place = str(module._remote_tmp)
+        login = os.environ.get("SUDO_USER")
+        homes = [Path.home(), *([Path(pwd.getpwnam(login).pw_dir)] if login else [])]
+        remove_remains([Path(place.replace("~", str(home), 1)) for home in homes])
+    acquired = lock.taken == now
+    if acquired and module.params["quiet_unit"]:
+        wait_for(module, module.params["quiet_unit"])
+    taken_over = f", taken over from {before.run.owner}, whose run has ended" if before else ""
+    module.exit_json(changed=False, acquired=acquired, msg=f"held by this run ({run.owner}){taken_over}")
+
+
+if __name__ == "__main__":
+    main()

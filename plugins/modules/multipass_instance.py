@@ -1,0 +1,299 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: multipass_instance
+short_description: Keep a multipass VM
+version_added: 0.3.0
+description:
+  - Launches, starts, stops, suspends, resizes, restores and deletes one VM of multipass through the sidecar's API.
+  - What has to be done is planned first, and nothing is sent where something in it cannot be done.
+author:
+  - devorch maintainers (@devorch)
+extends_documentation_fragment:
+  - devorch.orchestration.sidecar
+  - devorch.orchestration.sidecar.wait
+  - devorch.orchestration.sidecar.attributes
+options:
+  name:
+    description: Name of the instance. 2 to 63 letters, digits and hyphens; a letter first, no hyphen last.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) launches an instance that is missing, and leaves the state of one that is there.
+      - V(started), V(stopped) and V(suspended) bring it into that state as well; one that is missing is launched.
+      - V(restarted) restarts an instance that runs, and starts any other.
+      - V(absent) deletes it for good, with its disk and snapshots. It takes a token of scope admin.
+      - An instance that was deleted and not purged is recovered, for every state but V(absent).
+    type: str
+    choices: [present, started, stopped, suspended, restarted, absent]
+    default: present
+  image:
+    description:
+      - Image to launch, such as V(24.04), V(lts) or V(daily:noble). If not set, the sidecar's default, V(lts).
+      - It counts for the launch alone. What multipass tells of an instance does not allow a comparison.
+    type: str
+  cpus:
+    description: Number of CPUs. If not set, V(1) for a new instance.
+    type: int
+  memory:
+    description: Memory, a whole number with V(K), V(M) or V(G), such as V(2G). If not set, V(1G) for a new instance.
+    type: str
+  disk:
+    description:
+      - Size of the disk, as O(memory). If not set, V(5G) for a new instance. A disk can grow; to shrink it is refused.
+    type: str
+  cloud_init:
+    description: Text of the cloud-init user data. It counts for the launch alone.
+    type: str
+  snapshot:
+    description:
+      - Name of a snapshot to restore. The present state of the instance is lost.
+      - It is restored in every run, since multipass does not tell whether an instance is as its snapshot was. It takes
+        a token of scope admin.
+    type: str
+  allow_restart:
+    description:
+      - Whether an instance that runs or is suspended may be stopped for a new size or a snapshot, which need it
+        stopped, and be brought back into its state then.
+      - Without it, such a task fails before anything is done, unless O(state=stopped).
+    type: bool
+    default: false
+  force:
+    description: Whether a stop is like pulling the plug, instead of a shutdown. A suspended instance loses its memory.
+    type: bool
+    default: false
+  wait:
+    description:
+      - Whether to wait for the end of the last step. With V(false) the result tells what was planned, and in RV(jobs)
+        where to look. Steps before the last are waited for in any case.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: partial
+    details:
+      - With O(state=restarted) and with O(snapshot) something is done in every run.
+seealso:
+  - module: devorch.orchestration.multipass_instance_info
+  - module: devorch.orchestration.multipass_environment
+"""
+
+EXAMPLES = r"""
+- name: Keep a VM that runs
+  devorch.orchestration.multipass_instance:
+    name: web-1
+    state: started
+    image: "24.04"
+    cpus: 2
+    memory: 2G
+    disk: 10G
+    cloud_init: |
+      #cloud-config
+      packages: [nginx]
+    url: http://127.0.0.1:8090
+    token: "{{ sidecar_token }}"
+
+- name: Give it more memory, which takes a restart
+  devorch.orchestration.multipass_instance:
+    name: web-1
+    state: started
+    memory: 4G
+    allow_restart: true
+    token: "{{ sidecar_token }}"
+
+- name: Put it back to a snapshot
+  devorch.orchestration.multipass_instance:
+    name: web-1
+    snapshot: clean
+    allow_restart: true
+    token: "{{ sidecar_token }}"
+
+- name: Suspend it over night
+  devorch.orchestration.multipass_instance:
+    name: web-1
+    state: suspended
+    token: "{{ sidecar_token }}"
+
+- name: Delete it
+  devorch.orchestration.multipass_instance:
+    name: web-1
+    state: absent
+    token: "{{ sidecar_token }}"
+"""
+
+RETURN = r"""
+name:
+  description: Name of the instance.
+  returned: success
+  type: str
+  sample: web-1
+steps:
+  description:
+    - What was done (in check mode, what would be done), in order; of V(recover), V(launch), V(stop), V(restore),
+      V(resize), V(start), V(suspend), V(restart) and V(delete).
+  returned: success
+  type: list
+  elements: str
+  sample: [stop, resize, start]
+state:
+  description: State of the instance in the end, as multipass names it; null if there is none.
+  returned: success
+  type: str
+  sample: Running
+instance:
+  description:
+    - The instance in the end, as M(devorch.orchestration.multipass_instance_info) returns it; null if there is none. In
+      check mode, and with O(wait=false), as it is before.
+  returned: success
+  type: dict
+  sample:
+    name: web-1
+    state: Running
+    ipv4: [10.21.77.11]
+    release: Ubuntu 24.04 LTS
+    image_release: 24.04 LTS
+    image_hash: 3a0b3a5d2c8b1f4e
+    cpus: 2
+    load: [0.1, 0.05, 0.01]
+    memory: {used: 200000000, total: 4294967296}
+    disk: {used: 1500000000, total: 10737418240}
+    snapshots: 1
+jobs:
+  description: Ids of the jobs that did it; empty in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [8c1d5f0e2b7a4c3f]
+diff:
+  description: State and size before and after.
+  returned: success
+  type: dict
+  sample:
+    before_header: web-1
+    after_header: web-1
+    before: {"state": "Running", "cpus": 2, "memory": "2G", "disk": "10G"}
+    after: {"state": "Running", "cpus": 2, "memory": "4G", "disk": "10G"}
+msg:
+  description: What happened, in words.
+  returned: always
+  type: str
+  sample: stopped, resized and started web-1
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import Failure
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass_plan import (
+    Plan,
+    PlanProblem,
+    Wanted,
+    check_name,
+    check_sizes,
+    instance_from,
+    make_plan,
+    shown,
+    words,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.sidecar_client import Sidecar
+from ansible_collections.devorch.orchestration.plugins.module_utils.sidecar_module import (
+    run_module,
+    sidecar_argument_spec,
+    wait_argument_spec,
+)
+
+
+def carry_out(client: Sidecar, name: str, plan: Plan, wait: bool) -> tuple[list[str], dict[str, Any] | None]:
+    """Do the steps; return the ids of the jobs, and the instance where the last one was waited for."""
+    jobs: list[str] = []
+    instance: dict[str, Any] | None = None
+    for number, step in enumerate(plan.steps, 1):
+        path = ["instances"] if step.path is None else ["instances", name, *step.path]
+        doing = f"{step.verb} instance {name}"
+        job = client.change(step.method, path, doing, step.body or None)
+        if job is None:
+            continue
+        jobs.append(job["id"])
+        if wait or number < len(plan.steps):
+            instance = client.wait(job, doing).get("instance")
+    return jobs, instance
+
+
+def run(module: AnsibleModule, client: Sidecar) -> dict[str, Any]:
+    """Plan, do it, and return the result."""
+    options = module.params
+    name: str = options["name"]
+    taken = ("name", "state", "image", "cpus", "memory", "disk", "cloud_init", "snapshot", "allow_restart", "force")
+    wanted = Wanted(**{key: options[key] for key in taken})
+    try:
+        check_name(name)
+        check_sizes(wanted.cpus, wanted.memory, wanted.disk)
+        detail = client.instance(name)
+        asked = any(option is not None for option in (wanted.cpus, wanted.memory, wanted.disk))
+        # Three more commands of multipass, which are left out where nobody asks; a deleted instance does not tell.
+        size = client.size(name) if detail and asked and detail.get("state") != "Deleted" else None
+        plan = make_plan(wanted, instance_from(detail, size))
+    except PlanProblem as problem:
+        raise Failure(str(problem)) from problem
+    jobs: list[str] = []
+    after = plan.after
+    if plan.steps and not module.check_mode:
+        jobs, detail = carry_out(client, name, plan, options["wait"])
+    steps = [step.verb for step in plan.steps]
+    nothing = "is not there" if after is None else "is as it should be"
+    return {
+        "changed": bool(steps),
+        "msg": words(name, steps, nothing),
+        "name": name,
+        "steps": steps,
+        "state": after.state if after else None,
+        "instance": detail if after else None,
+        "jobs": jobs,
+        "diff": {
+            "before_header": name if plan.before else f"{name} (missing)",
+            "after_header": name if after else f"{name} (missing)",
+            "before": shown(plan.before),
+            "after": shown(after),
+        },
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **sidecar_argument_spec(),
+            **wait_argument_spec(),
+            "name": {"type": "str", "required": True},
+            "state": {
+                "type": "str",
+                "choices": ["present", "started", "stopped", "suspended", "restarted", "absent"],
+                "default": "present",
+            },
+            "image": {"type": "str"},
+            "cpus": {"type": "int"},
+            "memory": {"type": "str"},
+            "disk": {"type": "str"},
+            "cloud_init": {"type": "str", "no_log": True},
+            "snapshot": {"type": "str"},
+            "allow_restart": {"type": "bool", "default": False},
+            "force": {"type": "bool", "default": False},
+            "wait": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, lambda client: run(module, client))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Environments: named sets of instances, each a file of definitions in the state directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from . import models
+from .problems import ApiError
+
+
+class Environments:
+    """The files of definitions."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(mode=0o700, exist_ok=True)
+
+    def names(self) -> list[str]:
+        """Return the names of all environments, sorted."""
+        return sorted(path.stem for path in self._directory.glob("*.json"))
+
+    def read(self, name: str) -> models.Environment:
+        """Return a definition; ApiError 404 when there is none, 503 when its file can't be read."""
+        path = self._path(name)
+        try:
+            return models.Environment.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise ApiError(404, "environment-not-found", f'environment "{name}" does not exist') from None
+        except (OSError, ValidationError) as error:
+            detail = f"environment {name}: {path} can't be read ({type(error).__name__}); put a definition in its place"
+            raise ApiError(503, "environment-unreadable", detail) from error
+
+    def write(self, name: str, definition: models.Environment) -> bool:
+        """Keep a definition, whole or not at all; return whether it is a new one."""
+        path = self._path(name)
+        new = not path.exists()
+        draft = path.with_suffix(".new")
+        try:
+            draft.touch(mode=0o600)
+            with draft.open("w", encoding="utf-8") as stream:
+                stream.write(definition.model_dump_json(indent=2) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(path)
+        except OSError as error:
+            raise ApiError(503, "storage", f"the state directory can't be used: {error.strerror}") from error
+        return new
+
+    def delete(self, name: str) -> None:
+        """Drop a definition; ApiError 404 when there is none."""
+        try:
+            self._path(name).unlink()
+        except FileNotFoundError:
+            raise ApiError(404, "environment-not-found", f'environment "{name}" does not exist') from None
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{name}.json"
+
+
+def status(name: str, definition: models.Environment, found: list[models.Instance]) -> models.EnvironmentStatus:
+    """Return how an environment is, from the list of all instances."""
+    by_name = {item.name: item for item in found}
+    instances = []
+    for wanted in definition.instances:
+        item = by_name.get(wanted.name)
+        instances.append(
+            models.EnvironmentInstance(
+                name=wanted.name, state=item.state if item else "absent", ipv4=item.ipv4 if item else []
+            )
+        )
+    states = {item.state for item in instances}
+    state: models.EnvironmentState = "partial"
+    if states == {"Running"}:
+        state = "running"
+    elif states == {"absent"}:
+        state = "absent"
+    elif states <= {"Stopped", "Suspended"}:
+        state = "stopped"
+    return models.EnvironmentStatus(name=name, state=state, instances=instances, definition=definition)

@@ -1,0 +1,220 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What multipass prints, read strictly: a missing or wrong value is an error, an unknown key is none."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from . import models
+
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x08\x00]")
+PERCENT = re.compile(r"(\d{1,3})%")
+SPINNER = re.compile(r"[-/|\\]\s*$")
+HUMAN = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|TiB)")
+HUMAN_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+Raw = TypeVar("Raw", bound=BaseModel)
+
+
+class ParseError(Exception):
+    """multipass printed something else than it should."""
+
+
+def whole(value: Any) -> int | None:
+    """Return a whole number that multipass writes as a number, as a string, or as nothing."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        number = int(value)
+        if number >= 0:
+            return number
+    raise ValueError("no whole number")
+
+
+Whole = Annotated[int | None, BeforeValidator(whole)]
+
+
+class _Raw(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Listed(_Raw):
+    name: str = Field(min_length=1)
+    state: str = Field(min_length=1)
+    ipv4: list[str] = []
+    release: str = ""
+
+
+class _List(_Raw):
+    list: list[_Listed]
+
+
+class _Usage(_Raw):
+    used: Whole = None
+    total: Whole = None
+
+
+class _Mount(_Raw):
+    source_path: str = ""
+
+
+class _Detail(_Raw):
+    state: str = Field(min_length=1)
+    ipv4: list[str] = []
+    release: str = ""
+    image_release: str = ""
+    image_hash: str = ""
+    cpu_count: Whole = None
+    snapshot_count: Whole = None
+    load: list[float] = []
+    memory: _Usage = _Usage()
+    disks: dict[str, _Usage] = {}
+    mounts: dict[str, _Mount] = {}
+
+
+class _Details(_Raw):
+    info: dict[str, _Detail]
+
+
+class _Snapshot(_Raw):
+    parent: str = ""
+    comment: str = ""
+    created: str = ""
+
+
+class _Snapshots(_Raw):
+    snapshots: dict[str, _Snapshot] = {}
+
+
+class _SnapshotInfo(_Raw):
+    info: dict[str, _Snapshots] = {}
+
+
+class _Image(_Raw):
+    os: str = ""
+    release: str = ""
+    remote: str = ""
+    version: str = ""
+    aliases: list[str] = []
+
+
+class _Images(_Raw):
+    images: dict[str, _Image]
+
+
+class _Network(_Raw):
+    name: str
+    type: str = ""
+    description: str = ""
+
+
+class _Networks(_Raw):
+    list: list[_Network]
+
+
+class _Version(_Raw):
+    multipass: str
+    multipassd: str | None = None
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _read(text: str, kind: type[Raw]) -> Raw:
+    try:
+        return kind.model_validate(json.loads(text, parse_constant=_no_number))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
+        raise ParseError(f"JSON without what it should have ({problems})") from error
+    except (ValueError, RecursionError) as error:
+        raise ParseError(f"no JSON: {' '.join(text.split())[:200] or 'nothing at all'}") from error
+
+
+def listed(text: str) -> list[models.Instance]:
+    """Return the instances of C(list --format json), by name."""
+    found = [
+        models.Instance(name=item.name, state=item.state, ipv4=item.ipv4, release=item.release or None)
+        for item in _read(text, _List).list
+    ]
+    return sorted(found, key=lambda item: item.name)
+
+
+def detail(text: str, name: str) -> models.InstanceDetail:
+    """Return the instance of C(info --format json <name>)."""
+    entries = _read(text, _Details).info
+    if name not in entries:
+        raise ParseError(f"JSON without the instance {name}")
+    entry = entries[name]
+    disk = next(iter(entry.disks.values()), _Usage())
+    return models.InstanceDetail(
+        name=name,
+        state=entry.state,
+        ipv4=entry.ipv4,
+        release=entry.release or None,
+        image_release=entry.image_release or None,
+        image_hash=entry.image_hash or None,
+        cpus=entry.cpu_count,
+        load=entry.load,
+        memory=models.Usage(**entry.memory.model_dump()),
+        disk=models.Usage(**disk.model_dump()),
+        snapshots=entry.snapshot_count,
+        mounts=[
+            models.MountShown(source=mount.source_path, target=target) for target, mount in sorted(entry.mounts.items())
+        ],
+    )
+
+
+def snapshots(text: str, name: str) -> list[models.Snapshot]:
+    """Return the snapshots of C(info --snapshots --format json <name>), the oldest first."""
+    entry = _read(text, _SnapshotInfo).info.get(name, _Snapshots())
+    found = [
+        models.Snapshot(name=key, parent=item.parent or None, comment=item.comment, created=item.created or None)
+        for key, item in entry.snapshots.items()
+    ]
+    return sorted(found, key=lambda item: (item.created or "", item.name))
+
+
+def images(text: str) -> list[models.ImageShown]:
+    """Return the images of C(find --format json)."""
+    return [models.ImageShown(name=key, **item.model_dump()) for key, item in _read(text, _Images).images.items()]
+
+
+def networks(text: str) -> list[models.NetworkShown]:
+    """Return the networks of C(networks --format json)."""
+    return [models.NetworkShown(**item.model_dump()) for item in _read(text, _Networks).list]
+
+
+def version(text: str) -> tuple[str, str | None]:
+    """Return the versions of C(version --format json): the client's, and the daemon's if it answers."""
+    found = _read(text, _Version)
+    return found.multipass, found.multipassd or None
+
+
+def human_size(text: str) -> int:
+    """Return the bytes of a size as C(get) prints it: C(4.9GiB)."""
+    match = HUMAN.fullmatch(text.strip())
+    if not match:
+        raise ParseError(f"no size: {text.strip()[:100]}")
+    return round(float(match[1]) * HUMAN_UNITS[match[2]])
+
+
+def as_human(size: int) -> str:
+    """Return a size as C(get) prints it."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if size >= HUMAN_UNITS[unit]:
+            return f"{size / HUMAN_UNITS[unit]:.1f}{unit}"
+    return f"{size}B"
+
+
+def progress(text: str) -> tuple[str, int | None]:
+    """Return what a line of progress says without its spinner, and its percentage."""
+    text = SPINNER.sub("", ANSI.sub("", text)).strip()[:200]
+    match = PERCENT.search(text)
+    return text, min(int(match[1]), 100) if match else None

@@ -1,0 +1,322 @@
+"""Day two on the host of the default scenario: backup, verification and restore, item by item."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..sampling import LONG, sample
+from .conftest import Host, Run
+
+ROOT = "/opt/orchestration"
+API = "http://127.0.0.1:8080/api/v1/main"
+FLOW = """\
+id: kept
+namespace: company.team
+tasks:
+  - id: log
+    type: io.kestra.plugin.core.log.Log
+    message: "{{ kv('number') }}"
+"""
+CREDENTIALS = [
+    {"id": "one", "name": "first", "type": "httpBasicAuth", "data": {"user": "u", "password": "plain-one"}},
+    {"id": "two", "name": "second", "type": "httpHeaderAuth", "data": {"name": "X-Token", "value": "plain-two"}},
+]
+NODE = {"id": "n", "name": "Start", "type": "n8n-nodes-base.manualTrigger", "typeVersion": 1, "position": [0, 0]}
+WORKFLOWS = [
+    {"id": "w1", "name": "first", "active": False, "nodes": [NODE | {"parameters": {}}], "connections": {}},
+    {"id": "w2", "name": "second", "active": False, "nodes": [], "connections": {}},
+]
+
+
+def curl(host: Host, path: str, *options: str) -> str:
+    login = f'printf "user = admin@example.com:%s" "$(cat {ROOT}/secrets/kestra_password)"'
+    return host.shell(f"{login} | curl -sS --fail -K - {shlex.join(options)} {shlex.quote(API + path)}")
+
+
+def put(host: Host, path: str, content: str) -> None:
+    command = ["docker", "exec", "-i", host.name, "sh", "-c", f"cat > {path}"]
+    subprocess.run(command, input=content, text=True, check=True)
+
+
+def n8n(host: Host, *arguments: str) -> str:
+    """Run n8n's own command in its container; files are in /tmp there."""
+    return host.shell(f"cd {ROOT} && docker compose exec -T n8n n8n {shlex.join(arguments)}")
+
+
+def rows(host: Host, query: str) -> Any:
+    """Ask n8n's database for JSON."""
+    psql = f"cd {ROOT} && docker compose exec -T postgres psql -XqAt -U postgres -d n8n -c"
+    return json.loads(host.shell(f"{psql} {shlex.quote(query)}"))
+
+
+def seed(host: Host) -> None:
+    """Put a flow, an execution, a key, a file, workflows and credentials on the host."""
+    put(host, "/root/flow.yml", FLOW)
+    curl(host, "/flows", "-H", "Content-Type: application/x-yaml", "--data-binary", "@/root/flow.yml")
+    curl(host, "/namespaces/company.team/kv/number", "-X", "PUT", "-H", "Content-Type: text/plain", "--data", "42")
+    curl(host, "/namespaces/company.team/files?path=/notes.yml", "-F", "fileContent=@/root/flow.yml")
+    curl(host, "/executions/company.team/kept?wait=true", "-X", "POST")
+    for kind, items in (("credentials", CREDENTIALS), ("workflow", WORKFLOWS)):
+        put(host, f"/root/{kind}.json", json.dumps(items))
+        host.shell(f"cd {ROOT} && docker compose cp /root/{kind}.json n8n:/tmp/{kind}.json")
+        n8n(host, f"import:{kind}", f"--input=/tmp/{kind}.json")
+
+
+def state(host: Host) -> dict[str, Any]:
+    """Return everything that a backup has to bring back, without what needs n8n's key."""
+    flows = json.loads(curl(host, "/flows/search?size=100"))["results"]
+    executions = json.loads(curl(host, "/executions/search?size=100"))["results"]
+    return {
+        "flows": sorted((flow["namespace"], flow["id"], flow["revision"]) for flow in flows),
+        "source": json.loads(curl(host, "/flows/company.team/kept?source=true"))["source"],
+        "executions": {one["id"]: one for one in executions if one["namespace"] == "company.team"},
+        "key": json.loads(curl(host, "/namespaces/company.team/kv/number")),
+        "file": curl(host, "/namespaces/company.team/files?path=/notes.yml"),
+        "workflows": rows(host, "SELECT json_agg(t ORDER BY id) FROM workflow_entity t"),
+        "credentials": rows(host, "SELECT json_agg(t ORDER BY id) FROM credentials_entity t"),
+        "secrets": host.shell(f"cd {ROOT}/secrets && sha256sum *"),
+    }
+
+
+def decrypted(host: Host) -> dict[str, Any]:
+    """Return n8n's credentials as the key in secrets/ opens them; n8n keeps them in OpenSSL's format."""
+    decrypt = f"openssl enc -d -aes-256-cbc -md md5 -a -A -pass file:{ROOT}/secrets/n8n_encryption_key 2>/dev/null"
+    stored = rows(host, "SELECT json_object_agg(id, data) FROM credentials_entity")
+    return {name: json.loads(host.shell(f"echo {data} | {decrypt}")) for name, data in stored.items()}
+
+
+def wipe(host: Host) -> None:
+    """Remove everything of ours; the images stay, which saves minutes."""
+    host.shell(
+        f"cd {ROOT} && docker compose down; systemctl disable --now orchestration-backup.timer"
+        " orchestration-watchdog.timer orchestration-sidecar.socket orchestration-sidecar.service;"
+        f" rm -rf {ROOT} /etc/systemd/system/orchestration-*; systemctl daemon-reload"
+    )
+
+
+@pytest.fixture(scope="module")
+def seeded(host: Host, converged: Run) -> dict[str, Any]:
+    seed(host)
+    found = state(host)
+    assert found["source"] == FLOW
+    assert len(found["executions"]) == 1 and len(found["workflows"]) == len(found["credentials"]) == 2
+    return found
+
+
+@pytest.fixture(scope="module")
+def key(host: Host, converged: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """The public key, and the file with the private key, of age."""
+    host.shell("apt-get -qq update && apt-get install -qq --yes age >/dev/null")
+    path = tmp_path_factory.mktemp("age") / "identity"
+    path.touch(0o600)
+    path.write_text(host.shell("age-keygen 2>/dev/null"), encoding="utf-8")
+    return path.read_text("utf-8").split("public key: ")[1].splitlines()[0], path
+
+
+def last(host: Host) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(host.shell(f"cat {ROOT}/backups/last.json"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def archive(
+    host: Host, seeded: dict[str, Any], key: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An encrypted archive, fetched to the controller."""
+    directory = tmp_path_factory.mktemp("archives")
+    how = {"backup_encryption": "age", "backup_recipients": [key[0]], "backup_pause": True}
+    host.playbook("backup", how | {"backup_fetch": str(directory)}, about="about 40 s").succeeded()
+    (path,) = directory.iterdir()
+    return path
+
+
+def test_backup_is_encrypted_private_and_remembered(host: Host, archive: Path) -> None:
+    marker = last(host)
+    assert Path(marker["archive"]).name == archive.name and marker["verified"] is None
+    assert host.shell(f"stat -c '%U %a' {marker['archive']} {ROOT}/backups") == "root 600\nroot 700"
+    assert archive.read_bytes().startswith(b"age-encryption.org")
+    assert host.shell(f"sha256sum < {marker['archive']}").split()[0] == marker["sha256"]
+    host.wait("Kestra is healthy again", lambda: host.health("kestra") == "healthy", 60)
+
+
+def test_timer_runs_the_same_program(host: Host, archive: Path) -> None:
+    assert host.shell("systemctl is-enabled orchestration-backup.timer") == "enabled"
+    before = last(host)
+    host.shell("systemctl start orchestration-backup.service")
+    assert last(host)["finished"] > before["finished"]
+
+
+def test_damaged_archive_leaves_the_host_alone(
+    host: Host, archive: Path, key: tuple[str, Path], tmp_path: Path
+) -> None:
+    damaged = tmp_path / archive.name.replace("orchestration-", "orchestration-damaged-")
+    damaged.write_bytes(archive.read_bytes()[:-100])
+    started = host.shell("docker inspect --format '{{.State.StartedAt}}' $(docker ps --quiet)")
+    run = host.playbook("restore", {"backup_upload": str(damaged), "backup_identity": str(key[1])}, about="about 20 s")
+    assert run.code != 0
+    assert "age cannot decrypt it" in run.output
+    assert host.shell("docker inspect --format '{{.State.StartedAt}}' $(docker ps --quiet)") == started
+    host.shell("! ls /run/orchestration-backup.identity")
+
+
+def test_verification_counts_what_is_in_the_archive(
+    host: Host, archive: Path, seeded: dict[str, Any], key: tuple[str, Path]
+) -> None:
+    before = host.shell("docker ps --all --format '{{.ID}}'; docker network ls --quiet")
+    run = host.playbook("verify_backup", {"backup_identity": str(key[1])}, about="about a minute").succeeded()
+    found = last(host)
+    assert found["verified"] >= found["finished"]
+    assert found["counts"]["flows"] == len(seeded["flows"])
+    assert found["counts"]["executions"] >= len(seeded["executions"])
+    assert (found["counts"]["workflows"], found["counts"]["credentials"], found["counts"]["decrypted"]) == (2, 2, 2)
+    assert host.shell("docker ps --all --format '{{.ID}}'; docker network ls --quiet") == before
+    assert "plain-one" not in run.output
+
+
+def test_restore_on_a_new_host_brings_back_every_item(
+    host: Host, archive: Path, seeded: dict[str, Any], key: tuple[str, Path]
+) -> None:
+    if LONG:
+        host.molecule("destroy", about="seconds").succeeded()
+        host.molecule("create", about="seconds").succeeded()
+    else:
+        wipe(host)
+    variables = {"backup_upload": str(archive), "backup_identity": str(key[1])}
+    host.playbook("restore", variables, about="about 3 minutes").succeeded()
+    assert state(host) == seeded
+    assert decrypted(host) == {one["id"]: one["data"] for one in CREDENTIALS}
+    again = host.playbook("site", {}, about="about a minute").succeeded()
+    assert again.recap["changed"] == 0
+
+
+UPGRADES = [
+    # What is upgraded, the tag that runs before where it is not the role's, the wanted tag, whether it becomes healthy.
+    ("kestra", "", "v2.0.99", False),
+    ("kestra", "", "v2.0.99", True),
+    ("kestra", "v1.3.9", "v2.0.5", True),
+    ("kestra", "v1.3.9", "v2.0.99", False),
+    ("n8n", "", "2.99.0", False),
+    ("n8n", "", "2.99.0", True),
+]
+
+
+def tagged(host: Host, service: str, version: str, healthy: bool) -> None:
+    """Have an image of this tag on the host: that of the service, or one that never becomes healthy."""
+    running = host.shell(f"docker inspect --format '{{{{.Config.Image}}}}' orchestration-{service}-1")
+    image = running.rpartition(":")[0] + f":{version}"
+    change = 'ENTRYPOINT ["sleep", "infinity"]' if not healthy else f"LABEL version={version}"
+    if version.startswith("v1.3"):
+        change = "ENV TEST_SERVER_DIALECT=1.3"
+    host.shell(
+        f"id=$(docker create {running}) && docker commit --change {shlex.quote(change)} $id {image} && docker rm $id"
+    )
+
+
+def running(host: Host, service: str) -> str:
+    image = host.shell(f"docker inspect --format '{{{{.Config.Image}}}}' orchestration-{service}-1")
+    return image.rpartition(":")[2]
+
+
+@pytest.mark.parametrize(("service", "before", "after", "healthy"), sample(UPGRADES, 1))
+def test_upgrade_keeps_all_data_or_returns(
+    host: Host, seeded: dict[str, Any], service: str, before: str, after: str, healthy: bool
+) -> None:
+    if before:
+        tagged(host, service, before, healthy=True)
+        host.playbook("site", {f"{service}_version": before}, about="about a minute").succeeded()
+    old = running(host, service)
+    found = state(host)
+    if after not in host.shell("docker images"):
+        tagged(host, service, after, healthy)
+    variables = {f"{service}_version": after, "orchestration_start_timeout": 300 if healthy else 30}
+    plan = host.playbook("upgrade", variables, "--check", about="about 20 s").succeeded()
+    assert f"{service}: docker.io/" in plan.output and "it comes back from the backup" in " ".join(plan.output.split())
+    assert running(host, service) == old
+    run = host.playbook("upgrade", variables, about="about 3 minutes")
+    if healthy:
+        run.succeeded()
+        assert running(host, service) == after
+        assert host.playbook("upgrade", variables, about="about a minute").succeeded().recap["changed"] == 0
+        # The next one starts from the role's own version again.
+        host.playbook("site", {}, about="about a minute").succeeded()
+    else:
+        assert run.code != 0
+        assert "The upgrade failed; the old versions run again with the data from before it" in run.output
+        assert f"{service} did not come up" in run.output
+        assert running(host, service) == old
+    host.shell(f"docker image rm $(docker images --quiet --filter reference='*/*:{after}') || true")
+    assert state(host) == found
+    assert decrypted(host) == {one["id"]: one["data"] for one in CREDENTIALS}
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"kestra_version": "v1.3.9"}, "older than what runs"),
+        ({"kestra_version": "latest"}, "is no version. Pin kestra_version"),
+        ({"kestra_version": "v4.0.0"}, "major versions are not skipped"),
+    ],
+)
+def test_forbidden_step_is_refused(host: Host, seeded: dict[str, Any], variables: dict[str, str], message: str) -> None:
+    tagged(host, "kestra", variables["kestra_version"], healthy=True)
+    run = host.playbook("upgrade", variables, about="about 20 s")
+    assert run.code != 0 and run.recap["changed"] == 0
+    assert message in " ".join(run.output.split())
+
+
+def test_secrets_are_renewed(host: Host, seeded: dict[str, Any]) -> None:
+    def secrets() -> dict[str, str]:
+        names = host.shell(f"ls -A {ROOT}/secrets").split()
+        return {name: host.shell(f"cat {ROOT}/secrets/{name}") for name in names}
+
+    before, found = secrets(), state(host)
+    run = host.playbook("rotate_secrets", {}, "-vvv", "--diff", about="about 2 minutes").succeeded()
+    after = secrets()
+    kept = {"n8n_encryption_key", "kestra_encryption_key"}
+    assert before.keys() == after.keys()
+    assert {name for name in before if before[name] == after[name]} == kept
+    assert not [name for name, value in (before | after).items() if value in run.output]
+    now = state(host)
+    assert {name: now[name] for name in now if name != "secrets"} == {
+        name: found[name] for name in found if name != "secrets"
+    }
+    assert host.playbook("site", {}, about="about a minute").succeeded().recap["changed"] == 0
+    refused = host.playbook("rotate_secrets", {"rotate": ["n8n_encryption_key"]}, about="about 10 s")
+    assert refused.code != 0 and "n8n_encryption_key can't be renewed" in " ".join(refused.output.split())
+
+
+if LONG:
+
+    @pytest.fixture(scope="module")
+    def on_16(host: Host, converged: Run) -> dict[str, Any]:
+        """The host made anew with PostgreSQL 16."""
+        for step in (["build", "postgres:16"], ["registry", "postgres:16"]):
+            host.run(sys.executable, "tests/images/cli.py", *step, about="about a minute").succeeded()
+        wipe(host)
+        host.playbook("site", {"postgres_version": "16"}, about="about 3 minutes").succeeded()
+        seed(host)
+        return state(host)
+
+    def test_postgres_16_returns_from_a_17_that_never_becomes_healthy(host: Host, on_16: dict[str, Any]) -> None:
+        tagged(host, "postgres", "17.99", healthy=False)
+        run = host.playbook("upgrade", {"postgres_version": "17.99"}, about="about 5 minutes")
+        assert run.code != 0 and "the old versions run again with the data from before it" in run.output
+        assert host.shell(f"cat {ROOT}/data/postgres/pgdata/PG_VERSION; ls {ROOT}/data") == "16\nkestra\nn8n\npostgres"
+        assert state(host) == on_16
+
+    def test_postgres_16_to_17_keeps_all_data_and_the_old_cluster(host: Host, on_16: dict[str, Any]) -> None:
+        refused = host.playbook("site", {}, about="about 20 s")
+        assert refused.code != 0 and "or run upgrade.yml" in " ".join(refused.output.split())
+        run = host.playbook("upgrade", {}, about="about 4 minutes").succeeded()
+        assert "the databases are dumped and loaded" in " ".join(run.output.split())
+        assert host.shell(f"cat {ROOT}/data/postgres/pgdata/PG_VERSION") == "17"
+        assert host.shell(f"cat {ROOT}/data/postgres-16.*/pgdata/PG_VERSION") == "16"
+        assert state(host) == on_16
+        assert decrypted(host) == {one["id"]: one["data"] for one in CREDENTIALS}

@@ -1,0 +1,185 @@
+"""Changes of a converged host that must not go through: each role, each kind of mistake.
+
+`PREFLIGHT` is refused by the checks with which site.yml begins. `WRITTEN` is refused by the role before a
+file lands. `TAKEN_BACK` can't be known before: the service does not come up, and its former files return.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PREFLIGHT, WRITTEN, TAKEN_BACK = "preflight", "written", "taken back"
+TEMPLATES = Path(__file__).parent / "templates"
+NO_DIGEST = "sha256:" + "0" * 64
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A change, and what the failed run must say; C(limit) is the time in seconds to become healthy."""
+
+    role: str
+    kind: str
+    variables: dict[str, Any] = field(hash=False)
+    message: str
+    stage: str = PREFLIGHT
+    limit: int = 120
+
+    @property
+    def name(self) -> str:
+        return f"{self.role}-{self.kind}".replace(" ", "-").replace("_", "-")
+
+    @property
+    def playing(self) -> str:
+        """The role that is run: what the roles share comes with each of them."""
+        return "n8n" if self.role == "orchestration" else self.role
+
+
+def kestra(*path: str, value: Any) -> dict[str, Any]:
+    """Return a value for kestra_config."""
+    result = value
+    for key in reversed(path):
+        result = {key: result}
+    return {"kestra_config": result}
+
+
+CHANGES = [
+    Wrong("docker", "unknown choice", {"docker_package_source": "snap"}, "docker_package_source"),
+    Wrong("docker", "wrong type", {"docker_log_max_file": "many"}, "docker_log_max_file"),
+    Wrong("docker", "unknown key", {"docker_daemon_config": {"no-such": 1}}, "no-such", WRITTEN),
+    Wrong("docker", "wrong type of a key", {"docker_daemon_config": {"log-level": 5}}, "log-level", WRITTEN),
+    Wrong(
+        "docker",
+        "data in an impossible place",
+        {"docker_daemon_config": {"data-root": "/proc/nowhere"}},
+        "The former /etc/docker/daemon.json is back, and it runs with that",
+        TAKEN_BACK,
+    ),
+    Wrong("postgres", "unsupported version", {"postgres_version": "18"}, "postgres_version: 18 is not supported"),
+    Wrong("postgres", "version of other data", {"postgres_version": "16"}, "belong to PostgreSQL 17"),
+    Wrong("postgres", "no size", {"postgres_shared_buffers": "lots"}, "postgres_shared_buffers: 'lots' is no size"),
+    Wrong("postgres", "wrong type", {"postgres_max_connections": "many"}, "postgres_max_connections"),
+    Wrong("postgres", "malformed digest", {"postgres_digest": "sha256:12"}, "is no name of an image"),
+    Wrong("postgres", "bad digest", {"postgres_digest": NO_DIGEST}, f"has no library/postgres {NO_DIGEST}"),
+    Wrong("postgres", "quote in a password", {"postgres_password": "it's"}, "the value holds a single quote"),
+    Wrong(
+        "postgres",
+        "unknown key in its template",
+        {"postgres_compose_template": str(TEMPLATES / "unknown_key.yml.j2")},
+        "docker refuses the new file",
+        WRITTEN,
+    ),
+    Wrong(
+        "postgres",
+        "more memory than there is",
+        {"postgres_shared_buffers": "900GB"},
+        "The former files are back (/opt/orchestration/services/postgres.yml), and it is healthy with them",
+        TAKEN_BACK,
+    ),
+    Wrong("kestra", "login", {"kestra_username": "admin"}, "kestra_username: 'admin' is no e-mail address"),
+    Wrong("kestra", "weak password", {"kestra_password": "password"}, "kestra_password: empty or too weak"),
+    Wrong("kestra", "wrong type", {"kestra_port": "http"}, "kestra_port"),
+    Wrong("kestra", "port out of range", {"kestra_port": 70000}, "kestra_port: 70000 is no TCP port"),
+    Wrong("kestra", "same port twice", {"kestra_management_port": 8080}, "the same as kestra_port"),
+    Wrong("kestra", "port in use", {"kestra_port": 8090}, "kestra_port: port 8090 is in use by"),
+    Wrong(
+        "kestra",
+        "key that 2.0 does not bind",
+        kestra("kestra", "server", "basicAuth", value={"username": "a@example.com"}),
+        "kestra_config: kestra.server.basicAuth: Kestra 2.0 does not bind this spelling. Write basic-auth",
+    ),
+    Wrong(
+        "kestra",
+        "misspelt key",
+        kestra("kestra", "server", "livenes", value={"interval": "5s"}),
+        "kestra.server.livenes: Kestra has no such key in kestra.server. Is liveness meant?",
+    ),
+    Wrong("kestra", "unknown key", kestra("kestra", "zzz", value=1), "put kestra.zzz into kestra_config_allowed"),
+    Wrong(
+        "kestra",
+        "wrong type of a key",
+        kestra("kestra", "server", "liveness", "interval", value="soon"),
+        "kestra.server.liveness.interval: must be a duration such as 30s",
+    ),
+    Wrong(
+        "kestra", "port in the container", kestra("micronaut", "server", "port", value=9), "micronaut.server.port: must"
+    ),
+    Wrong("kestra", "missing image", {"kestra_version": "v9.9.9"}, "has no kestra/kestra v9.9.9"),
+    Wrong(
+        "kestra",
+        "unparsable template",
+        {"kestra_config_template": str(TEMPLATES / "unparsable.yml.j2")},
+        "kestra_config_template: the configuration is no YAML (line 4)",
+    ),
+    Wrong("kestra", "other key", {"kestra_encryption_key": "A" * 43 + "="}, "is encrypted with that one", WRITTEN),
+    Wrong(
+        "kestra",
+        "unknown option of Java",
+        {"kestra_java_opts": "-Xbogus"},
+        "The former files are back (/opt/orchestration/env/kestra.env), and it is healthy with them",
+        TAKEN_BACK,
+    ),
+    Wrong("kestra", "too little memory", {"kestra_java_opts": "-Xmx2m"}, "and it is healthy with them", TAKEN_BACK, 60),
+    Wrong(
+        "kestra",
+        "wrong database password",
+        kestra("datasources", "postgres", "password", value="wrong-one"),
+        "and it is healthy with them",
+        TAKEN_BACK,
+    ),
+    Wrong(
+        "kestra",
+        "login that the role does not know",
+        kestra("kestra", "server", "basic-auth", "password", value="Another-one-1"),
+        "and it is healthy with them",
+        TAKEN_BACK,
+        300,
+    ),
+    Wrong("kestra", "port of another service", {"kestra_port": 5678}, "and it is healthy with them", TAKEN_BACK),
+    Wrong(
+        "kestra",
+        "image of something else",
+        {"kestra_image": "docker.io/library/postgres", "kestra_version": "17"},
+        "and it is healthy with them",
+        TAKEN_BACK,
+    ),
+    Wrong("n8n", "short key", {"n8n_encryption_key": "short"}, "n8n_encryption_key: shorter than 16 characters"),
+    Wrong("n8n", "other key", {"n8n_encryption_key": "0123456789abcdef"}, "is encrypted with that one", WRITTEN),
+    Wrong("n8n", "port out of range", {"n8n_port": 0}, "n8n_port: 0 is no TCP port"),
+    Wrong("n8n", "name of a variable", {"n8n_environment": {"A B": "x"}}, "n8n_environment: 'A B' is no name"),
+    Wrong("n8n", "line break in a value", {"n8n_environment": {"A": "x\ny"}}, "A: the value holds a single quote"),
+    Wrong("n8n", "missing image", {"n8n_version": "0.0.0"}, "has no n8nio/n8n 0.0.0"),
+    Wrong(
+        "n8n",
+        "unparsable template",
+        {"n8n_compose_template": str(TEMPLATES / "unparsable.yml.j2")},
+        "docker refuses the new file",
+        WRITTEN,
+    ),
+    Wrong(
+        "n8n",
+        "wrong database password",
+        {"n8n_environment": {"DB_POSTGRESDB_PASSWORD": "wrong-one"}},
+        "The former files are back (/opt/orchestration/env/n8n.env), and it is healthy with them",
+        TAKEN_BACK,
+        60,
+    ),
+    Wrong("n8n", "port of another service", {"n8n_port": 8080}, "and it is healthy with them", TAKEN_BACK),
+    Wrong("sidecar", "port out of range", {"sidecar_port": 0}, "sidecar_port: 0 is no TCP port"),
+    Wrong("sidecar", "open to all", {"sidecar_bind_addresses": ["0.0.0.0"]}, "not of the loopback interface"),  # noqa: S104
+    Wrong("sidecar", "short token", {"sidecar_token": "short"}, "sidecar_token: needs at least 32 characters"),
+    Wrong("sidecar", "unknown group", {"sidecar_groups": ["nosuch"]}, "sidecar_groups: the host has no group nosuch"),
+    Wrong("sidecar", "missing Python", {"sidecar_python": "/nowhere/python3"}, "sidecar_python: /nowhere/python3 is"),
+    Wrong(
+        "sidecar",
+        "networks that leave the host out",
+        {"sidecar_allowed_networks": ["203.0.113.0/24"]},
+        "and it runs with them",
+        TAKEN_BACK,
+    ),
+    Wrong("orchestration", "memory", {"orchestration_minimum_memory": 99999999}, "orchestration_minimum_memory"),
+    Wrong("orchestration", "disk", {"orchestration_minimum_disk": 999999999}, "orchestration_minimum_disk"),
+    Wrong("orchestration", "registry away", {"orchestration_registry": "127.0.0.1:9/x"}, "no registry gives it"),
+    Wrong("orchestration", "limit", {"orchestration_start_timeout": "long"}, "orchestration_start_timeout"),
+]

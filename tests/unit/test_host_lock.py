@@ -1,0 +1,135 @@
+"""`host_lock`: one controller at a time, and no lock that outlives its run for good."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.devorch.orchestration.plugins.action import host_lock as action
+from ansible_collections.devorch.orchestration.plugins.module_utils import host_lock
+from ansible_collections.devorch.orchestration.plugins.module_utils.host_lock import Lock, Run
+from ansible_collections.devorch.orchestration.plugins.modules import host_lock as module
+
+from .playbook import play
+
+MINE, OTHER = Run("me@here", "here", "1-1"), Run("you@there", "there", "2-2")
+
+
+def test_second_run_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert host_lock.take(path, MINE, 100.0, 60)[0] == Lock(MINE, 100.0, 100.0)
+    assert host_lock.take(path, OTHER, 110.0, 60)[0].run == MINE
+    assert host_lock.take(path, MINE, 120.0, 60) == (Lock(MINE, 100.0, 120.0), None)
+    assert not host_lock.release(path, OTHER)
+    assert host_lock.release(path, MINE)
+    assert not path.exists()
+    assert host_lock.take(path, OTHER, 130.0, 60)[0].run == OTHER
+
+
+@pytest.mark.parametrize("now", [161.0, 50.0], ids=["expired", "from before the boot"])
+def test_stale_lock_is_taken_over(tmp_path: Path, now: float) -> None:
+    path = tmp_path / "lock"
+    host_lock.take(path, OTHER, 100.0, 60)
+    taken, before = host_lock.take(path, MINE, now, 60)
+    assert taken.run == MINE
+    assert before and before.run == OTHER
+
+
+def test_lock_of_a_dead_run_is_taken_over_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    host_lock.take(path, OTHER, 100.0, 60)
+    assert host_lock.take(path, MINE, 101.0, 60, dead=Run("x", "y", "z"))[0].run == OTHER
+    assert host_lock.take(path, MINE, 101.0, 60, dead=OTHER)[0].run == MINE
+
+
+def test_damaged_lock_does_not_stop_anybody(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text("{half")
+    assert host_lock.take(path, MINE, 100.0, 60)[0].run == MINE
+
+
+def test_processes_are_told_apart() -> None:
+    assert action.lives(action.process_identity(os.getpid()))
+    assert not action.lives(f"{os.getpid()}-1")
+    child = subprocess.Popen(["sleep", "60"])
+    identity = action.process_identity(child.pid)
+    assert action.lives(identity)
+    child.send_signal(signal.SIGKILL)
+    time.sleep(0.2)
+    assert not action.lives(identity), "a zombie does nothing any more"
+    child.wait()
+
+
+def tasks(path: Path) -> list[dict[str, object]]:
+    return yaml.safe_load(module.EXAMPLES.replace("/run/orchestration.lock", str(path)))
+
+
+def test_example(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    played = play(tmp_path, tasks(path))
+    assert played.returncode == 0
+    assert played.results[0]["acquired"]
+    assert not path.exists()
+
+
+def test_other_controller_is_refused_with_who_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    host_lock.store(path, Lock(OTHER, host_lock.uptime() - 5, host_lock.uptime()))
+    played = play(tmp_path, tasks(path))
+    assert played.returncode != 0
+    said = played.results[0]["msg"]
+    assert re.match(r"you@there has been working on this host for \d+ s \(process 2 there\)\. Wait until", said)
+    assert f"remove {path} on the host" in said
+    assert json.loads(path.read_text())["run"] == asdict(OTHER)
+
+
+def test_run_that_was_killed_on_this_controller_keeps_nobody_out(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    dead = Run("me@here", action.this_controller(), f"{os.getpid()}-1")
+    host_lock.store(path, Lock(dead, host_lock.uptime(), host_lock.uptime()))
+    played = play(tmp_path, tasks(path))
+    assert played.returncode == 0
+    assert "taken over from me@here, whose run has ended" in played.results[0]["msg"]
+
+
+def test_remains_of_a_killed_run_are_removed_unless_they_are_in_use(tmp_path: Path) -> None:
+    left, used = tmp_path / "ansible-tmp-1-2-3", tmp_path / "ansible-tmp-4-5-6"
+    for path in (left, used):
+        path.mkdir()
+        (path / "source").write_text("secret")
+    process = tmp_path / "proc" / "77"
+    process.mkdir(parents=True)
+    (process / "cmdline").write_bytes(b"python3\0" + str(used / "AnsiballZ_x.py").encode())
+    module.remove_remains([tmp_path], tmp_path / "proc")
+    assert not left.exists()
+    assert used.exists()
+
+
+def test_check_mode_takes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    host_lock.store(path, Lock(OTHER, host_lock.uptime(), host_lock.uptime()))
+    before = path.read_text()
+    assert play(tmp_path, tasks(path), "--check").returncode == 0
+    assert path.read_text() == before
+
+
+def test_two_at_once_never_both_hold_it(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from ansible_collections.devorch.orchestration.plugins.module_utils.host_lock import Run, take, uptime\n"
+        "run = Run(sys.argv[3], 'c', 'p')\n"
+        "print(take(Path(sys.argv[2]), run, uptime(), 60)[0].run == run)"
+    )
+    collections = os.environ["ANSIBLE_COLLECTIONS_PATH"]
+    command = [sys.executable, "-c", script, collections, str(tmp_path / "lock")]
+    started = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(6)]
+    assert [process.communicate()[0].strip() for process in started].count("True") == 1
