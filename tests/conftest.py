@@ -14,6 +14,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from .sampling import LONG
+from .system.check_page import PLAYBOOKS
 from .system.conftest import Host, Run
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +109,21 @@ def host(images: None, say: Callable[[str], None]) -> Iterator[Host]:
 
 
 @pytest.fixture(scope="session")
-def converged(host: Host) -> Run:
+def empty_checks(host: Host) -> dict[str, Run]:
+    """What every playbook says with --check on the empty host."""
+    return {name: host.playbook(name, given, "--check", about="about 15 s") for name, given in PLAYBOOKS.items()}
+
+
+@pytest.fixture(scope="session")
+def converged_checks(host: Host, converged: Run) -> dict[str, Run]:
+    """What every playbook says with --check on the converged host."""
+    return {name: host.playbook(name, given, "--check", about="about 30 s") for name, given in PLAYBOOKS.items()}
+
+
+@pytest.fixture(scope="session")
+def converged(host: Host, request: pytest.FixtureRequest) -> Run:
     """The run of site.yml that provisioned the host, with all that Ansible can print."""
+    # The host is empty now, and never again.
+    if any("empty_checks" in item.fixturenames for item in request.session.items):
+        request.getfixturevalue("empty_checks")
     return host.molecule("converge", "--", "-vvv", "--diff", about="about 4 minutes").succeeded()

@@ -47,6 +47,18 @@ class Run:
         said += re.findall(rf"^{re.escape(host)} +: .*$", self.output, re.M)
         return " ".join(" ".join(said).split())
 
+    @property
+    def tasks(self) -> dict[str, str]:
+        """What happened in each task, by role and name: C(changed) where it changed at any time, else C(ok)."""
+        found: dict[str, str] = {}
+        name = ""
+        for line in self.output.splitlines():
+            if match := re.match(r"(?:TASK|RUNNING HANDLER|PLAY) \[(?:devorch\.orchestration\.)?(.*)\] \*+$", line):
+                name = match[1]
+            elif (match := re.match(rf"(ok|changed): \[{self.host}", line)) and found.get(name) != "changed":
+                found[name] = match[1]
+        return found
+
     def succeeded(self) -> Run:
         assert self.code == 0, f"{self.command} ended with {self.code}:\n{self.output[-8000:]}"
         return self

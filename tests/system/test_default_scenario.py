@@ -10,6 +10,7 @@ import pytest
 
 from tests.sampling import LONG
 
+from .check_page import PLAYBOOKS, REFUSE_EMPTY
 from .conftest import Host, Run
 from .data import CANARIES, leaks, secrets
 
@@ -19,9 +20,12 @@ TOUCHED = (
 )
 
 
-def test_check_mode_on_the_empty_host_fails_nowhere_and_changes_nothing(host: Host) -> None:
-    run = host.molecule("check", about="about 20 s").succeeded()
-    assert run.recap["failed"] == 0
+def test_check_mode_on_the_empty_host_fails_nowhere_and_changes_nothing(
+    host: Host, empty_checks: dict[str, Run]
+) -> None:
+    run = empty_checks["site"]
+    refused = {name for name, run in empty_checks.items() if run.recap["failed"]}
+    assert refused == REFUSE_EMPTY & set(PLAYBOOKS)
     assert "A real run would install docker.io" in run.output
     assert host.shell(TOUCHED) == ""
 
@@ -77,9 +81,18 @@ def test_second_run_changes_nothing(host: Host, converged: Run) -> None:
     host.molecule("idempotence", about="about a minute").succeeded()
 
 
-def test_check_mode_on_the_converged_host_reports_no_change(host: Host, converged: Run) -> None:
-    run = host.molecule("check", about="about a minute").succeeded()
-    assert run.recap["changed"] == 0
+def test_check_mode_on_the_converged_host_reports_no_change(converged_checks: dict[str, Run]) -> None:
+    assert {name: run.succeeded().recap["changed"] for name, run in converged_checks.items()} == dict.fromkeys(
+        PLAYBOOKS, 0
+    )
+
+
+def test_the_real_run_did_what_check_mode_predicted(empty_checks: dict[str, Run], converged: Run) -> None:
+    """A task that check mode said would change has changed, and one that it called ok has not."""
+    predicted, done = empty_checks["site"].tasks, converged.tasks
+    assert {task for task, status in predicted.items() if status == "changed"}
+    wrong = {task: (status, done.get(task)) for task, status in predicted.items() if done.get(task) != status}
+    assert wrong == {}
 
 
 def test_host_is_as_described(host: Host, converged: Run) -> None:

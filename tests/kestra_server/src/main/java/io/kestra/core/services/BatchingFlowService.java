@@ -2,6 +2,7 @@ package io.kestra.core.services;
 
 import io.kestra.core.models.flows.Flow;
 import io.kestra.core.models.flows.FlowWithSource;
+import io.kestra.core.models.flows.Input;
 import io.kestra.core.models.flows.input.MultiselectInput;
 import io.kestra.core.models.flows.input.SelectInput;
 import io.kestra.core.models.tasks.ExecutableTask;
@@ -103,6 +104,12 @@ class BatchingFlowService extends FlowService {
     private static boolean mayRefer(Flow flow) {
         return flow.allTasksWithChilds().stream().anyMatch(ExecutableTask.class::isInstance)
             || ListUtils.emptyOnNull(flow.getTriggers()).stream().anyMatch(io.kestra.plugin.core.trigger.Flow.class::isInstance)
-            || ListUtils.emptyOnNull(flow.getInputs()).stream().anyMatch(input -> input instanceof SelectInput || input instanceof MultiselectInput);
+            || ListUtils.emptyOnNull(flow.getInputs()).stream().anyMatch(BatchingFlowService::isComputed);
+    }
+
+    /** Such an input may call a flow as a function. */
+    private static boolean isComputed(Input<?> input) {
+        return input instanceof SelectInput select && select.getExpression() != null
+            || input instanceof MultiselectInput multiselect && multiselect.getExpression() != null;
     }
 }
