@@ -200,7 +200,7 @@ def test_removal_keeps_the_data_and_site_brings_it_back(host: Host, converged: R
     host.site(states, about="about 40 s").succeeded()
     assert host.shell("docker ps --all --quiet") == ""
     host.shell("! ls /etc/systemd/system/orchestration-*")
-    assert host.shell("ls /opt/orchestration/data") == "kestra\nn8n\npostgres"
+    assert host.shell("ls /opt/orchestration/data").split() == ["kestra", "n8n", "postgres", "sidecar"]
     assert host.site(states, about="about 30 s").succeeded().recap["changed"] == 0
     host.site({}, about="about 2 minutes").succeeded()
     assert secrets(host) == before
@@ -219,7 +219,7 @@ if LONG:
             gone = {f"{role}_state": "absent", f"{role}_purge_data": True}
             host.site(gone, about="about 40 s").succeeded()
             assert role not in host.shell(databases).split() and kept in host.shell(databases).split()
-            assert host.shell("ls /opt/orchestration/data").split() == sorted([kept, "postgres"])
+            assert host.shell("ls /opt/orchestration/data").split() == sorted([kept, "postgres", "sidecar"])
             assert {name for name in before if name.startswith(f"{role}_")} & set(secrets(host)) == set()
             assert host.health(kept) == "healthy"
             assert host.site(gone, about="about 30 s").succeeded().recap["changed"] == 0

@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ..sampling import LONG, sample
+from .conftest import ROOT as COLLECTION
 from .conftest import Host, Run
 
+N8N_DEFAULTS = COLLECTION / "roles/n8n/defaults/main.yml"
 ROOT = "/opt/orchestration"
 API = "http://127.0.0.1:8080/api/v1/main"
+ENVIRONMENT = f"{ROOT}/data/sidecar/environments/kept.json"
+AS_SIDECAR = "setpriv --reuid=orchestration-sidecar --regid=orchestration-sidecar --clear-groups"
 FLOW = """\
 id: kept
 namespace: company.team
@@ -57,7 +62,8 @@ def rows(host: Host, query: str) -> Any:
 
 
 def seed(host: Host) -> None:
-    """Put a flow, an execution, a key, a file, workflows and credentials on the host."""
+    """Put a flow, an execution, a key, a file, workflows, credentials and an environment on the host."""
+    host.shell(f"{AS_SIDECAR} sh -c 'cat > {ENVIRONMENT}'", given=json.dumps({"instances": [{"name": "kept"}]}))
     put(host, "/root/flow.yml", FLOW)
     curl(host, "/flows", "-H", "Content-Type: application/x-yaml", "--data-binary", "@/root/flow.yml")
     curl(host, "/namespaces/company.team/kv/number", "-X", "PUT", "-H", "Content-Type: text/plain", "--data", "42")
@@ -81,6 +87,7 @@ def state(host: Host) -> dict[str, Any]:
         "file": curl(host, "/namespaces/company.team/files?path=/notes.yml"),
         "workflows": rows(host, "SELECT json_agg(t ORDER BY id) FROM workflow_entity t"),
         "credentials": rows(host, "SELECT json_agg(t ORDER BY id) FROM credentials_entity t"),
+        "environment": host.shell(f"{AS_SIDECAR} cat {ENVIRONMENT}"),
         "secrets": host.shell(f"cd {ROOT}/secrets && sha256sum *"),
     }
 
@@ -293,30 +300,52 @@ def test_secrets_are_renewed(host: Host, seeded: dict[str, Any]) -> None:
 
 
 if LONG:
+    FORMER = {"postgres_version": "16", "n8n_version": "2.40.7"}
 
     @pytest.fixture(scope="module")
-    def on_16(host: Host, converged: Run) -> dict[str, Any]:
-        """The host made anew with PostgreSQL 16."""
-        for step in (["build", "postgres:16"], ["registry", "postgres:16"]):
-            host.run(sys.executable, "tests/images/cli.py", *step, about="about a minute").succeeded()
+    def former(host: Host, converged: Run) -> dict[str, Any]:
+        """The host made anew with the versions before."""
+        for image in ("postgres:16", f"n8n:{FORMER['n8n_version']}"):
+            for step in ("build", "registry"):
+                host.run(sys.executable, "tests/images/cli.py", step, image, about="up to 6 minutes").succeeded()
         wipe(host)
-        host.playbook("site", {"postgres_version": "16"}, about="about 3 minutes").succeeded()
+        host.playbook("site", FORMER, about="about 3 minutes").succeeded()
         seed(host)
         return state(host)
 
-    def test_postgres_16_returns_from_a_17_that_never_becomes_healthy(host: Host, on_16: dict[str, Any]) -> None:
+    def test_postgres_16_returns_from_a_17_that_never_becomes_healthy(host: Host, former: dict[str, Any]) -> None:
         tagged(host, "postgres", "17.99", healthy=False)
-        run = host.playbook("upgrade", {"postgres_version": "17.99"}, about="about 5 minutes")
+        run = host.playbook("upgrade", FORMER | {"postgres_version": "17.99"}, about="about 5 minutes")
         assert run.code != 0 and "the old versions run again with the data from before it" in run.output
-        assert host.shell(f"cat {ROOT}/data/postgres/pgdata/PG_VERSION; ls {ROOT}/data") == "16\nkestra\nn8n\npostgres"
-        assert state(host) == on_16
+        assert (
+            host.shell(f"cat {ROOT}/data/postgres/pgdata/PG_VERSION; ls {ROOT}/data")
+            == "16\nkestra\nn8n\npostgres\nsidecar"
+        )
+        assert state(host) == former
 
-    def test_postgres_16_to_17_keeps_all_data_and_the_old_cluster(host: Host, on_16: dict[str, Any]) -> None:
-        refused = host.playbook("site", {}, about="about 20 s")
+    def test_postgres_16_to_17_keeps_all_data_and_the_old_cluster(host: Host, former: dict[str, Any]) -> None:
+        before = {"n8n_version": FORMER["n8n_version"]}
+        refused = host.playbook("site", before, about="about 20 s")
         assert refused.code != 0 and "or run upgrade.yml" in " ".join(refused.output.split())
-        run = host.playbook("upgrade", {}, about="about 4 minutes").succeeded()
+        run = host.playbook("upgrade", before, about="about 4 minutes").succeeded()
         assert "the databases are dumped and loaded" in " ".join(run.output.split())
         assert host.shell(f"cat {ROOT}/data/postgres/pgdata/PG_VERSION") == "17"
         assert host.shell(f"cat {ROOT}/data/postgres-16.*/pgdata/PG_VERSION") == "16"
-        assert state(host) == on_16
+        assert state(host) == former
+        assert decrypted(host) == {one["id"]: one["data"] for one in CREDENTIALS}
+
+    def test_n8n_of_the_minor_version_before_keeps_its_workflows_and_credentials(
+        host: Host, former: dict[str, Any]
+    ) -> None:
+        """After PostgreSQL was upgraded."""
+        assert running(host, "n8n") == FORMER["n8n_version"]
+        migrations = int(rows(host, "SELECT count(*) FROM migrations"))
+        host.playbook("upgrade", {}, about="about 3 minutes").succeeded()
+        assert running(host, "n8n") == yaml.safe_load(N8N_DEFAULTS.read_text("utf-8"))["n8n_version"]
+        assert int(rows(host, "SELECT count(*) FROM migrations")) >= migrations
+        now = state(host)
+        for table in ("workflows", "credentials"):
+            # A migration may add columns.
+            kept = [{name: row[name] for name in old} for old, row in zip(former[table], now[table], strict=True)]
+            assert kept == former[table]
         assert decrypted(host) == {one["id"]: one["data"] for one in CREDENTIALS}

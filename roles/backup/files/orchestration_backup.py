@@ -49,6 +49,8 @@ TREES: dict[str, tuple[str, ...]] = {
     "configuration.tar.gz": ("secrets", "env", "services", "kestra-config", "former", "compose.yml"),
     "kestra.tar.gz": ("data/kestra",),
     "n8n.tar.gz": ("data/n8n",),
+    # Jobs are about instances of the host.
+    "sidecar.tar.gz": ("data/sidecar/environments",),
 }
 ITEMS = tuple(item for items in TREES.values() for item in items)
 CLUSTER = "data/postgres"

@@ -96,6 +96,19 @@ def _n8n() -> Recipe:
     )
 
 
+def _former_n8n() -> Recipe:
+    """Return the minor version that upgrades start from."""
+    version = "2.40.7"
+    return Recipe(
+        f"n8n:{version}",
+        f"n8nio/n8n:{version}",
+        context=IMAGES_DIR / "n8n",
+        args={"N8N_VERSION": version, "LOCK": version},
+        official=f"n8nio/n8n:{version}",
+        minutes=6,
+    )
+
+
 def _kestra() -> Recipe:
     version = role_version("kestra")
     return Recipe(
@@ -119,6 +132,7 @@ FACTORIES: dict[str, Callable[[], Recipe]] = {
     "debian:trixie": lambda: _debian("trixie"),
     "testhost:trixie": lambda: _testhost("trixie"),
     "n8n": _n8n,
+    "n8n:2.40.7": _former_n8n,
     "postgres": _postgres,
     "postgres:16": _former_postgres,
     "kestra": _kestra,
