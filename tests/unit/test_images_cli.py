@@ -63,10 +63,12 @@ def test_images_have_the_versions_of_the_roles() -> None:
     assert recipes.get("kestra").official == f"kestra/kestra:{settings.role_version('kestra')}"
 
 
-def test_lock_file_of_n8n_fits_the_role_and_names_no_server() -> None:
-    version = settings.role_version("n8n")
-    package = json.loads((IMAGES / "n8n/package.json").read_text(encoding="utf-8"))
-    lock = json.loads((IMAGES / "n8n/package-lock.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", [name for name in recipes.FACTORIES if name.startswith("n8n")])
+def test_lock_file_of_n8n_fits_its_version_and_names_no_server(name: str) -> None:
+    arguments = recipes.get(name).args
+    version, place = arguments["N8N_VERSION"], IMAGES / "n8n" / arguments.get("LOCK", ".")
+    package = json.loads((place / "package.json").read_text(encoding="utf-8"))
+    lock = json.loads((place / "package-lock.json").read_text(encoding="utf-8"))
     assert package["dependencies"] == {"n8n": version}
     assert lock["packages"]["node_modules/n8n"]["version"] == version
     assert [name for name, entry in lock["packages"].items() if "resolved" in entry] == []
