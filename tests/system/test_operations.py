@@ -19,7 +19,7 @@ from .conftest import Host, Run
 N8N_DEFAULTS = COLLECTION / "roles/n8n/defaults/main.yml"
 ROOT = "/opt/orchestration"
 API = "http://127.0.0.1:8080/api/v1/main"
-ENVIRONMENT = f"{ROOT}/data/sidecar/environments/kept.json"
+ENVIRONMENT = f"{ROOT}/sidecar-data/environments/kept.json"
 AS_SIDECAR = "setpriv --reuid=orchestration-sidecar --regid=orchestration-sidecar --clear-groups"
 FLOW = """\
 id: kept
@@ -317,10 +317,7 @@ if LONG:
         tagged(host, "postgres", "17.99", healthy=False)
         run = host.playbook("upgrade", FORMER | {"postgres_version": "17.99"}, about="about 5 minutes")
         assert run.code != 0 and "the old versions run again with the data from before it" in run.output
-        assert (
-            host.shell(f"cat {ROOT}/data/postgres/pgdata/PG_VERSION; ls {ROOT}/data")
-            == "16\nkestra\nn8n\npostgres\nsidecar"
-        )
+        assert host.shell(f"cat {ROOT}/data/postgres/pgdata/PG_VERSION; ls {ROOT}/data") == "16\nkestra\nn8n\npostgres"
         assert state(host) == former
 
     def test_postgres_16_to_17_keeps_all_data_and_the_old_cluster(host: Host, former: dict[str, Any]) -> None:

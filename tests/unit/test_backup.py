@@ -43,7 +43,7 @@ FILES = {
     "compose.yml": "name: orchestration\n",
     "data/kestra/main/company/file with spaces": "stored",
     "data/n8n/config": "{}",
-    "data/sidecar/environments/stage.json": "{}",
+    "sidecar-data/environments/stage.json": "{}",
 }
 
 

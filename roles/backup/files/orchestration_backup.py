@@ -50,7 +50,7 @@ TREES: dict[str, tuple[str, ...]] = {
     "kestra.tar.gz": ("data/kestra",),
     "n8n.tar.gz": ("data/n8n",),
     # Jobs are about instances of the host.
-    "sidecar.tar.gz": ("data/sidecar/environments",),
+    "sidecar.tar.gz": ("sidecar-data/environments",),
 }
 ITEMS = tuple(item for items in TREES.values() for item in items)
 CLUSTER = "data/postgres"
