@@ -11,6 +11,8 @@ export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
 # Ansible's lines as they are, for people and for the tests that read them.
 export MOLECULE_COMMAND_BORDERS := false
 export PATH := $(VENV)/bin:$(PATH)
+# Two processes: one has the test host, which mostly waits.
+TWO := -n2 --dist=loadscope --no-loadscope-reorder
 IMAGES := $(PYTHON) tests/images/cli.py
 
 .DEFAULT_GOAL := help
@@ -23,10 +25,10 @@ demo: environment ## Provision a disposable orchestration host in a container, l
 	tests/demo/run
 
 test: environment ## Run every test (builds what it needs on the first run)
-	pytest $(PYTEST_ARGUMENTS)
+	pytest $(TWO) $(PYTEST_ARGUMENTS)
 
 test-long: environment ## Run every test, and all of the long tables that `make test` takes a sample of (hours)
-	DEVORCH_LONG=1 pytest $(PYTEST_ARGUMENTS)
+	DEVORCH_LONG=1 pytest $(TWO) $(PYTEST_ARGUMENTS)
 
 chaos: environment ## Kill and break 60 runs of site.yml, and see that the next one converges (hours; CHAOS_RUNS=n, DEVORCH_SEED=first)
 	DEVORCH_LONG=1 DEVORCH_CHAOS_RUNS=$(or $(CHAOS_RUNS),60) pytest tests/chaos $(PYTEST_ARGUMENTS)

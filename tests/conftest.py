@@ -38,8 +38,7 @@ def _log(config: pytest.Config) -> Path:
 class Scheduling(LoadScopeScheduling):
     """Keep the tests that share a test host, or the live servers, in one process, and so those of a file elsewhere.
 
-    For `pytest -n2 --dist=loadscope --no-loadscope-reorder`, which is faster and louder. xdist's own groups (3.8) get
-    lost with pytest 9.
+    xdist's own groups (3.8) get lost with pytest 9.
     """
 
     def _split_scope(self, nodeid: str) -> str:
