@@ -11,7 +11,7 @@ import pytest
 
 from tests.sampling import LONG
 
-from .check_page import PLAYBOOKS, REFUSE_EMPTY, check_page
+from .check_page import PLAYBOOKS, check_page
 from .conftest import ROOT, Host, Run
 from .data import CANARIES, leaks, secrets
 
@@ -25,8 +25,7 @@ def test_check_mode_on_the_empty_host_fails_nowhere_and_changes_nothing(
     host: Host, empty_checks: dict[str, Run]
 ) -> None:
     run = empty_checks["site"]
-    refused = {name for name, run in empty_checks.items() if run.recap["failed"]}
-    assert refused == REFUSE_EMPTY & set(PLAYBOOKS)
+    assert [name for name, run in empty_checks.items() if run.recap["failed"]] == []
     assert "A real run would install docker.io" in run.output
     assert host.shell(TOUCHED) == ""
 
