@@ -147,6 +147,7 @@ def remove_remains(roots: list[Path], processes: Path = Path("/proc")) -> None:
     for root in roots:
         for path in root.glob("ansible-tmp-*"):
             if path.name.encode() not in commands:
+                # What cannot be removed now is left for the next run: it keeps nobody from working.
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -235,7 +235,7 @@ class Service:
     def validate(self) -> None:
         """Run every command that checks a file over the new files; raise FilesError with what it says."""
         prefix = f"orchestration-{self.module.params['service']}-"
-        # Of runs that were killed while they validated.
+        # Of runs that were killed while they validated; what cannot be removed keeps nobody from working.
         for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
             if path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid():
                 shutil.rmtree(path, ignore_errors=True)
