@@ -275,7 +275,9 @@ def tell_drift(plan: Plan, records: Mapping[str, Record], block: bool) -> Plan:
 
     def told(item: Item) -> Item:
         drift = find_drift(item, records.get(item.key[0]))
-        if drift is None or not block:
+        if drift is None:
+            return item
+        if not block:
             return replace(item, drift=drift)
         return replace(item, action="blocked", drift=drift, reason=DRIFT_WORDS[drift])
 

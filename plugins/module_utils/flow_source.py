@@ -16,6 +16,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +75,16 @@ class Source:
 
     path: str
     content: bytes
+
+    @cached_property
+    def recognizable(self) -> str | None:
+        """The text, where a flow that a server has stored with this very text need not be parsed; found out once."""
+        try:
+            text = self.content.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        refused = any(key in text for key in REFUSED_KEYS) and _REFUSED_LINE.search(text)
+        return None if refused else text
 
 
 @dataclass(frozen=True)
@@ -268,14 +279,9 @@ def parse_sources(
 
 def _recognize(source: Source, known: Mapping[str, Sequence[Key]]) -> Flow | None:
     """Return the flow of a file with the very text that the server has stored for one flow."""
-    try:
-        text = source.content.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    keys = known.get(text, ())
-    if len(keys) != 1 or (any(key in text for key in REFUSED_KEYS) and _REFUSED_LINE.search(text)):
-        return None
-    return Flow(*keys[0], source.path, text)
+    text = source.recognizable
+    keys = known.get(text, ()) if text is not None else ()
+    return Flow(*keys[0], source.path, text) if text is not None and len(keys) == 1 else None
 
 
 def _parse(

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 _END = struct.Struct(">Q")
 
@@ -40,8 +41,12 @@ class Handed:
     def read(self) -> bytes:
         """Return the content. Safe to call from several threads."""
         with self.file.open("rb") as file:
-            file.seek(self.start)
-            content = file.read(self.size)
+            return self.read_from(file)
+
+    def read_from(self, file: BinaryIO) -> bytes:
+        """Return the content, from the packed file that is open already; for one thread at a time."""
+        file.seek(self.start)
+        content = file.read(self.size)
         if len(content) != self.size:
             raise ValueError(f"{self.file} ends before {self.name} does")
         return content

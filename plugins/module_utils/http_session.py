@@ -153,6 +153,8 @@ class HttpSession:
             self._session.verify = False
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if _is_loopback(urlsplit(self.base).hostname or ""):
+            # No network that compressing would spare.
+            self._session.headers["Accept-Encoding"] = "identity"
             # Proxies of the environment are for the outside; a proxy cannot reach this host's own loopback.
             self._session.trust_env = False
         retry = _PatientRetry(

@@ -13,9 +13,11 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
 import threading
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +41,12 @@ YAML_CONTENT = "application/x-yaml"
 # Kestra's web server takes a request line of 4096 bytes; longer filters are left out, and applied to the answer.
 LONGEST_FILTER = 1500
 PAGE = 1000
+
+# A file's local header in a zip archive (APPNOTE 4.3.7) ends with the lengths of its name and of the extra field.
+_LOCAL_SIZE = 30
+_LOCAL_LENGTHS_AT = 26
+_LOCAL_LENGTHS = struct.Struct("<HH")
+_ENCRYPTED = 1
 
 
 class KestraError(ServiceError):
@@ -118,6 +126,34 @@ class Http(HttpSession):
         super().__init__(connection, connection.password, pool_size)
         if connection.username is not None:
             self.log_in(connection.username, connection.password or "")
+
+
+def extract(content: bytes) -> dict[str, bytes]:
+    """Return the files of an archive by name; raises what the standard library's C(zipfile) raises.
+
+    C(zipfile) makes an object of several layers for each file, which for a thousand flows takes a fifth of the whole
+    run. It reads the directory here, and whatever is not plainly deflated.
+    """
+    files: dict[str, bytes] = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            if info.compress_type != zipfile.ZIP_DEFLATED or info.flag_bits & _ENCRYPTED:
+                files[info.filename] = archive.read(info)
+                continue
+            try:
+                name, extra = _LOCAL_LENGTHS.unpack_from(content, info.header_offset + _LOCAL_LENGTHS_AT)
+                start = info.header_offset + _LOCAL_SIZE + name + extra
+                text = zlib.decompress(
+                    content[start : start + info.compress_size], -zlib.MAX_WBITS, info.file_size or 1
+                )
+            except (struct.error, zlib.error) as error:
+                raise zipfile.BadZipFile(f"{info.filename}: {error}") from error
+            if zlib.crc32(text) != info.CRC:
+                raise zipfile.BadZipFile(f"{info.filename} is not what its checksum says")
+            files[info.filename] = text
+    return files
 
 
 class KestraClient:
@@ -336,8 +372,7 @@ class KestraClient:
             accept="application/octet-stream",
         )
         try:
-            with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
-                return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+            return extract(response.content)
         except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, NotImplementedError) as error:
             raise KestraError(
                 doing,

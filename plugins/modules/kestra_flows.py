@@ -422,6 +422,7 @@ import json
 import re
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -554,8 +555,9 @@ def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem]]:
     handed = module.params["_handed_over"]
     if handed is not None:
         first, *rest = unpack(Path(handed))
-        problems = [Problem(*problem) for problem in json.loads(first.read())]
-        return [Source(entry.name, entry.read()) for entry in rest], problems
+        with Path(handed).open("rb") as file:
+            problems = [Problem(*problem) for problem in json.loads(first.read_from(file))]
+            return [Source(entry.name, entry.read_from(file)) for entry in rest], problems
     if module.params["src"] and not module.params["remote_src"]:
         raise Failure(
             "The files were not handed over: with remote_src=false the module runs through its action plugin, in a "
@@ -583,7 +585,12 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
         # Most files have the text that is stored. What is stored tells what is in them, without parsing them.
         asked = guess_namespaces(sources) | named
         try:
-            stored = sync.read(asked)
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                reading = pool.submit(sync.read, asked)
+                # What this finds out is kept, and the server takes longer.
+                for source in sources:
+                    _ = source.recognizable
+                stored = reading.result()
         except KestraError:
             # What is wrong with the files can be told without a server.
             if state.problems or parse_sources(sources)[1]:

@@ -105,6 +105,16 @@ def concurrent(server: Server, directory: Path, prune: bool = False) -> dict[str
     return {"written": len(changes), "pruned": len(gone)}
 
 
+def remove(server: Server, directory: Path) -> None:
+    """Delete the flows of a directory that the server holds."""
+
+    def delete(key: Key) -> None:
+        server.call("DELETE", f"{API}/flows/{key[0]}/{key[1]}", expected=(204, 404))
+
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        list(pool.map(delete, read(directory)))
+
+
 def sdk(server: Server) -> Callable[[Path], int]:
     """Return a sequential script over Kestra's own client: read each flow, write it where it differs."""
     with warnings.catch_warnings():

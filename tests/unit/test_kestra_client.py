@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import socket
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +16,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_clien
     Connection,
     KestraClient,
     KestraError,
+    extract,
 )
 
 from .fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
@@ -188,6 +191,41 @@ def test_an_archive_that_is_none(server: FakeKestra) -> None:
     server.prepare("GET /api/v1/main/flows/export", Answer(200, "<html>", "text/html"))
     with pytest.raises(KestraError, match="no archive"):
         client(server).export_flows(["team"])
+
+
+def archive_of(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2])
+def test_an_archive_is_read_as_zipfile_reads_it(method: int) -> None:
+    files = {"a.yml": b"id: a\n" * 1000, "\u00fc/b.yml": b"", "c.yml": bytes(range(256))}
+    written = archive_of({**files, "directory/": b""}, method)
+    assert extract(written) == files
+    assert extract(b"something before it" + written) == files
+    with pytest.raises(zipfile.BadZipFile):
+        extract(written[:-30])
+
+
+def test_a_damaged_file_in_an_archive_is_told() -> None:
+    whole = archive_of({"a.yml": bytes(range(256)) * 10, "b.yml": b"id: b\n"})
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        directory = archive.start_dir
+    refused = 0
+    for place in range(30, directory):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        try:
+            found = extract(bytes(damaged))
+        except zipfile.BadZipFile:
+            refused += 1
+        else:
+            assert found == extract(whole), place
+    assert refused > directory / 2
 
 
 def test_credentials(server: FakeKestra) -> None:
