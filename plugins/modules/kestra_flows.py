@@ -403,7 +403,7 @@ seconds:
   sample: {"read": 0.31, "plan": 0.02, "validate": 0.1, "apply": 0.44, "total": 0.9}
 diff:
   description: The text of each flow that changes, before and after.
-  returned: always
+  returned: in diff mode
   type: list
   elements: dict
   sample:
@@ -470,6 +470,7 @@ ALWAYS_TOLD = ("created", "updated", "unchanged")
 class Run:
     """What is known so far; every way out of the module returns the same keys."""
 
+    shows_diff: bool
     started: float = field(default_factory=time.monotonic)
     plan: Plan = field(default_factory=Plan)
     outcomes: list[Outcome] = field(default_factory=list)
@@ -531,7 +532,8 @@ class Run:
             "problems": [problem.as_result() for problem in self.problems],
             "server": self.server,
             "seconds": {**self.seconds, "total": round(time.monotonic() - self.started, 3)},
-            "diff": self.plan.diff(),
+            # It holds every changed text twice, and Ansible handles each of them.
+            **({"diff": self.plan.diff()} if self.shows_diff else {}),
         }
 
     def words(self) -> str:
@@ -784,7 +786,7 @@ def main() -> None:
         mutually_exclusive=[("src", "plan"), ("content", "plan"), ("save_plan", "plan"), ("template", "remote_src")],
         supports_check_mode=True,
     )
-    state = Run()
+    state = Run(shows_diff=module._diff)
     if not HAS_YAML:
         module.fail_json(msg=missing_required_lib("PyYAML"))
     check_options(module)

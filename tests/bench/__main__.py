@@ -20,18 +20,17 @@ from . import clients
 from .clients import Server
 from .flows import Bench, changed, fleet, write
 from .report import Results, document, plot, table, targets
-from .stock import stock
 
 HERE = Path(__file__).parent
-ROUNDS = {100: 5, 1000: 3, 10_000: 1}
+ROUNDS = {"nothing": 7, "one": 3, "all": 3}
 LARGE = 10_000
 PRUNED = 10
 """One in so many flows is pruned."""
 
 NOTES = (
     "The same flows for all: 1 KB, 3 tasks, comments and unicode, spread over 10 namespaces. The server holds no "
-    "others, since Kestra 2.0 compares each flow that is validated or written with every one it holds. Tools that are "
-    "compared run in turns on the same flows; the figures are medians, the ratios medians of the pairs.",
+    "others, since Kestra 2.0 compares each flow that is validated, written or deleted with every one it holds. "
+    "Tools that are compared run in turns on the same flows; the figures are medians, the ratios medians of the pairs.",
     "kestra_flows: `ansible-playbook` with one task and default options (8 in flight). The module's own time is its "
     "`seconds.total`; the whole task is what Ansible needs from the start of the task to its result, with reading the "
     "files on the controller, the transfer, Python's start and the result's way back.",
@@ -43,8 +42,8 @@ NOTES = (
     "The kestrapy script: one GET a flow, and a PUT or POST where the source differs, one after the other.",
     "The uri loop: three looped tasks (GET, POST what is missing, PUT what differs), measured with {uri_flows} flows "
     "and stated per flow, as it is linear. It validates nothing.",
-    "10,000 flows are put into the database past the server, and not all changed: with that comparison the server's "
-    "time grows with the square of the number of flows, whoever asks.",
+    "With that comparison the server's time for all writes grows with the square of the number of flows, whoever asks. "
+    "So 10,000 flows are loaded by one tool, and neither all changed nor pruned.",
     "Peak memory: `ru_maxrss` of the process that runs the module, the greatest of all cases.",
 )
 
@@ -58,8 +57,6 @@ class Run:
     """Everything that one run of the measurements knows."""
 
     server: Server
-    database: str
-    """The container of its PostgreSQL."""
     directory: Path
     uri_flows: int
     results: Results = field(default_factory=Results)
@@ -145,24 +142,21 @@ class Run:
 
 def measure(run: Run, size: int) -> None:
     """Measure all cases with a number of flows."""
-    rounds = ROUNDS.get(size, 3)
     others = size < LARGE
     flows, files = run.fleet(size)
     script = clients.sdk(run.server)
     say(f"{size} flows")
 
     write(files, changed(flows, 1, 1))
+    run.run_module("load", size, files, created=size)
     if others:
-        run.run_module("load", size, files, created=size)
         clients.remove(run.server, files)
         run.timed("load", "concurrent", size, lambda: clients.concurrent(run.server, files))
         clients.remove(run.server, files)
         run.timed("load", "kestrapy", size, lambda: script(files))
-    else:
-        stock(run.server, run.database, flows)
 
     names = [flow.namespace for flow in flows]
-    for _ in range(rounds):
+    for _ in range(ROUNDS["nothing"]):
         run.timed("nothing", "floor", size, lambda: run.server.read(names, size))
         run.run_module("nothing", size, files, unchanged=size)
         if others:
@@ -178,7 +172,7 @@ def measure(run: Run, size: int) -> None:
     if others:
         cases.append(("all", 1, size))
     for case, every, some in cases:
-        for _ in range(rounds):
+        for _ in range(ROUNDS[case]):
             version += 1
             write(files, {flow: version if flow.number % every == 0 else 1 for flow in flows})
             run.run_module(case, size, files, updated=some)
@@ -191,10 +185,10 @@ def measure(run: Run, size: int) -> None:
             write(files, {flow: version if flow.number % every == 0 else 1 for flow in flows})
             run.timed(case, "kestrapy", size, lambda: script(files))
 
-    kept = [flow for flow in flows if flow.number % PRUNED]
-    write(files, dict.fromkeys(kept, version))
-    run.run_module("prune", size, files, pruned=size - len(kept))
     if others:
+        kept = [flow for flow in flows if flow.number % PRUNED]
+        write(files, dict.fromkeys(kept, version))
+        run.run_module("prune", size, files, pruned=size - len(kept))
         write(files, dict.fromkeys((flow for flow in kept if flow.number % PRUNED > 1), version))
         run.timed("prune", "concurrent", size, lambda: clients.concurrent(run.server, files, prune=True))
         clients.remove(run.server, files)
@@ -234,9 +228,7 @@ def main() -> None:
                 postgres.network,
             ) as kestra,
         ):
-            run = Run(
-                Server(kestra.url, kestra.username, kestra.password), postgres.container, directory, arguments.uri_flows
-            )
+            run = Run(Server(kestra.url, kestra.username, kestra.password), directory, arguments.uri_flows)
             busy = os.getloadavg()[0]
             run.results.machine = (
                 f"on {os.cpu_count()} processors with a load of {busy:.1f} before the first measurement"

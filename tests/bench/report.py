@@ -174,7 +174,7 @@ def document(results: Results, when: str, notes: Iterable[str]) -> str:
     remarks = "\n".join(f"- {note}" for note in notes)
     return (
         "# How fast it is\n\n"
-        f"Made by `make bench` on {when}, against the test server (Kestra's own engine, on PostgreSQL), "
+        f"Made by `make bench` on {when}, against the test server (Kestra's own engine, with H2), "
         f"{results.machine}. Compare the ratios; the milliseconds are those of one machine, and on a busy one the "
         "ratios are rough as well.\n\n"
         "![Time a flow, by tool and number of flows](bench.svg)\n\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import yaml
 
 from ..bench import clients, flows
 from ..bench.report import Results, document, plot, table, targets
-from ..bench.stock import MODEL, copies
 
 
 def results() -> Results:
@@ -53,16 +51,6 @@ def test_a_directory_holds_what_was_written_last(tmp_path: Path) -> None:
     stored = clients.read(tmp_path)
     assert sorted(stored) == sorted((flow.namespace, flow.id) for flow in fleet[:20])
     assert sum("Version 2" in text for text in stored.values()) == 2
-
-
-def test_copies_are_the_flows_that_files_hold() -> None:
-    fleet = flows.fleet("bench", 40)
-    labels = [{"key": "team", "value": f"team-{MODEL.number % 7}"}]
-    model = {"key": f"main_{MODEL.namespace}_{MODEL.id}_1", "value": {"labels": labels}, "source_code": MODEL.text(1)}
-    rows = [json.loads(line) for line in copies(json.dumps(model, ensure_ascii=False), fleet).splitlines()]
-    assert [row["source_code"] for row in rows] == [flow.text(1) for flow in fleet]
-    assert [row["key"] for row in rows] == [f"main_{flow.namespace}_{flow.id}_1" for flow in fleet]
-    assert rows[39]["value"]["labels"][0]["value"] == "team-4"
 
 
 def test_ratios_are_medians_of_pairs() -> None:
