@@ -449,6 +449,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source 
     Problem,
     Source,
     guess_namespaces,
+    look_ahead,
     parse_sources,
     read_all,
 )
@@ -470,7 +471,7 @@ ALWAYS_TOLD = ("created", "updated", "unchanged")
 class Run:
     """What is known so far; every way out of the module returns the same keys."""
 
-    shows_diff: bool
+    shows_diff: bool = False
     started: float = field(default_factory=time.monotonic)
     plan: Plan = field(default_factory=Plan)
     outcomes: list[Outcome] = field(default_factory=list)
@@ -590,8 +591,7 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
             with ThreadPoolExecutor(max_workers=1) as pool:
                 reading = pool.submit(sync.read, asked)
                 # What this finds out is kept, and the server takes longer.
-                for source in sources:
-                    _ = source.recognizable
+                look_ahead(sources)
                 stored = reading.result()
         except KestraError:
             # What is wrong with the files can be told without a server.
