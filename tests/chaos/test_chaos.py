@@ -1,4 +1,4 @@
-"""After a fault one more run of site.yml converges, and nothing is lost: one fault in the suite, 60 by `make chaos`."""
+"""After any fault one more run of site.yml converges, and nothing is lost: `make chaos` runs 60 of them."""
 
 from __future__ import annotations
 
