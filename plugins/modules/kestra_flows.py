@@ -471,7 +471,7 @@ ALWAYS_TOLD = ("created", "updated", "unchanged")
 class Run:
     """What is known so far; every way out of the module returns the same keys."""
 
-    shows_diff: bool = False
+    shows_diff: bool
     started: float = field(default_factory=time.monotonic)
     plan: Plan = field(default_factory=Plan)
     outcomes: list[Outcome] = field(default_factory=list)

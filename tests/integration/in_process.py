@@ -38,7 +38,7 @@ class Module:
 
 def load_flows(connection: Connection, check_mode: bool = False, **options: Any) -> dict[str, Any]:
     """Run the module; return its result, with `failed` and `warnings`. What is no failure it names, is raised."""
-    state = kestra_flows.Run()
+    state = kestra_flows.Run(shows_diff=True)
     unknown = set(options) - set(DEFAULTS)
     assert not unknown, unknown
     with tempfile.TemporaryDirectory() as directory:
