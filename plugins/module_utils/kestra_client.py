@@ -145,9 +145,7 @@ def extract(content: bytes) -> dict[str, bytes]:
             try:
                 name, extra = _LOCAL_LENGTHS.unpack_from(content, info.header_offset + _LOCAL_LENGTHS_AT)
                 start = info.header_offset + _LOCAL_SIZE + name + extra
-                text = zlib.decompress(
-                    content[start : start + info.compress_size], -zlib.MAX_WBITS, info.file_size or 1
-                )
+                text = zlib.decompress(content[start : start + info.compress_size], -zlib.MAX_WBITS)
             except (struct.error, zlib.error) as error:
                 raise zipfile.BadZipFile(f"{info.filename}: {error}") from error
             if zlib.crc32(text) != info.CRC:
