@@ -90,19 +90,19 @@ class FlowSync:
         """
         if not namespaces:
             return {}
-        self.client.again(self.client.server_info)
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            archive = pool.submit(self.client.again, lambda: self.client.export_flows(namespaces))
-            listed = {
-                (str(entry["namespace"]), str(entry["id"])): entry
-                for entry in self.client.again(lambda: self.client.search_flows(namespaces))
-            }
+        again = self.client.again
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            entries = pool.submit(again, lambda: self.client.search_flows(namespaces))
+            # First, since it says most simply that this is no Kestra.
+            again(self.client.server_info)
             try:
-                texts = exported_sources(archive.result(), listed)
+                archive = again(lambda: self.client.export_flows(namespaces))
             except KestraError as error:
                 if error.status is None or error.status in (401, 403):
                     raise
-                texts = {}
+                archive = {}
+            listed = {(str(entry["namespace"]), str(entry["id"])): entry for entry in entries.result()}
+        texts = exported_sources(archive, listed)
         listed = {key: entry for key, entry in listed.items() if key[0] in namespaces}
         missing = [key for key in listed if key not in texts]
         singles = self._each(lambda key: self.client.again(lambda: self.client.get_flow(*key)), missing)

@@ -12,7 +12,6 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 _END = struct.Struct(">Q")
 
@@ -41,12 +40,14 @@ class Handed:
     def read(self) -> bytes:
         """Return the content. Safe to call from several threads."""
         with self.file.open("rb") as file:
-            return self.read_from(file)
+            file.seek(self.start)
+            return self._whole(file.read(self.size))
 
-    def read_from(self, file: BinaryIO) -> bytes:
-        """Return the content, from the packed file that is open already; for one thread at a time."""
-        file.seek(self.start)
-        content = file.read(self.size)
+    def of(self, packed: bytes) -> bytes:
+        """Return the content, from what the whole packed file holds."""
+        return self._whole(packed[self.start : self.start + self.size])
+
+    def _whole(self, content: bytes) -> bytes:
         if len(content) != self.size:
             raise ValueError(f"{self.file} ends before {self.name} does")
         return content

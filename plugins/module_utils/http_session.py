@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import ipaddress
 import json
 import re
@@ -210,7 +211,7 @@ class HttpSession:
             # requests leaves a form without parts out, and Kestra then misses it.
             body, sent["Content-Type"] = encode_multipart_formdata([])
         try:
-            return self._session.request(
+            response = self._session.request(
                 method,
                 url,
                 params=dict(params or {}),
@@ -220,7 +221,11 @@ class HttpSession:
                 timeout=(min(wait, CONNECT_TIMEOUT), wait),
                 # A redirect would turn a POST into a GET; neither API makes one.
                 allow_redirects=False,
+                stream=True,
             )
+            # requests would read a large answer in a hundred pieces, which takes as long as all the rest of its work.
+            response.raw = io.BytesIO(response.raw.read(decode_content=True))
+            return response
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._transport_error(error, doing, wait) from error
 

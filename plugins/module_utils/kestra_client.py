@@ -330,11 +330,9 @@ class KestraClient:
     def namespace_params(self, namespaces: Iterable[str]) -> dict[str, str | int]:
         """Return the query that asks for these namespaces, or for all where that would be too long a query.
 
-        The answer may hold more than was asked for: before 1.0 a namespace stands for those below it as well.
+        The answer may hold more than was asked for: a server before 1.0 does not know these filters.
         """
         names = sorted(set(namespaces))
-        if not self.server_info().has_filters:
-            return {"namespace": names[0]} if len(names) == 1 else {}
         if len(names) == 1:
             return {"filters[namespace][EQUALS]": names[0]}
         joined = ",".join(names)

@@ -418,6 +418,7 @@ msg:
   sample: 1 created, 1 updated, 1 unchanged
 """
 
+import gc
 import json
 import re
 import time
@@ -558,9 +559,9 @@ def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem]]:
     handed = module.params["_handed_over"]
     if handed is not None:
         first, *rest = unpack(Path(handed))
-        with Path(handed).open("rb") as file:
-            problems = [Problem(*problem) for problem in json.loads(first.read_from(file))]
-            return [Source(entry.name, entry.read_from(file)) for entry in rest], problems
+        packed = Path(handed).read_bytes()
+        problems = [Problem(*problem) for problem in json.loads(first.of(packed))]
+        return [Source(entry.name, entry.of(packed)) for entry in rest], problems
     if module.params["src"] and not module.params["remote_src"]:
         raise Failure(
             "The files were not handed over: with remote_src=false the module runs through its action plugin, in a "
@@ -786,6 +787,8 @@ def main() -> None:
         mutually_exclusive=[("src", "plan"), ("content", "plan"), ("save_plan", "plan"), ("template", "remote_src")],
         supports_check_mode=True,
     )
+    # What Ansible has made so far stays; nothing is gained by looking through it again and again.
+    gc.freeze()
     state = Run(shows_diff=module._diff)
     if not HAS_YAML:
         module.fail_json(msg=missing_required_lib("PyYAML"))

@@ -14,6 +14,8 @@ def test_gives_back_what_was_packed(tmp_path: Path) -> None:
     pack(iter(ENTRIES), tmp_path / "packed")
     handed = unpack(tmp_path / "packed")
     assert [(each.name, each.read()) for each in handed] == ENTRIES
+    packed = (tmp_path / "packed").read_bytes()
+    assert [(each.name, each.of(packed)) for each in handed] == ENTRIES
     assert [each.size for each in handed] == [len(content) for _name, content in ENTRIES]
     assert handed[3].read() == b"\0" and handed[0].read() == b"text\n"
 
@@ -41,3 +43,5 @@ def test_a_file_that_shrinks_meanwhile_is_told(tmp_path: Path) -> None:
     (tmp_path / "packed").write_bytes(b"te")
     with pytest.raises(ValueError, match=r"ends before a/ü b\.txt does"):
         handed[0].read()
+    with pytest.raises(ValueError, match=r"ends before a/ü b\.txt does"):
+        handed[0].of(b"te")
