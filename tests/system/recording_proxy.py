@@ -49,9 +49,14 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         parts = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
         connection = HTTPConnection(parts.netloc, timeout=120)
-        connection.request(self.command, parts._replace(scheme="", netloc="").geturl() or "/", body or None, headers)
+        path = parts._replace(scheme="", netloc="").geturl() or "/"
+        connection.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
+        # One by one: Docker names each type of manifest that it takes in an Accept of its own.
+        for name, value in self.headers.items():
+            if name.lower() not in HOP_BY_HOP:
+                connection.putheader(name, value)
+        connection.endheaders(body or None)
         answer = connection.getresponse()
         self.send_response(answer.status, answer.reason)
         for name, value in answer.getheaders():
