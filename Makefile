@@ -31,7 +31,7 @@ test-long: environment ## Run every test, and all of the long tables that `make 
 	DEVORCH_LONG=1 pytest $(TWO) $(PYTEST_ARGUMENTS)
 
 chaos: environment ## Kill and break 60 runs of site.yml, and see that the next one converges (hours; CHAOS_RUNS=n, DEVORCH_SEED=first)
-	DEVORCH_LONG=1 DEVORCH_CHAOS_RUNS=$(or $(CHAOS_RUNS),60) pytest tests/chaos $(PYTEST_ARGUMENTS)
+	DEVORCH_CHAOS_RUNS=$(or $(CHAOS_RUNS),60) pytest tests/chaos $(PYTEST_ARGUMENTS)
 
 sidecar-real: environment ## Run the sidecar's suite against a real multipass (MULTIPASS=/snap/bin/multipass); makes instances and removes them
 	DEVORCH_MULTIPASS=$(or $(MULTIPASS),/snap/bin/multipass) pytest tests/sidecar/test_life.py $(PYTEST_ARGUMENTS)

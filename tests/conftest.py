@@ -23,8 +23,8 @@ BUILD = [sys.executable, str(ROOT / "tests" / "images" / "cli.py")]
 # Ansible imports the collection below ansible_collections/; the Makefile sets the variable.
 sys.path.insert(0, os.environ["ANSIBLE_COLLECTIONS_PATH"])
 
-# What takes a test host for many minutes: `make test-long`.
-_LONG_ONES = ("air_gap", "environments", "operations", "wrong_changes")
+# What needs hosts of its own for many minutes: `make test-long`.
+_LONG_ONES = ("air_gap", "environments")
 collect_ignore = [] if LONG else [f"system/test_{name}.py" for name in _LONG_ONES]
 
 _building: list[subprocess.Popen[str]] = []
@@ -47,6 +47,11 @@ class Scheduling(LoadScopeScheduling):
         if folder in ("system", "chaos") and "debian12" not in file:
             return "host"
         return folder if folder == "integration" else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Break the test host last, and then look for secrets in all that was printed."""
+    items.sort(key=lambda item: item.nodeid.startswith("tests/chaos/"))
 
 
 @pytest.hookimpl(optionalhook=True)
