@@ -35,6 +35,15 @@ def _log(config: pytest.Config) -> Path:
     return config.cache.mkdir("images") / f"build-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}.log"
 
 
+def _scope(nodeid: str) -> str:
+    """Return what a test shares: the test host, the live servers, or nothing but its file."""
+    file = nodeid.split("::", 1)[0]
+    folder = file.split("/")[1]
+    if folder in ("system", "chaos") and "debian12" not in file:
+        return "host"
+    return folder if folder == "integration" else file
+
+
 class Scheduling(LoadScopeScheduling):
     """Keep the tests that share a test host, or the live servers, in one process, and so those of a file elsewhere.
 
@@ -42,16 +51,12 @@ class Scheduling(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::", 1)[0]
-        folder = file.split("/")[1]
-        if folder in ("system", "chaos") and "debian12" not in file:
-            return "host"
-        return folder if folder == "integration" else file
+        return _scope(nodeid)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Break the test host last, and then look for secrets in all that was printed."""
-    items.sort(key=lambda item: item.nodeid.startswith("tests/chaos/"))
+    """Begin with the test host, which takes longest; break it last, and then look for secrets in what was printed."""
+    items.sort(key=lambda item: (_scope(item.nodeid) != "host", item.nodeid.startswith("tests/chaos/")))
 
 
 @pytest.hookimpl(optionalhook=True)
