@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 import statistics
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,12 @@ import pytest
 
 from tests.sampling import SEED, sample
 
-from .service import Service, bearer
+from .service import FAKE, Service, World, bearer
 
 LAUNCHES = 20
 READERS = 200
 SECONDS = 5
+PARALLEL = 4
 IDLE = 3
 """Seconds after which a connection is not used again, fewer than those after which the service closes it."""
 
@@ -272,11 +276,34 @@ def p95(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=20)[-1]
 
 
+def launch_by_hand(world: World, names: list[str]) -> None:
+    """Launch instances as the service does, without it: as many at a time."""
+
+    def launch(name: str) -> None:
+        environment = os.environ | {"FAKE_MULTIPASS_STATE": str(world.path)}
+        subprocess.run([FAKE, "launch", "--name", name], env=environment, stdout=subprocess.DEVNULL, check=True)
+
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        list(pool.map(launch, names))
+
+
 def test_readers_hardly_notice_launches(tmp_path: Path, say: Any) -> None:
-    """The machine has other work, which comes and goes: the quietest of up to ten rounds counts."""
-    with Service(tmp_path) as sidecar:
-        sidecar.world.set(options={"seconds": {"launch": 1.5}}, dev="Running")
+    """The machine has other work, which comes and goes: the quietest of up to four rounds counts.
+
+    The stand-in works on this machine's processors, as multipass's client hardly does. So the service has the same
+    launches beside it when it launches nothing.
+    """
+    with Service(tmp_path, max_parallel=PARALLEL) as sidecar:
+        world = World(tmp_path / "by-hand.json")
+        for each in (sidecar.world, world):
+            each.set(options={"seconds": {"launch": 1.5}}, dev="Running")
         asyncio.run(readers(sidecar, 1))
+
+        async def idle(names: list[str]) -> list[float]:
+            _none, seconds = await asyncio.gather(
+                asyncio.to_thread(launch_by_hand, world, names), readers(sidecar, SECONDS)
+            )
+            return seconds
 
         async def launch(names: list[str]) -> list[float]:
             limits = httpx.Limits(keepalive_expiry=IDLE)
@@ -293,14 +320,14 @@ def test_readers_hardly_notice_launches(tmp_path: Path, say: Any) -> None:
 
         names: list[str] = []
         ratios: list[float] = []
-        while len(ratios) < 10 and min(ratios, default=9) > 2:
+        while len(ratios) < 4 and min(ratios, default=9) > 2:
             more = [f"vm-{len(names) + number}" for number in range(LAUNCHES)]
             names += more
-            idle = asyncio.run(readers(sidecar, SECONDS))
+            quiet = asyncio.run(idle(more))
             busy = asyncio.run(launch(more))
-            assert sorted(sidecar.world.made()) == sorted(names)
-            assert min(len(idle), len(busy)) > READERS
-            told = f"{1000 * p95(idle):.0f} ms idle, {1000 * p95(busy):.0f} ms during {LAUNCHES} launches"
+            assert sorted(sidecar.world.made()) == sorted(world.made()) == sorted(names)
+            assert min(len(quiet), len(busy)) > READERS
+            told = f"{1000 * p95(quiet):.0f} ms without, {1000 * p95(busy):.0f} ms during {LAUNCHES} launches"
             say(f"p95 of {READERS} readers: {told}")
-            ratios.append(p95(busy) / p95(idle))
+            ratios.append(p95(busy) / p95(quiet))
         assert min(ratios) <= 2
