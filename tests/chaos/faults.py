@@ -6,13 +6,14 @@ which is all that a moved clock means to the collection (its locks count from th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,11 @@ class Playing:
         self.host = host
         place = directory / name
         place.mkdir()
-        inventory = host.inventory({host.name: variables}, place)
+        self.inventory = str(host.inventory({host.name: variables}, place))
         self.output = place / "output"
         with self.output.open("w") as stream:
             self.process = subprocess.Popen(
-                ["ansible-playbook", "playbooks/site.yml", "--inventory", str(inventory), "--diff"],
+                ["ansible-playbook", "playbooks/site.yml", "--inventory", self.inventory, "--diff"],
                 cwd=ROOT,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -59,6 +60,13 @@ class Playing:
         PRINTED.append(run)
         return run
 
+    def clear(self) -> None:
+        """End the workers that a killed controller has left: they name this run's inventory, as nothing else does."""
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if self.inventory in os.fsdecode(file.read_bytes()):
+                    os.kill(int(file.parent.name), signal.SIGKILL)
+
 
 @dataclass
 class Stage:
@@ -69,9 +77,11 @@ class Stage:
     change: dict[str, Any]
     usual: float
     directory: Path
+    playing: list[Playing] = field(default_factory=list)
 
-    def play(self) -> Playing:
-        return Playing(self.host, self.directory, self.change)
+    def play(self, change: dict[str, Any] | None = None, name: str = "first") -> Playing:
+        self.playing.append(Playing(self.host, self.directory, self.change if change is None else change, name))
+        return self.playing[-1]
 
     def wait(self) -> float:
         """Wait for a moment of the run; return it."""
@@ -163,7 +173,7 @@ def host_restarted(stage: Stage) -> str:
 def two_controllers(stage: Stage) -> str:
     first = stage.play()
     time.sleep(stage.lot.uniform(0, stage.usual / 2))
-    second = Playing(stage.host, stage.directory, stage.lot.choice(CHANGES), "second")
+    second = stage.play(stage.lot.choice(CHANGES), "second")
     codes = sorted([first.end().code, second.end().code])
     texts = [" ".join(playing.output.read_text("utf-8").split()) for playing in (first, second)]
     refused = ["has been working on this host for" in text for text in texts]

@@ -47,11 +47,14 @@ def test_next_run_converges_and_nothing_is_lost(
     change = lot.choice(CHANGES)
     wanted = configuration(host)
     say(f"seed {number}: {fault.__name__} while {change} is applied")
-    done = fault(Stage(host, lot, change, usual, tmp_path))
+    stage = Stage(host, lot, change, usual, tmp_path)
+    done = fault(stage)
     say(f"seed {number}: {done}")
     # Docker's restart policy brings the containers back after a reboot; whoever comes next waits for no more than that.
     host.wait("Docker answers", host.up, 180)
-    run = Playing(host, tmp_path, {}, "next").end()
+    run = stage.play({}, "next").end()
+    for playing in stage.playing:
+        playing.clear()
     assert run.code == 0, f"seed {number}: {done}\n{run.output[-6000:]}"
     host.wait("every service answers", lambda: answers(host), 300)
     assert data(host) == kept, f"seed {number}: {done}"
