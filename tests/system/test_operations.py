@@ -267,6 +267,7 @@ if "upgrade" in PARTS:
             assert state(host) == found
         # The next one starts from the role's own version again, in whose way of answering the data are compared.
         host.playbook("site", {}, about="about a minute").succeeded()
+        # Docker keeps it where it is the role's own version, which runs; any other one that stays fails the next row.
         host.shell(f"docker image rm $(docker images --quiet --filter reference='*/*:{after}') || true")
         assert state(host) == own
         assert decrypted(host) == {one["id"]: one["data"] for one in CREDENTIALS}
