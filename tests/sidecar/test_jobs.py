@@ -180,6 +180,22 @@ def test_a_service_that_dies_over_a_job_again_and_again_gives_it_up(tmp_path: Pa
         assert sidecar.world.made() == []
 
 
+def test_a_job_that_is_taken_up_looks_anew(tmp_path: Path) -> None:
+    """What others were shown while its former attempt was still at work is not what it goes by."""
+    with Service(tmp_path, fresh=60) as sidecar:
+        sidecar.world.set(options={"seconds": {"clone": 2}}, off="Stopped")
+        job = sidecar.http.post("/instances/off/clone", json={"name": "copy"}).json()["id"]
+        while not sidecar.world.calls("clone"):
+            time.sleep(0.02)
+        sidecar.kill()
+        sidecar.start()
+        shown = sidecar.http.get("/instances").json()["instances"]
+        assert [instance["name"] for instance in shown] == ["off"]
+        found = sidecar.http.get(f"/jobs/{job}", params={"wait": 30}).json()
+        assert found["state"] == "succeeded", found
+        assert sidecar.world.made() == ["copy"]
+
+
 def plan(seed: int) -> list[tuple[str, str, dict[str, Any]]]:
     """Return requests for jobs on a few instances, by seed; every launch has a name of its own."""
     lots = random.Random(f"{SEED} {seed}")

@@ -155,6 +155,10 @@ class Multipass:
         self._health_lock = asyncio.Lock()
         self._health: tuple[float, models.Health] | None = None
 
+    def forget(self) -> None:
+        """Let everybody who asks from now on get an answer that is new."""
+        self._shared.forget()
+
     async def instances(self) -> list[models.Instance]:
         """Return all instances, sorted by name."""
         return await self._shared.get("list", lambda: self._ask(parse.listed, "list"))
@@ -243,7 +247,7 @@ class Multipass:
             try:
                 await self._run(verb, *arguments, timeout=timeout, stdin=stdin, job=job, say=say)
             finally:
-                self._shared.forget()
+                self.forget()
 
     async def _ask(
         self, read: Callable[[str], Value], verb: str, *arguments: str, timeout: float | None = None

@@ -42,6 +42,9 @@ class Operations:
 
     async def work(self, order: Order, say: Say) -> dict[str, Any]:
         """Do a job and return its result."""
+        if order.attempts > 1:
+            # What its former attempt was still doing was waited for; a look from before that does not show it.
+            self._multipass.forget()
         kind = order.kind.replace("-", "_")
         method: Callable[[Order, Say], Awaitable[dict[str, Any]]] = getattr(self, f"_{kind}")
         return await method(order, say)
