@@ -34,6 +34,11 @@ options:
     type: list
     elements: str
     default: []
+  service:
+    description: A service that C(services/<service>.yml) below O(path) may describe, a Compose file.
+    type: str
+    default: ""
+    version_added: 0.3.0
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
@@ -51,6 +56,7 @@ EXAMPLES = r"""
     path: /opt/orchestration
     images:
       - docker.io/library/postgres:17
+    service: kestra
   register: host
 """
 
@@ -92,6 +98,11 @@ registry_problems:
   returned: success
   type: dict
   sample: {"https://registry-1.docker.io": "no route to host"}
+service_image:
+  description: The image that the Compose file of O(service) names; empty where there is none that Compose reads.
+  returned: success
+  type: str
+  sample: docker.io/kestra/kestra:v2.0.5
 """
 
 import json
@@ -160,6 +171,16 @@ def unusable(images: list[str], registries: list[str]) -> dict[str, str]:
     return problems
 
 
+def service_image(module: AnsibleModule, path: Path, service: str) -> str:
+    """Return the image that a service's Compose file names; an empty string where there is none that Compose reads."""
+    file = path / "services" / f"{service}.yml"
+    if not service or not file.exists():
+        return ""
+    project = docker(module, "compose", "--file", str(file), "config", "--no-consistency", "--format", "json")
+    image: str = json.loads(project)["services"].get(service, {}).get("image", "") if project else ""
+    return image
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -167,6 +188,7 @@ def main() -> None:
             "path": {"type": "path", "default": "/"},
             "images": {"type": "list", "elements": "str", "default": []},
             "registries": {"type": "list", "elements": "str", "default": []},
+            "service": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -189,6 +211,7 @@ def main() -> None:
         docker={"engine": engine, "compose": docker(module, "compose", "version", "--short") if engine else ""},
         missing_images=missing,
         registry_problems=problems,
+        service_image=service_image(module, Path(module.params["path"]), module.params["service"]),
     )
 
 

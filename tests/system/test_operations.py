@@ -218,6 +218,10 @@ UPGRADES = [
 ]
 
 
+# How a test gets to a version from which upgrade.yml is to start: site.yml refuses the way there.
+OTHER_MAJOR = {"_orchestration_upgrade": True}
+
+
 def tagged(host: Host, service: str, version: str, healthy: bool) -> None:
     """Have an image of this tag on the host: that of the service, or one that never becomes healthy."""
     running = host.shell(f"docker inspect --format '{{{{.Config.Image}}}}' orchestration-{service}-1")
@@ -244,7 +248,8 @@ if "upgrade" in PARTS:
         own = state(host)
         if before:
             tagged(host, service, before, healthy=True)
-            host.playbook("site", {f"{service}_version": before}, about="about a minute").succeeded()
+            former = {f"{service}_version": before, **OTHER_MAJOR}
+            host.playbook("site", former, about="about a minute").succeeded()
         old, found = running(host, service), state(host)
         if after not in host.shell("docker images"):
             tagged(host, service, after, healthy)
@@ -266,7 +271,7 @@ if "upgrade" in PARTS:
             assert running(host, service) == old
             assert state(host) == found
         # The next one starts from the role's own version again, in whose way of answering the data are compared.
-        host.playbook("site", {}, about="about a minute").succeeded()
+        host.playbook("site", OTHER_MAJOR, about="about a minute").succeeded()
         # Docker keeps it where it is the role's own version, which runs; any other one that stays fails the next row.
         host.shell(f"docker image rm $(docker images --quiet --filter reference='*/*:{after}') || true")
         assert state(host) == own
@@ -289,6 +294,18 @@ def test_forbidden_step_is_refused(host: Host, seeded: dict[str, Any], variables
     run = host.playbook("upgrade", variables, about="about 20 s")
     assert run.code != 0 and run.recap["changed"] == 0
     assert message in " ".join(run.output.split())
+
+
+def test_site_refuses_another_major_version_for_which_upgrade_makes_a_backup(
+    host: Host, seeded: dict[str, Any]
+) -> None:
+    for service, other in (("kestra", "v1.3.9"), ("n8n", "3.0.0")):
+        tagged(host, service, other, healthy=True)
+        run = host.playbook("site", {f"{service}_version": other}, about="about 20 s")
+        host.shell(f"docker image rm $(docker images --quiet --filter reference='*/*:{other}') || true")
+        assert run.code != 0 and run.recap["changed"] == 0
+        assert f"{service}_version: docker.io/" in run.output and "or run upgrade.yml" in " ".join(run.output.split())
+    assert state(host) == seeded
 
 
 if "secrets" in PARTS:
