@@ -174,10 +174,13 @@ log:
   sample: "FATAL: password authentication failed for user kestra"
 """
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +202,17 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.service_file
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 LINES = 30
 PUBLIC = "none"
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Hold a directory until the end of the block or of the process; raise OSError when another process does."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Service:
@@ -238,8 +252,9 @@ class Service:
         # Of runs that were killed while they validated; what cannot be removed keeps nobody from working.
         for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
             if path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid():
-                shutil.rmtree(path, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=prefix) as directory:
+                with contextlib.suppress(OSError), held(path):
+                    shutil.rmtree(path, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix) as directory, held(Path(directory)):
             staged = {path: Path(directory) / str(number) / path.name for number, path in enumerate(self.wanted)}
             for path, place in staged.items():
                 place.parent.mkdir(mode=0o700)

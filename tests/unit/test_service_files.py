@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,17 @@ def test_temporary_files_of_a_killed_run_are_removed(healthy: Site) -> None:
     (healthy.env.parent / f"{files.temporary_prefix(healthy.env)}x1").write_text("half")
     healthy.run("written", "A='one'\n", "good: 1\n")
     assert [path.name for path in healthy.env.parent.iterdir()] == ["application.env"]
+
+
+def test_what_a_killed_run_validated_is_removed_and_what_another_validates_stays(
+    healthy: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run in check mode holds no lock of the host."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("shared")))
+    killed, other = (Path(tempfile.mkdtemp(prefix="orchestration-application-")) for _ in range(2))
+    with module.held(other):
+        assert not healthy.run("written", "A='two'\n", "good: 2\n")["failed"]
+    assert other.exists() and not killed.exists()
 
 
 def test_check_mode_predicts_and_writes_nothing(site: Site) -> None:
