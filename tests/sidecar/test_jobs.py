@@ -183,7 +183,8 @@ def test_a_service_that_dies_over_a_job_again_and_again_gives_it_up(tmp_path: Pa
 def test_a_job_that_is_taken_up_looks_anew(tmp_path: Path) -> None:
     """What others were shown while its former attempt was still at work is not what it goes by."""
     with Service(tmp_path, fresh=60) as sidecar:
-        sidecar.world.set(options={"seconds": {"clone": 2}}, off="Stopped")
+        # Long enough for a start on a machine with other work.
+        sidecar.world.set(options={"seconds": {"clone": 6}}, off="Stopped")
         job = sidecar.http.post("/instances/off/clone", json={"name": "copy"}).json()["id"]
         while not sidecar.world.calls("clone"):
             time.sleep(0.02)
