@@ -100,9 +100,11 @@ def test_a_backfill_runs_what_was_missed(either: Kestra, namespace: str) -> None
     result = run(either, namespace, backfill={**WEEK, "end": "2026-11-03T00:00:00Z", "labels": {"reason": "outage"}})
     assert not result["failed"] and result["changed"], result["msg"]
 
+    label = {"key": "reason", "value": "outage"}
+
     def dates() -> list[str]:
         # The schedule itself may fire meanwhile; what it starts has no such label.
-        made_up = [one for one in executions(either, namespace) if {"key": "reason", "value": "outage"} in one["labels"]]
+        made_up = [one for one in executions(either, namespace) if label in one["labels"]]
         return sorted(one["trigger"]["variables"]["date"][:10] for one in made_up)
 
     wait_until("both nights were made up for", lambda: dates() == ["2026-11-01", "2026-11-02"], 120)
