@@ -39,6 +39,12 @@ options:
       - A unit of systemd that stands aside while the lock is held.
       - Where it is at work when the lock is taken, its end is awaited, for a minute at most.
     type: str
+  quiet_file:
+    description:
+      - A file that a process of the host locks (flock(2)) while nobody may change the host.
+      - Where it is locked when the lock is taken, its release is awaited. If it is still locked after a minute, the
+        lock is given back, and the task fails.
+    type: path
   _run:
     description:
       - Not for use in a task. The action plugin tells with it which run this is.
@@ -113,6 +119,7 @@ holder:
   sample: {"owner": "ops@ci-1", "controller": "4026531836-ci-1", "process": "1234-5678"}
 """
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -134,6 +141,36 @@ def wait_for(module: AnsibleModule, unit: str) -> None:
         if state.strip() not in ("activating", "active", "deactivating"):
             return
         time.sleep(0.5)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a process holds the lock of a file."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def holders(path: Path) -> str:
+    """Return which processes hold the lock of a file, as far as proc(5) tells."""
+    found = []
+    for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+        fields = line.split()
+        if "FLOCK" in fields and fields[-3].endswith(f":{path.stat().st_ino}"):
+            number = fields[-4]
+            try:
+                command = Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                command = ""
+            found.append(f"process {number} ({command.strip()})")
+    return ", ".join(found) or "a process"
 
 
 def remove_remains(roots: list[Path], processes: Path = Path("/proc")) -> None:
@@ -160,6 +197,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
             "expires": {"type": "int", "default": 3600},
             "quiet_unit": {"type": "str"},
+            "quiet_file": {"type": "path"},
             # Set by the action plugin.
             "_run": run_options,
             "_dead": run_options,
@@ -196,6 +234,17 @@ def main() -> None:
     acquired = lock.taken == now
     if acquired and module.params["quiet_unit"]:
         wait_for(module, module.params["quiet_unit"])
+    if acquired and module.params["quiet_file"]:
+        file = Path(module.params["quiet_file"])
+        until = time.monotonic() + LONGEST_WAIT
+        while is_locked(file) and time.monotonic() < until:
+            time.sleep(0.5)
+        if is_locked(file):
+            release(path, run)
+            module.fail_json(
+                msg=f"{holders(file)} on the host wants nobody to change it: it has held {file} for more than"
+                f" {LONGEST_WAIT:.0f} s. Wait until it has ended, and run this again"
+            )
     taken_over = f", taken over from {before.run.owner}, whose run has ended" if before else ""
     module.exit_json(changed=False, acquired=acquired, msg=f"held by this run ({run.owner}){taken_over}")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -18,6 +20,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils import host_lock
+from ansible_collections.devorch.orchestration.plugins.modules.host_lock import is_locked
 
 PROGRAM = Path(__file__).parents[2] / "roles" / "backup" / "files" / "orchestration_backup.py"
 
@@ -60,7 +64,7 @@ def config(tmp_path: Path) -> Any:
     (root / "data/postgres/pgdata").mkdir(parents=True)
     (root / "data/postgres/pgdata/PG_VERSION").write_text("17\n")
     (root / "backups").mkdir()
-    return backup.Config(root, root / "backups", "orchestration")
+    return backup.Config(root, root / "backups", "orchestration", tmp_path / "host.lock", 3600)
 
 
 def manifest_of(config: Any, parts: Path) -> dict[str, Any]:
@@ -375,7 +379,7 @@ def test_retention(config: Any, keep: int, days: int, gone: list[int]) -> None:
         (config.directory / f"orchestration-2026010{day}T120000Z.tar").touch()
     for name in ("other.tar", "orchestration-20260101T120000Z.tar.txt", "last.json"):
         (config.directory / name).touch()
-    kept = backup.Config(config.root, config.directory, "orchestration", keep=keep, keep_days=days)
+    kept = dataclasses.replace(config, keep=keep, keep_days=days)
     expired = backup.expired(kept, datetime(2026, 1, 5, 11, tzinfo=UTC))
     assert [path.name[14:22] for path in expired] == [f"2026010{day}" for day in gone]
 
@@ -394,6 +398,70 @@ def test_second_run_is_kept_out(config: Any) -> None:
         pytest.raises(backup.BackupError, match="another backup or restore runs"),
         backup.locked(config),
     ):
+        pass
+
+
+def hold(config: Any, since: float) -> None:
+    """Let a playbook hold the host, as it does; it has renewed its lock so many seconds ago."""
+    now = host_lock.uptime()
+    host_lock.store(config.host_lock, host_lock.Lock(host_lock.Run("ops@ci", "ci", "1-1"), 1.0, now - since))
+
+
+def test_nightly_backup_waits_for_a_playbook_and_another_backup(
+    config: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hold(config, since=5)
+    lock, other = config.root / "backups" / ".lock", contextlib.ExitStack()
+
+    def next_step(_seconds: float) -> None:
+        if config.host_lock.exists():
+            assert not is_locked(lock), "the playbook finds the host undisturbed while the backup waits for it"
+            config.host_lock.unlink()
+            other.enter_context(backup.locked(config))
+        else:
+            other.close()
+
+    monkeypatch.setattr(backup.time, "sleep", next_step)
+    with backup.quiet(config):
+        assert is_locked(lock)
+    assert not is_locked(lock)
+    assert re.findall("waits, since (.*)", capsys.readouterr().err) == [
+        "a playbook of ops@ci changes this host",
+        "another backup or restore runs on this host; wait until it has ended",
+    ]
+
+
+def test_nightly_backup_takes_what_the_playbook_has_set(
+    config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "backup.json"
+
+    def write(**changes: int) -> None:
+        path.write_text(json.dumps(dataclasses.asdict(config) | changes, default=str))
+
+    def playbook_ends(_seconds: float) -> None:
+        write(keep=3)
+        config.host_lock.unlink()
+
+    write(keep=9)
+    hold(config, since=5)
+    monkeypatch.setattr(backup.time, "sleep", playbook_ends)
+    monkeypatch.setattr(backup, "create", lambda found: {"keep": found.keep})
+    options = backup.parser().parse_args(["--config", str(path), "create", "--wait"])
+    assert backup.act(backup.Config.read(path), options) == {"keep": 3}
+
+
+@pytest.mark.parametrize("since", [4000, -10])
+def test_nightly_backup_minds_no_lock_that_is_left(config: Any, since: float) -> None:
+    hold(config, since)
+    with backup.quiet(config):
+        pass
+
+
+def test_nightly_backup_gives_up_at_last_and_says_who_is_at_work(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold(config, since=5)
+    monkeypatch.setattr(backup, "LONGEST_WAIT", -1)
+    with pytest.raises(backup.BackupError, match="a playbook of ops@ci changes this host"), backup.quiet(config):
         pass
 
 

@@ -19,6 +19,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils import host_
 from ansible_collections.devorch.orchestration.plugins.module_utils.host_lock import Lock, Run
 from ansible_collections.devorch.orchestration.plugins.modules import host_lock as module
 
+from .in_process import call
 from .playbook import play
 
 MINE, OTHER = Run("me@here", "here", "1-1"), Run("you@there", "there", "2-2")
@@ -99,6 +100,40 @@ def test_run_that_was_killed_on_this_controller_keeps_nobody_out(tmp_path: Path)
     played = play(tmp_path, tasks(path))
     assert played.returncode == 0
     assert "taken over from me@here, whose run has ended" in played.results[0]["msg"]
+
+
+def until_locked(file: Path) -> None:
+    while not module.is_locked(file):
+        time.sleep(0.05)
+
+
+def test_what_wants_the_host_undisturbed_is_awaited(tmp_path: Path) -> None:
+    path, file = tmp_path / "lock", tmp_path / "backup.lock"
+    options = {"path": str(path), "quiet_file": str(file)}
+    assert play(tmp_path, [{"devorch.orchestration.host_lock": options}]).results[0]["acquired"]
+    path.unlink()
+    with subprocess.Popen(["flock", str(file), "sleep", "3"]) as holder:
+        until_locked(file)
+        begin = time.monotonic()
+        assert play(tmp_path, [{"devorch.orchestration.host_lock": options}]).results[0]["acquired"]
+        assert holder.poll() is not None, f"the lock was taken after {time.monotonic() - begin:.1f} s"
+
+
+def test_host_is_given_back_where_what_wants_it_undisturbed_does_not_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, file = tmp_path / "lock", tmp_path / "backup.lock"
+    monkeypatch.setattr(module, "LONGEST_WAIT", 1.0)
+    with subprocess.Popen(["flock", "--no-fork", str(file), "sleep", "60"]) as holder:
+        until_locked(file)
+        result = call("host_lock", {"path": str(path), "quiet_file": str(file), "_run": asdict(MINE)})
+        holder.kill()
+    assert result["failed"]
+    said = (
+        f"process {holder.pid} (sleep 60) on the host wants nobody to change it: it has held {file} for more than 1 s"
+    )
+    assert result["msg"].startswith(said)
+    assert not path.exists()
 
 
 def test_remains_of_a_killed_run_are_removed_unless_they_are_in_use(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ ENGINES = ("kestra", "n8n")
 SERVICES = ("postgres", *ENGINES)
 # What each part of an archive holds, as paths below the root.
 TREES: dict[str, tuple[str, ...]] = {
-    "configuration.tar.gz": ("secrets", "env", "services", "kestra-config", "former", "compose.yml"),
+    "configuration.tar.gz": ("secrets", "env", "services", "kestra-config", "former", "versions", "compose.yml"),
     "kestra.tar.gz": ("data/kestra",),
     "n8n.tar.gz": ("data/n8n",),
     # Jobs are about instances of the host.
@@ -58,6 +58,9 @@ NAME = re.compile(r"orchestration-[0-9]{8}T[0-9]{6}Z\.tar(\.age|\.gpg)?")
 DUMP_MAGIC = b"PGDMP"
 THAW_TIMEOUT = 60
 WATCHDOG = "orchestration-watchdog.timer"
+LONGEST_WAIT = 6 * 3600
+"""Seconds that the nightly backup waits for others; it is better late than left out."""
+POLL = 2
 # The exact number of rows of each table, in the transaction that the dump is made of as well.
 COUNT_ROWS = r"""
 SELECT format('%s.%s', table_schema, table_name),
@@ -89,6 +92,8 @@ class Config:
     root: Path
     directory: Path
     project: str
+    host_lock: Path
+    host_lock_expires: int
     keep: int = 7
     keep_days: int = 0
     pause: bool = False
@@ -101,7 +106,7 @@ class Config:
         """Read the file; raise BackupError where it is unreadable."""
         try:
             fields = json.loads(path.read_text("utf-8"))
-            fields |= {"root": Path(fields["root"]), "directory": Path(fields["directory"])}
+            fields |= {name: Path(fields[name]) for name in ("root", "directory", "host_lock")}
             fields["recipients"] = tuple(fields.get("recipients", ()))
             return cls(**fields)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -185,17 +190,61 @@ def write_private(path: Path, text: str) -> None:
         raise
 
 
+class BusyError(BackupError):
+    """Somebody else works on this host; the message says who."""
+
+
 @contextlib.contextmanager
 def locked(config: Config) -> Iterator[None]:
-    """Keep a second run out."""
+    """Keep a second run out; playbooks wait until the lock is given back before they change the host."""
     directory = config.root / "backups"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BackupError("another backup or restore runs on this host: wait until it has ended") from error
+            raise BusyError("another backup or restore runs on this host; wait until it has ended") from error
         yield
+
+
+def refuse_playbook(config: Config) -> None:
+    """Raise BusyError while a playbook holds the host, as the module host_lock writes it down."""
+    try:
+        told = json.loads(config.host_lock.read_text("utf-8"))
+        owner, renewed = str(told["run"]["owner"]), float(told["renewed"])
+        uptime = float(Path("/proc/uptime").read_text("ascii").split()[0])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if 0 <= uptime - renewed <= config.host_lock_expires:
+        raise BusyError(f"a playbook of {owner} changes this host")
+
+
+@contextlib.contextmanager
+def quiet(config: Config) -> Iterator[None]:
+    """Keep others out from the first moment on at which nobody changes the host; raise BusyError where none comes.
+
+    Whoever takes a lock looks at the other's afterwards, and a playbook waits while this one is held. So both are never
+    at work, and neither waits for the other.
+    """
+    deadline = time.monotonic() + LONGEST_WAIT
+    said = ""
+    while True:
+        try:
+            with contextlib.ExitStack() as held:
+                held.enter_context(locked(config))
+                refuse_playbook(config)
+                lock = held.pop_all()
+        except BusyError as error:
+            if time.monotonic() > deadline:
+                raise
+            if str(error) != said:
+                said = str(error)
+                print(f"orchestration-backup: waits, since {said}", file=sys.stderr, flush=True)
+            time.sleep(POLL)
+            continue
+        with lock:
+            yield
+        return
 
 
 # Writing an archive
@@ -1120,6 +1169,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--plain", action="store_true", help="without encryption, for an upgrade that may have to return"
     )
+    command.add_argument("--wait", action="store_true", help="wait while others change the host, playbooks as well")
     commands.add_parser("list", help="list the archives")
     commands.add_parser("recover", help="put back what a restore that was cut off replaced")
     for name, text in (
@@ -1143,8 +1193,10 @@ def act(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     """Carry out one command and return what it prints."""
     if options.command == "list":
         return {"archives": [{"archive": str(path), "size": path.stat().st_size} for path in archives(config)]}
-    with locked(config):
+    with quiet(config) if options.command == "create" and options.wait else locked(config):
         if options.command == "create":
+            # A playbook that was waited for may have changed it.
+            config = Config.read(options.config)
             return create(dataclasses.replace(config, encryption="none") if options.plain else config)
         if options.command == "recover":
             return recover(config)
