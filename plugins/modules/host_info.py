@@ -35,7 +35,7 @@ options:
     elements: str
     default: []
   service:
-    description: A service that C(services/<service>.yml) below O(path) may describe, a Compose file.
+    description: A service, for RV(service_image).
     type: str
     default: ""
     version_added: 0.3.0
@@ -99,7 +99,10 @@ registry_problems:
   type: dict
   sample: {"https://registry-1.docker.io": "no route to host"}
 service_image:
-  description: The image that the Compose file of O(service) names; empty where there is none that Compose reads.
+  description:
+    - The image with which O(service) was last kept, as C(versions/<service>) below O(path) tells; it stays when the
+      service is removed without its data.
+    - Empty where there is no such file.
   returned: success
   type: str
   sample: docker.io/kestra/kestra:v2.0.5
@@ -171,14 +174,10 @@ def unusable(images: list[str], registries: list[str]) -> dict[str, str]:
     return problems
 
 
-def service_image(module: AnsibleModule, path: Path, service: str) -> str:
-    """Return the image that a service's Compose file names; an empty string where there is none that Compose reads."""
-    file = path / "services" / f"{service}.yml"
-    if not service or not file.exists():
-        return ""
-    project = docker(module, "compose", "--file", str(file), "config", "--no-consistency", "--format", "json")
-    image: str = json.loads(project)["services"].get(service, {}).get("image", "") if project else ""
-    return image
+def service_image(path: Path, service: str) -> str:
+    """Return the image with which a service was last kept; an empty string where nothing is known."""
+    file = path / "versions" / service
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
 
 
 def main() -> None:
@@ -211,7 +210,7 @@ def main() -> None:
         docker={"engine": engine, "compose": docker(module, "compose", "version", "--short") if engine else ""},
         missing_images=missing,
         registry_problems=problems,
-        service_image=service_image(module, Path(module.params["path"]), module.params["service"]),
+        service_image=service_image(Path(module.params["path"]), module.params["service"]),
     )
 
 

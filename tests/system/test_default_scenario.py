@@ -210,7 +210,8 @@ def test_removal_keeps_the_data_and_site_brings_it_back(host: Host, converged: R
     host.site(states, about="about 40 s").succeeded()
     assert host.shell("docker ps --all --quiet") == ""
     host.shell("! ls /etc/systemd/system/orchestration-*")
-    assert host.shell("ls /opt/orchestration/data") == "kestra\nn8n\npostgres"
+    kept = "kestra\nn8n\npostgres"
+    assert host.shell("cd /opt/orchestration && ls data versions") == f"data:\n{kept}\n\nversions:\n{kept}"
     assert host.site(states, about="about 30 s").succeeded().recap["changed"] == 0
     host.site({}, about="about 2 minutes").succeeded()
     assert secrets(host) == before
@@ -229,7 +230,8 @@ if LONG:
             gone = {f"{role}_state": "absent", f"{role}_purge_data": True}
             host.site(gone, about="about 40 s").succeeded()
             assert role not in host.shell(databases).split() and kept in host.shell(databases).split()
-            assert host.shell("ls /opt/orchestration/data").split() == sorted([kept, "postgres"])
+            for directory in ("data", "versions"):
+                assert host.shell(f"ls /opt/orchestration/{directory}").split() == sorted([kept, "postgres"])
             assert {name for name in before if name.startswith(f"{role}_")} & set(secrets(host)) == set()
             assert host.health(kept) == "healthy"
             assert host.site(gone, about="about 30 s").succeeded().recap["changed"] == 0

@@ -52,10 +52,13 @@ def test_wrong_secret_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_example_of_host_info(tmp_path: Path) -> None:
+    (tmp_path / "root" / "versions").mkdir(parents=True)
+    (tmp_path / "root" / "versions" / "kestra").write_text("docker.io/kestra/kestra:v2.0.5\n")
     played = play(tmp_path, example(host_info, tmp_path))
     assert played.returncode == 0
     result = played.last
     assert result["changed"] is False
+    assert result["service_image"] == "docker.io/kestra/kestra:v2.0.5"
     assert result["memory_bytes"] > 0
     assert result["disk_free_bytes"] > 0
     assert set(result["docker"]) == {"engine", "compose"}
@@ -65,4 +68,5 @@ def test_registry_that_does_not_answer_is_told(tmp_path: Path) -> None:
     task = {"devorch.orchestration.host_info": {"images": ["no/such:image"], "registries": ["http://127.0.0.1:9"]}}
     result = play(tmp_path, [task]).last
     assert result["missing_images"] == ["no/such:image"]
+    assert result["service_image"] == ""
     assert "refused" in result["registry_problems"]["http://127.0.0.1:9"].lower()
