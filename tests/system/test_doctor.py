@@ -45,7 +45,7 @@ BREAK = """
 certificate=/usr/local/share/ca-certificates/doctor.crt
 cd /opt/orchestration
 chmod 0644 secrets/sidecar_token
-docker pause orchestration-n8n-1
+timeout 60 sh -c 'until docker pause orchestration-n8n-1; do sleep 1; done'
 systemctl stop orchestration-watchdog.timer
 mkdir -p -m 0700 backups
 test -e backups/last.json && cp backups/last.json /run/last.json

@@ -16,7 +16,7 @@ import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -390,6 +390,50 @@ def test_links_and_sockets_are_counted_and_left_out(config: Any, tmp_path: Path)
     assert found == {"files": 1, "left_out": 1}
     with tarfile.open(tmp_path / "n8n.tar.gz") as tar:
         assert tar.getnames() == ["data/n8n", "data/n8n/config"]
+
+
+class Freezer:
+    """A project of two services of which one does not freeze at first."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.frozen: list[str] = []
+        self.commands: list[str] = []
+
+    def __call__(self, command: list[str], **_options: Any) -> str:
+        self.commands.append(" ".join(command))
+        words = command[2:]
+        if words[0] == "ps":
+            if words[1:] == ["--services", "--status", "paused"]:
+                return "\n".join(self.frozen)
+            return "postgres\nkestra\nn8n" if "running" in words else "Up 2 minutes (healthy)"
+        if words[0] == "unpause":
+            assert sorted(words[1:]) == sorted(self.frozen), "Docker refuses to thaw what is not frozen"
+            self.frozen.clear()
+        if words[0] == "pause":
+            assert not set(words[1:]) & set(self.frozen), "Docker refuses to freeze what is frozen"
+            for name in words[1:]:
+                if name == "n8n" and self.refusals:
+                    self.refusals -= 1
+                    raise backup.BackupError("unable to freeze")
+                self.frozen.append(name)
+        return ""
+
+
+@pytest.mark.parametrize("refusals", [0, 2, 99])
+def test_frozen_services_run_again_even_where_one_does_not_freeze(
+    config: Any, monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
+    docker, clock = Freezer(refusals), iter(range(0, 1000, 10))
+    monkeypatch.setattr(backup, "run", docker)
+    monkeypatch.setattr(backup.subprocess, "run", lambda *_arguments, **_options: SimpleNamespace(returncode=0))
+    monkeypatch.setattr(backup.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(backup.time, "sleep", lambda _seconds: None)
+    expected = pytest.raises(backup.BackupError, match="unable to freeze") if refusals > 9 else contextlib.nullcontext()
+    with expected, backup.paused(dataclasses.replace(config, pause=True)):
+        assert docker.frozen == ["kestra", "n8n"]
+    assert docker.frozen == []
+    assert docker.commands[-1] == "systemctl start orchestration-watchdog.timer"
 
 
 def test_second_run_is_kept_out(config: Any) -> None:

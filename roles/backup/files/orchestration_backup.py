@@ -56,7 +56,7 @@ ITEMS = tuple(item for items in TREES.values() for item in items)
 CLUSTER = "data/postgres"
 NAME = re.compile(r"orchestration-[0-9]{8}T[0-9]{6}Z\.tar(\.age|\.gpg)?")
 DUMP_MAGIC = b"PGDMP"
-THAW_TIMEOUT = 60
+FREEZE_TIMEOUT = THAW_TIMEOUT = 60
 WATCHDOG = "orchestration-watchdog.timer"
 LONGEST_WAIT = 6 * 3600
 """Seconds that the nightly backup waits for others; it is better late than left out."""
@@ -377,12 +377,43 @@ def tag(reference: str) -> str:
     return name.partition(":")[2] or "latest"
 
 
+def engines(config: Config, status: str) -> list[str]:
+    """Return which of Kestra and n8n are C(running), or C(paused)."""
+    found = compose(config, "ps", "--services", "--status", status).split()
+    return [name for name in ENGINES if name in found]
+
+
+def freeze(config: Config, wanted: list[str]) -> None:
+    """Freeze services; raise BackupError where one does not freeze."""
+    deadline = time.monotonic() + FREEZE_TIMEOUT
+    while wanted:
+        try:
+            compose(config, "pause", *wanted)
+            return
+        except BackupError:
+            # On a busy host with the first version of control groups runc gives up before all threads stand still.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL)
+            wanted = [name for name in wanted if name not in engines(config, "paused")]
+
+
+def thaw(config: Config, wanted: list[str]) -> None:
+    """Let those of the services run again that are frozen, and wait until Docker takes them for healthy."""
+    frozen = [name for name in engines(config, "paused") if name in wanted]
+    if not frozen:
+        return
+    compose(config, "unpause", *frozen)
+    deadline = time.monotonic() + THAW_TIMEOUT
+    while "(unhealthy)" in compose(config, "ps", *frozen) and time.monotonic() < deadline:
+        time.sleep(1)
+
+
 @contextlib.contextmanager
 def paused(config: Config) -> Iterator[None]:
-    """Freeze Kestra and n8n, so that their files are those of one moment."""
-    running = compose(config, "ps", "--services", "--status", "running").split()
-    frozen = [name for name in ENGINES if name in running] if config.pause else []
-    if not frozen:
+    """Freeze Kestra and n8n, so that their files are those of one moment; afterwards they run, whatever happens."""
+    wanted = engines(config, "running") if config.pause else []
+    if not wanted:
         yield
         return
     # To Docker a frozen container is unhealthy until its next check, and the watchdog would restart it.
@@ -390,14 +421,11 @@ def paused(config: Config) -> Iterator[None]:
     if watched:
         run(["systemctl", "stop", WATCHDOG])
     try:
-        compose(config, "pause", *frozen)
         try:
+            freeze(config, wanted)
             yield
         finally:
-            compose(config, "unpause", *frozen)
-            deadline = time.monotonic() + THAW_TIMEOUT
-            while "(unhealthy)" in compose(config, "ps", *frozen) and time.monotonic() < deadline:
-                time.sleep(1)
+            thaw(config, wanted)
     finally:
         if watched:
             run(["systemctl", "start", WATCHDOG])
