@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -102,21 +103,23 @@ def test_run_that_was_killed_on_this_controller_keeps_nobody_out(tmp_path: Path)
     assert "taken over from me@here, whose run has ended" in played.results[0]["msg"]
 
 
-def until_locked(file: Path) -> None:
-    while not module.is_locked(file):
-        time.sleep(0.05)
-
-
-def test_what_wants_the_host_undisturbed_is_awaited(tmp_path: Path) -> None:
+def test_what_wants_the_host_undisturbed_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, file = tmp_path / "lock", tmp_path / "backup.lock"
-    options = {"path": str(path), "quiet_file": str(file)}
-    assert play(tmp_path, [{"devorch.orchestration.host_lock": options}]).results[0]["acquired"]
+    options = {"path": str(path), "quiet_file": str(file), "_run": asdict(MINE)}
+    assert call("host_lock", options)["acquired"], "no such file, so nobody to wait for"
     path.unlink()
-    with subprocess.Popen(["flock", str(file), "sleep", "3"]) as holder:
-        until_locked(file)
-        begin = time.monotonic()
-        assert play(tmp_path, [{"devorch.orchestration.host_lock": options}]).results[0]["acquired"]
-        assert holder.poll() is not None, f"the lock was taken after {time.monotonic() - begin:.1f} s"
+    waited: list[float] = []
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        def ends(seconds: float) -> None:
+            waited.append(seconds)
+            if len(waited) == 2:
+                fcntl.flock(held, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(module.time, "sleep", ends)
+        assert call("host_lock", options)["acquired"]
+    assert len(waited) == 2
 
 
 def test_host_is_given_back_where_what_wants_it_undisturbed_does_not_end(
@@ -125,7 +128,8 @@ def test_host_is_given_back_where_what_wants_it_undisturbed_does_not_end(
     path, file = tmp_path / "lock", tmp_path / "backup.lock"
     monkeypatch.setattr(module, "LONGEST_WAIT", 1.0)
     with subprocess.Popen(["flock", "--no-fork", str(file), "sleep", "60"]) as holder:
-        until_locked(file)
+        while not module.is_locked(file):
+            time.sleep(0.05)
         result = call("host_lock", {"path": str(path), "quiet_file": str(file), "_run": asdict(MINE)})
         holder.kill()
     assert result["failed"]
