@@ -74,7 +74,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.container import State, verdict
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.container import State, verdict
 
 INTERVAL = 1.0
 STARTS = 10

@@ -114,7 +114,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils import host, registry
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import listeners as host
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import registry
 
 
 def docker(module: AnsibleModule, *arguments: str) -> str:

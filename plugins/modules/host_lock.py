@@ -128,7 +128,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.host_lock import Run, release, take, uptime
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Run, release, take, uptime
 
 LONGEST_WAIT = 60.0
 

@@ -185,7 +185,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.service_files import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
     File,
     FilesError,
     Former,

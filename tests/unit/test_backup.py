@@ -20,7 +20,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import host_lock
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
 from ansible_collections.devorch.orchestration.plugins.modules.host_lock import is_locked
 
 PROGRAM = Path(__file__).parents[2] / "roles" / "backup" / "files" / "orchestration_backup.py"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.container import State, verdict
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.container import State, verdict
 from ansible_collections.devorch.orchestration.plugins.modules import container_health
 
 from .in_process import call

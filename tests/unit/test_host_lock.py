@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.devorch.orchestration.plugins.action import host_lock as action
-from ansible_collections.devorch.orchestration.plugins.module_utils import host_lock
-from ansible_collections.devorch.orchestration.plugins.module_utils.host_lock import Lock, Run
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Lock, Run
 from ansible_collections.devorch.orchestration.plugins.modules import host_lock as module
 
 from .in_process import call
@@ -164,7 +164,7 @@ def test_check_mode_takes_nothing(tmp_path: Path) -> None:
 def test_two_at_once_never_both_hold_it(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from ansible_collections.devorch.orchestration.plugins.module_utils.host_lock import Run, take, uptime\n"
+        "from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Run, take, uptime\n"
         "run = Run(sys.argv[3], 'c', 'p')\n"
         "print(take(Path(sys.argv[2]), run, uptime(), 60)[0].run == run)"
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.registry import Reference, problem
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.registry import Reference, problem
 
 DIGEST = "sha256:" + "ab" * 32
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.devorch.orchestration.plugins.module_utils import service_files as files
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import service_files as files
 from ansible_collections.devorch.orchestration.plugins.modules import service_files as module
 
 from .in_process import call

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.service_files import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
     File,
     read,
     remove_leftovers,
