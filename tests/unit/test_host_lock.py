@@ -105,7 +105,7 @@ def test_run_that_was_killed_on_this_controller_keeps_nobody_out(tmp_path: Path)
 
 def test_what_wants_the_host_undisturbed_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, file = tmp_path / "lock", tmp_path / "backup.lock"
-    options = {"path": str(path), "quiet_file": str(file), "_run": asdict(MINE)}
+    options = {"path": str(path), "wait_for_lock_file": str(file), "_run": asdict(MINE)}
     assert call("host_lock", options)["acquired"], "no such file, so nobody to wait for"
     path.unlink()
     waited: list[float] = []
@@ -130,12 +130,10 @@ def test_host_is_given_back_where_what_wants_it_undisturbed_does_not_end(
     with subprocess.Popen(["flock", "--no-fork", str(file), "sleep", "60"]) as holder:
         while not module.is_locked(file):
             time.sleep(0.05)
-        result = call("host_lock", {"path": str(path), "quiet_file": str(file), "_run": asdict(MINE)})
+        result = call("host_lock", {"path": str(path), "wait_for_lock_file": str(file), "_run": asdict(MINE)})
         holder.kill()
     assert result["failed"]
-    said = (
-        f"process {holder.pid} (sleep 60) on the host wants nobody to change it: it has held {file} for more than 1 s"
-    )
+    said = f"process {holder.pid} (sleep 60) holds the backup lock {file} for more than 1 s"
     assert result["msg"].startswith(said)
     assert not path.exists()
 
