@@ -62,14 +62,6 @@ def test_bad_input_is_refused_before_the_host_is_touched(name: str, message: str
     assert re.search(r"changed=0\b.* failed=1\b", refused[name])
 
 
-def test_other_distribution_is_refused_before_the_host_is_touched(host: Host) -> None:
-    run = host.site({"_orchestration_distributions": {"Debian": ["11"], "Ubuntu": ["20.04"]}}, about="about 8 s")
-    assert run.code != 0
-    assert "is not supported. Use Debian 11 or Ubuntu 20.04" in " ".join(run.output.split())
-    assert run.recap["changed"] == 0
-    assert host.shell(TOUCHED) == ""
-
-
 def test_port_in_use_is_refused_and_names_who_has_it(host: Host) -> None:
     host.shell("systemd-run --unit=squatter python3 -m http.server --bind 127.0.0.1 8080")
     host.wait("the squatter listens", lambda: ":8080" in host.shell("ss -Hltn"), 20)
