@@ -91,3 +91,18 @@ def problem(address: str, image: Reference) -> str:
             return str(getattr(error, "reason", error))
         return ""
     return ""
+
+
+def problems(image: str, addresses: list[str]) -> dict[str, str]:
+    """Return the reason for each registry that does not give an image, in order, up to the first that does."""
+    found: dict[str, str] = {}
+    try:
+        reference = Reference.parse(image)
+    except ValueError as error:
+        return dict.fromkeys(addresses, str(error))
+    for address in addresses:
+        reason = problem(address, reference)
+        if not reason:
+            break
+        found[address] = reason
+    return found
