@@ -65,6 +65,11 @@ options:
     description: Path of an interpreter of Python to ask for its version. None is asked if it is empty.
     type: str
     default: ""
+  calendars:
+    description: Expressions of systemd's calendar for RV(calendars).
+    type: list
+    elements: str
+    default: []
   lock:
     description: The lock of M(devorch.orchestration.host_lock).
     type: path
@@ -297,6 +302,11 @@ interrupted_restore:
   returned: success
   type: bool
   sample: false
+calendars:
+  description: Why systemd refuses an expression of O(calendars), by expression; empty if it does not.
+  returned: success
+  type: dict
+  sample: {"*-*-* 02:30:00": ""}
 lock:
   description: The owner of the lock at O(lock) as C(held_by). Empty if there is none.
   returned: success
@@ -389,6 +399,9 @@ class Look:
             images = {name: begin(self.image, name, list(asked["images"][name] or [])) for name in asked["images"]}
             packages = begin(self.ask, state.PACKAGES if asked["packages"] else [""])
             units = begin(self.ask, [*state.UNITS, *asked["units"]] if asked["units"] else [""])
+            calendars = {
+                text: begin(self.commands.refusal, ["systemd-analyze", "calendar", text]) for text in asked["calendars"]
+            }
             python = begin(self.ask, [asked["python"], "-c", state.PYTHON_VERSION])
             # Meanwhile, what needs no program.
             disk = os.statvfs(listeners.nearest_existing(self.root))
@@ -420,6 +433,7 @@ class Look:
                 "registry_problems": {name: image.result()[1] for name, image in images.items() if image.result()[1]},
                 "databases": databases.result(),
                 "python": python.result().strip(),
+                "calendars": {text: refusal.result() for text, refusal in calendars.items()},
             }
 
 
@@ -436,6 +450,7 @@ def main() -> None:
             "users": {"type": "list", "elements": "str", "default": []},
             "images": {"type": "dict", "default": {}},
             "python": {"type": "str", "default": ""},
+            "calendars": {"type": "list", "elements": "str", "default": []},
             "lock": {"type": "path", "default": "/run/orchestration.lock"},
         },
         supports_check_mode=True,

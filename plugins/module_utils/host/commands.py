@@ -47,3 +47,19 @@ class Commands:
                 process.wait(timeout=1)
             return ""
         return printed if process.returncode == 0 else ""
+
+    def refusal(self, command: Sequence[str]) -> str:
+        """Return why a command fails, in its own words; an empty text if it does not, or there is no such program."""
+        try:
+            ended = subprocess.run(  # noqa: S603
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=max(0.1, self.end - time.monotonic()),
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return ended.stderr.strip() or f"{command[0]} fails" if ended.returncode else ""
