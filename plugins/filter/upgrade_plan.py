@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.devorch.orchestration.plugins.module_utils.versions import below, numbers, tag
 
 DOCUMENTATION = r"""
 name: upgrade_plan
@@ -55,23 +55,6 @@ _value:
   type: list
   elements: dict
 """
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, (2, 0, 5) for v2.0.5-slim; none where it has none."""
-    match = re.match(r"v?(\d+(?:\.\d+)*)", version)
-    return tuple(int(number) for number in match[1].split(".")) if match else ()
-
-
-def tag(image: str) -> str:
-    """Return the tag of an image."""
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
-
-
-def below(version: tuple[int, ...], limit: tuple[int, ...]) -> bool:
-    """Tell whether a version is older, as far as both are told: 17 is not older than 17.2."""
-    shared = min(len(version), len(limit))
-    return version[:shared] < limit[:shared]
 
 
 def step(service: str, before: str, after: str, rules: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,13 +13,8 @@ import urllib.parse
 from dataclasses import dataclass
 
 from ansible.module_utils.urls import open_url
+from ansible_collections.devorch.orchestration.plugins.module_utils.versions import Image
 
-REFERENCE = re.compile(
-    r"(?:(?P<host>localhost(?::\d+)?|[\w-]+(?:\.[\w-]+)+(?::\d+)?|[\w-]+:\d+|\[[0-9a-fA-F:]+\](?::\d+)?)/)?"
-    r"(?P<repository>[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)"
-    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
-)
-"""Grammar of the "distribution" project, with the one digest algorithm that Docker Hub has."""
 MANIFESTS = ", ".join(
     (
         "application/vnd.oci.image.index.v1+json",
@@ -42,14 +37,9 @@ class Reference:
 
     @classmethod
     def parse(cls, image: str) -> Reference:
-        """Read the name of an image; raise ValueError where it is none."""
-        match = REFERENCE.fullmatch(image)
-        if not match:
-            raise ValueError(f"'{image}' is no name of an image (host/name:tag@sha256: and 64 hexadecimal digits)")
-        repository = match["repository"]
-        if match["host"] in (None, "docker.io") and "/" not in repository:
-            repository = f"library/{repository}"
-        return cls(repository, match["digest"] or match["tag"] or "latest")
+        """Read the reference of an image; raise ValueError if it is malformed."""
+        found = Image.parse(image)
+        return cls(found.repository, found.digest or found.tag or "latest")
 
 
 def token(challenge: str) -> str:
