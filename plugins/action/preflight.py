@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.errors import ArgumentTypeError, ArgumentValueError, ElementError
+from ansible.module_utils.errors import ArgumentValueError, ElementError
 from ansible.plugins.action import ActionBase
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import preflight
 
@@ -56,27 +56,39 @@ def validate(name: str, option: Mapping[str, Any], value: Any) -> tuple[Any, lis
         if option.get("default") is None and not option.get("required"):
             return None, []
         return None, [f"{name}: is null. Set a value, or leave {name} out."]
-    kept = ("type", "elements", "choices", "options", "required_if", "mutually_exclusive", "required_together")
-    checked = ArgumentSpecValidator({name: {key: option[key] for key in kept if key in option}}).validate({name: value})
     secret = bool(option.get("no_log"))
-    found = []
-    for error in checked.errors.errors:
-        simple = isinstance(value, (str, int, float)) and len(str(value)) <= LONGEST_VALUE and not secret
-        shown = f"'{value}'" if simple else "the value"
-        kind = KINDS.get(option.get("type", "str"), str(option.get("type")))
-        if isinstance(error, ElementError):
-            kind = KINDS.get(option.get("elements", "str"), str(option.get("elements")))
-            found.append(f"{name}: an item is not {kind}. Set each item to {kind}.")
-        elif isinstance(error, ArgumentTypeError):
-            found.append(f"{name}: {shown} is not {kind}. Set {name} to {kind}.")
-        elif isinstance(error, ArgumentValueError) and type(error) is ArgumentValueError:
-            choices = ", ".join(str(choice) for choice in option.get("choices", ()))
-            found.append(f"{name}: {shown} is not one of {choices}. Set {name} to one of them.")
-        elif secret:
-            found.append(f"{name}: the value does not fit. Set {name} as its documentation says.")
-        else:
-            found.append(f"{name}: {error.msg}. Correct the value.")
+    own = {key: option[key] for key in ("type", "elements", "choices") if key in option}
+    checked = ArgumentSpecValidator({name: own}).validate({name: value})
+    found = [
+        f"{name}: {_reason(option, value, error)} {_advice(name, option, error)}" for error in checked.errors.errors
+    ]
+    if not found and "options" in option:
+        checked = ArgumentSpecValidator({name: {**own, "options": option["options"]}}).validate({name: value})
+        for error in checked.errors.errors:
+            reason = "the value does not fit" if secret else error.msg.rstrip(".")
+            found.append(f"{name}: {reason}. Correct the value.")
     return (None if found else checked.validated_parameters[name]), found
+
+
+def _reason(option: Mapping[str, Any], value: Any, error: Exception) -> str:
+    simple = isinstance(value, (str, int, float)) and len(str(value)) <= LONGEST_VALUE and not option.get("no_log")
+    shown = f"'{value}'" if simple else "the value"
+    if isinstance(error, ElementError):
+        return f"an item is not {_kind(option, 'elements')}."
+    if isinstance(error, ArgumentValueError):
+        return f"{shown} is not one of {', '.join(str(choice) for choice in option['choices'])}."
+    return f"{shown} is not {_kind(option, 'type')}."
+
+
+def _advice(name: str, option: Mapping[str, Any], error: Exception) -> str:
+    if isinstance(error, ElementError):
+        return f"Set each item to {_kind(option, 'elements')}."
+    return f"Set {name} to {'one of them' if isinstance(error, ArgumentValueError) else _kind(option, 'type')}."
+
+
+def _kind(option: Mapping[str, Any], key: str) -> str:
+    kind = str(option.get(key, "str"))
+    return KINDS.get(kind, kind)
 
 
 class ActionModule(ActionBase):
