@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
+
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import registries
 
 DOCUMENTATION = r"""
 name: image_registries
@@ -47,21 +48,9 @@ _value:
   elements: str
 """
 
-DOCKER_HUB = "https://registry-1.docker.io"
-
-
-def image_registries(image: str, mirrors: Sequence[str] = (), insecure: Sequence[str] = ()) -> list[str]:
-    """Return the addresses of the registries that Docker asks for an image, in order."""
-    host, slash, _name = image.partition("/")
-    # https://github.com/distribution/reference: a first part with a dot or a colon, or localhost, is a host.
-    if not slash or host == "docker.io" or not ("." in host or ":" in host or host == "localhost"):
-        return [*mirrors, DOCKER_HUB]
-    return [f"{'http' if host in insecure else 'https'}://{host}"]
-
-
 class FilterModule:
     """Filters of this file."""
 
     def filters(self) -> dict[str, Any]:
         """Return the filters by name."""
-        return {"image_registries": image_registries}
+        return {"image_registries": registries}

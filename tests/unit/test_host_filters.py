@@ -10,7 +10,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.devorch.orchestration.plugins.filter.database_differences import database_differences
 from ansible_collections.devorch.orchestration.plugins.filter.duration_seconds import duration_seconds
 from ansible_collections.devorch.orchestration.plugins.filter.environment_file import environment_file
-from ansible_collections.devorch.orchestration.plugins.filter.image_registries import image_registries
+from ansible_collections.devorch.orchestration.plugins.filter.image_registries import FilterModule
 
 
 def test_environment_file_is_sorted_and_quoted() -> None:
@@ -34,6 +34,7 @@ def test_environment_file_wants_a_dictionary() -> None:
     ],
 )
 def test_image_registries(image: str, registries: list[str]) -> None:
+    image_registries = FilterModule().filters()["image_registries"]
     assert image_registries(image, ["http://mirror:5000"], ["plain:5000"]) == registries
 
 

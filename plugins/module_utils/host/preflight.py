@@ -6,7 +6,7 @@
 
 The rules are pure. Each returns its problems as "variable: what is wrong. What to set." and never a secret value.
 A variable that is absent, such as one whose type is wrong, is skipped: whoever reads the variables reports that.
-The same holds for what the look at the host does not contain, such as C(calendar): for each expression of systemd that
+The same holds for what the look at the host does not contain, such as C(calendars): for each expression of systemd that
 was asked about, why systemd does not read it, or an empty text.
 """
 
@@ -694,7 +694,7 @@ def _backup(situation: Situation) -> Iterator[str]:
     if situation.given("backup_directory") and not directory.startswith("/"):
         yield f"backup_directory: '{directory}' is not an absolute path. Set one that begins with /."
     schedule = situation.text("backup_schedule")
-    reason = " ".join(str(situation.host.get("calendar", {}).get(schedule, "")).split()) if schedule else ""
+    reason = " ".join(str(situation.host.get("calendars", {}).get(schedule, "")).split()) if schedule else ""
     if reason:
         yield (
             f"backup_schedule: systemd does not read '{schedule}' ({reason}). Set a calendar expression of"
