@@ -24,7 +24,7 @@ BUILD = [sys.executable, str(ROOT / "tests" / "images" / "cli.py")]
 sys.path.insert(0, os.environ["ANSIBLE_COLLECTIONS_PATH"])
 
 # What needs hosts of its own for many minutes: `make test-long`.
-_LONG_ONES = ("air_gap", "environments")
+_LONG_ONES = ("air_gap", "environments", "takeover")
 collect_ignore = [] if LONG else [f"system/test_{name}.py" for name in _LONG_ONES]
 
 _building: list[subprocess.Popen[str]] = []

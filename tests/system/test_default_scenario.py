@@ -89,6 +89,34 @@ def test_check_mode_on_the_converged_host_reports_no_change(converged_checks: di
     )
 
 
+def test_check_and_diff_show_exactly_the_changed_lines(host: Host, converged: Run) -> None:
+    """Real text, with secret values alone masked, value by value."""
+    variables = {
+        "kestra_config": {
+            "kestra": {
+                "storage": {"s3": {"secret-key": "canary-of-storage-8fT"}},
+                "server": {"liveness": {"interval": "6s"}},
+            }
+        },
+        "docker_daemon_config": {"max-concurrent-downloads": 5},
+        "n8n_environment": {"N8N_SMTP_PASS": "canary-of-n8n-2kX", "N8N_METRICS": "true"},
+    }
+    run = host.site(variables, "--check", "--diff", about="about 20 s").succeeded()
+    lines = {line.strip() for line in run.output.splitlines() if re.match(r"[-+](?![-+]{2} )", line)}
+    label = {line for line in lines if re.fullmatch(r"[-+]\s+orchestration.configuration: [0-9a-f]{64}", line)}
+    assert len(label) == 2
+    assert {re.sub(r"\s+", " ", line) for line in lines - label} == {
+        "- interval: 5s",
+        "+ interval: 6s",
+        '+ "max-concurrent-downloads": 5,',
+        "+N8N_METRICS=********",
+    }
+    assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" not in run.output
+    assert leaks(host, {"the output of --check --diff": run.output}, secrets(host) | CANARIES) == []
+    summary = run.output.partition("Report what was changed")[2]
+    assert all(f"{service} " in summary for service in ("docker", "kestra", "n8n"))
+
+
 def test_the_real_run_did_what_check_mode_predicted(empty_checks: dict[str, Run], converged: Run) -> None:
     """A task that check mode said would change has changed, and one that it called ok has not, or was but a message."""
     predicted, done = empty_checks["site"].tasks, converged.tasks
