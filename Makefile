@@ -5,9 +5,8 @@ PYTHON := $(or $(PYTHON),$(shell command -v python3))
 export DEVORCH_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/devorch-orchestration
 # One environment for each state of the lock, so that switching branches never mixes them.
 VENV := $(DEVORCH_CACHE)/venv-$(shell sha256sum requirements.lock | cut -c1-12)
-# Ansible finds a collection only below ansible_collections/<namespace>/<name>.
-COLLECTIONS := $(DEVORCH_CACHE)/checkouts/$(shell echo $(CURDIR) | sha256sum | cut -c1-12)
-export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
+# The checkout itself, by a link where Ansible looks for a collection; nothing that is installed elsewhere takes part.
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 # Ansible's lines as they are, for people and for the tests that read them.
 export MOLECULE_COMMAND_BORDERS := false
 export PATH := $(VENV)/bin:$(PATH)
@@ -54,7 +53,7 @@ distclean: ## As clean, and remove images and caches as well
 	$(IMAGES) clean --caches
 	rm -rf $(DEVORCH_CACHE)
 
-environment: $(VENV)/.complete $(COLLECTIONS)/ansible_collections/devorch/orchestration
+environment: $(VENV)/.complete
 
 $(VENV)/.complete:
 	@echo "== Python environment in $(VENV) (about a minute on the first run)"
@@ -62,7 +61,3 @@ $(VENV)/.complete:
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	touch $@
-
-$(COLLECTIONS)/ansible_collections/devorch/orchestration:
-	mkdir -p $(@D)
-	ln -sfn $(CURDIR) $@
