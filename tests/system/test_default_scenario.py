@@ -31,14 +31,14 @@ def test_check_mode_on_the_empty_host_fails_nowhere_and_changes_nothing(
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("user", {"kestra_username": "admin"}, "kestra_username: 'admin' is no e-mail address"),
+    ("user", {"kestra_username": "admin"}, "kestra_username: 'admin' is not an e-mail address"),
     ("empty", {"kestra_password": ""}, "kestra_password: empty or too weak"),
     ("weak", {"kestra_password": "password"}, "kestra_password: empty or too weak"),
     ("quote", {"kestra_database_password": "it's"}, "kestra_database_password: the value holds a single quote"),
     ("placeholder", {"n8n_database_password": "a${b}"}, "n8n_database_password: the value holds a single quote"),
     ("key", {"n8n_encryption_key": "short"}, "n8n_encryption_key: shorter than 16 characters"),
-    ("memory", {"orchestration_minimum_memory": 99999999}, "is less than orchestration_minimum_memory"),
-    ("disk", {"orchestration_minimum_disk": 999999999}, "is less than orchestration_minimum_disk"),
+    ("memory", {"orchestration_minimum_memory": 99999999}, "orchestration_minimum_memory: the host has"),
+    ("disk", {"orchestration_minimum_disk": 999999999}, "orchestration_minimum_disk: /opt/orchestration has"),
     ("registry", {"orchestration_registry": "127.0.0.1:9/mirror"}, "no registry gives it"),
     ("major", {"postgres_version": "18"}, "postgres_version: 18 is not supported"),
     ("type", {"kestra_port": "http"}, "kestra_port"),
@@ -63,9 +63,10 @@ def test_bad_input_is_refused_before_the_host_is_touched(name: str, message: str
 
 
 def test_other_distribution_is_refused_before_the_host_is_touched(host: Host) -> None:
-    run = host.site({"_orchestration_distributions": {"Debian": ["11"], "Ubuntu": ["20.04"]}}, about="about 8 s")
+    facts = {"distribution": "Debian", "distribution_version": "11.11", "distribution_major_version": "11"}
+    run = host.site({"ansible_facts": facts}, about="about 8 s")
     assert run.code != 0
-    assert "is not supported. Use Debian 11 or Ubuntu 20.04" in " ".join(run.output.split())
+    assert "Debian 11.11 is not supported. Use Debian 12 or 13, or Ubuntu" in " ".join(run.output.split())
     assert run.recap["changed"] == 0
     assert host.shell(TOUCHED) == ""
 
