@@ -125,12 +125,8 @@ class ActionModule(ActionBase):
         reader = _Reader(self._templar, task_vars, options)
         variables, problems = reader.read([preflight.SHARED, *services])
         problems = [*renamed(task_vars), *problems]
-        rendered: dict[str, str] = {}
-        for name, text in (self._task.args.get("rendered") or {}).items():
-            try:
-                rendered[str(name)] = str(self._templar.template(text))
-            except AnsibleError as error:
-                problems.append(f"{name}: the template fails: {message(error)}. Correct it, or what it uses.")
+        rendered, failed = reader.render(self._task.args.get("rendered") or {}, services, variables)
+        problems += failed
         given = {
             "services": services,
             "variables": variables,
@@ -181,9 +177,7 @@ class _Reader:
         variables: dict[str, Any] = {}
         problems: list[str] = []
         for role, specification in self._options.items():
-            # Defaults of a role name files below it.
-            own = {"role_path": str(ROLES / role)}
-            templar = self._templar.copy_with_new_env(available_variables={**self._defaults, **self._given, **own})
+            templar = self._templar_of(role)
             for name, option in specification.items():
                 if role not in roles and name not in preflight.NEIGHBOURS:
                     continue
@@ -193,6 +187,27 @@ class _Reader:
                 if role in roles:
                     problems += found
         return variables, problems
+
+    def render(
+        self, templates: Mapping[str, Any], services: list[str], variables: Mapping[str, Any]
+    ) -> tuple[dict[str, str], list[str]]:
+        """Return the texts that the run needs, by the variable that names the template, and those that fail."""
+        rendered: dict[str, str] = {}
+        problems: list[str] = []
+        for name, text in templates.items():
+            owner = next((role for role, options in self._options.items() if name in options), preflight.SHARED)
+            if owner != preflight.SHARED and (owner not in services or variables.get(f"{owner}_state") == "absent"):
+                continue
+            try:
+                rendered[str(name)] = str(self._templar_of(owner).template(text))
+            except AnsibleError as error:
+                problems.append(f"{name}: the template fails: {message(error)}. Correct it, or what it uses.")
+        return rendered, problems
+
+    def _templar_of(self, role: str) -> Any:
+        # Defaults of a role name files below it.
+        own = {"role_path": str(ROLES / role)}
+        return self._templar.copy_with_new_env(available_variables={**self._defaults, **self._given, **own})
 
     def _value(self, templar: Any, name: str, option: Mapping[str, Any]) -> tuple[Any, list[str]]:
         if name not in self._given and name not in self._defaults:

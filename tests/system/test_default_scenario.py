@@ -31,14 +31,14 @@ def test_check_mode_on_the_empty_host_fails_nowhere_and_changes_nothing(
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("user", {"kestra_username": "admin"}, "kestra_username: 'admin' is no e-mail address"),
+    ("user", {"kestra_username": "admin"}, "kestra_username: 'admin' is not an e-mail address"),
     ("empty", {"kestra_password": ""}, "kestra_password: empty or too weak"),
     ("weak", {"kestra_password": "password"}, "kestra_password: empty or too weak"),
     ("quote", {"kestra_database_password": "it's"}, "kestra_database_password: the value holds a single quote"),
     ("placeholder", {"n8n_database_password": "a${b}"}, "n8n_database_password: the value holds a single quote"),
     ("key", {"n8n_encryption_key": "short"}, "n8n_encryption_key: shorter than 16 characters"),
-    ("memory", {"orchestration_minimum_memory": 99999999}, "is less than orchestration_minimum_memory"),
-    ("disk", {"orchestration_minimum_disk": 999999999}, "is less than orchestration_minimum_disk"),
+    ("memory", {"orchestration_minimum_memory": 99999999}, "orchestration_minimum_memory: the host has"),
+    ("disk", {"orchestration_minimum_disk": 999999999}, "orchestration_minimum_disk: /opt/orchestration has"),
     ("registry", {"orchestration_registry": "127.0.0.1:9/mirror"}, "no registry gives it"),
     ("major", {"postgres_version": "18"}, "postgres_version: 18 is not supported"),
     ("type", {"kestra_port": "http"}, "kestra_port"),

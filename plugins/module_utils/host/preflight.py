@@ -201,9 +201,9 @@ def _distribution(situation: Situation) -> Iterator[str]:
     if not name:
         yield "ansible_facts: the distribution of the host is unknown. Let the play gather facts."
     elif situation.release not in DISTRIBUTIONS.get(str(name), ()):
-        supported = _or([f"{name} {_or(releases)}" for name, releases in DISTRIBUTIONS.items()])
+        supported = [f"{supported} {_or(releases)}" for supported, releases in DISTRIBUTIONS.items()]
         version = situation.facts.get("distribution_version", "")
-        yield f"{name} {version} is not supported. Use {supported}."
+        yield f"{name} {version} is not supported. Use {', or '.join(supported)}."
 
 
 def _memory(situation: Situation) -> Iterator[str]:
