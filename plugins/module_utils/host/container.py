@@ -7,12 +7,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 RECENT = 60.0
 """Seconds in which a container may not have noticed yet that its dependency was restarted."""
+
+CONFIG_HASH = "com.docker.compose.config-hash"
+"""The label at which Compose notes from what it has made a container."""
 
 TOGETHER = 5.0
 """Seconds between two starts that may belong together, as after a reboot."""
@@ -30,11 +34,15 @@ class State:
     out_of_memory: bool
     error: str
     started: float
+    id: str = ""
+    image: str = ""
+    image_id: str = ""
+    config_hash: str = ""
 
     @classmethod
     def parse(cls, told: dict[str, Any]) -> State:
         """Read one element of what C(docker inspect) prints."""
-        state = told["State"]
+        state, config = told["State"], told.get("Config") or {}
         health = state.get("Health") or {}
         # Python 3.10 reads neither nine digits of a second nor a Z.
         started = re.sub(r"(\.\d{1,6})\d*", r"\1", state["StartedAt"]).replace("Z", "+00:00")
@@ -50,6 +58,30 @@ class State:
             out_of_memory=bool(state.get("OOMKilled")),
             error=str(state.get("Error", "")),
             started=datetime.fromisoformat(started).timestamp() if not started.startswith("0001") else 0.0,
+            id=str(told.get("Id", "")),
+            image=str(config.get("Image", "")),
+            image_id=str(told.get("Image", "")),
+            config_hash=str((config.get("Labels") or {}).get(CONFIG_HASH, "")),
+        )
+
+    @classmethod
+    def seen(cls, entry: Mapping[str, Any] | None) -> State | None:
+        """Read one container of what M(devorch.orchestration.host_info) returns; None if there is none."""
+        if not entry:
+            return None
+        return cls(
+            status=str(entry.get("status", "")),
+            health=str(entry.get("health", "")),
+            failures=int(entry.get("failures", 0)),
+            restarts=int(entry.get("restarts", 0)),
+            exit_code=0,
+            out_of_memory=False,
+            error="",
+            started=float(entry.get("started", 0.0)),
+            id=str(entry.get("id", "")),
+            image=str(entry.get("image", "")),
+            image_id=str(entry.get("image_id", "")),
+            config_hash=str(entry.get("config_hash", "")),
         )
 
     def needs_restart(self, dependency: State | None, now: float) -> bool:

@@ -99,6 +99,16 @@ def take(path: Path, run: Run, now: float, limit: float, dead: Run | None = None
         return taken, before
 
 
+def renew(path: Path, now: float | None = None) -> None:
+    """Renew the lock for whoever holds it; if there is none, nothing happens."""
+    if not path.exists():
+        return
+    with alone(path):
+        before = load(path)
+        if before is not None:
+            store(path, Lock(before.run, before.taken, uptime() if now is None else now))
+
+
 def release(path: Path, run: Run) -> bool:
     """Give the lock back, and tell whether it was this run's."""
     with alone(path):

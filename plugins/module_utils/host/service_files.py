@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The files of a service as one set: written together, and put back together."""
+"""The files of a service as one set: written together, and restored together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MASK = "********"
 
 
 class FilesError(Exception):
-    """Files that can't be kept or put back; the message names the path and the way out."""
+    """Files that can't be written or restored; the message names the path and what to do."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class File:
 
 
 def read(path: Path) -> File | None:
-    """Return the file at a path, or None where there is none."""
+    """Return the file at a path, or None if there is none."""
     try:
         return File(path.read_bytes(), path.stat().st_mode & 0o7777)
     except FileNotFoundError:
@@ -60,6 +60,8 @@ def write(path: Path, file: File) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path))
     try:
         with os.fdopen(handle, "wb") as stream:
+            # A directory may hand its group on.
+            os.fchown(stream.fileno(), os.geteuid(), os.getegid())
             os.fchmod(stream.fileno(), file.mode)
             stream.write(file.content)
             stream.flush()
@@ -79,79 +81,133 @@ def remove_leftovers(paths: Iterable[Path]) -> None:
                     leftover.unlink(missing_ok=True)
 
 
+def digest_of(entries: Iterable[tuple[str, int, str]]) -> str:
+    """Return a digest of files, each given as its path, its mode and the SHA-256 of its content."""
+    return hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()
+
+
 def set_digest(files: Mapping[Path, File]) -> str:
     """Return a digest of paths, modes and contents."""
-    listed = sorted((str(path), file.mode, file.digest()) for path, file in files.items())
-    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+    return digest_of((str(path), file.mode, file.digest()) for path, file in files.items())
 
 
-class Former:
+class LastKnownGood:
     """The files with which a service was last healthy, in a directory of their own, one copy each.
 
-    The record names the directory of the copies and is replaced last, so that a run that is killed leaves the
-    former set as it was.
+    The record names the directory of the copies and is replaced last, so that a run that is killed leaves the set as it
+    was. While a deployment is under way, the record has no digest: whatever is found then may run, or may not.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.record: dict[str, Any] | None = None
+        self._before: dict[str, Any] | None = None
         try:
             self.record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
         except FileNotFoundError:
             pass
         except ValueError as error:
-            raise FilesError(f"{directory / RECORD}: is no JSON ({error}). Remove {directory} and run again") from error
+            raise FilesError(
+                f"{directory / RECORD}: it is damaged ({error}). Remove {directory} and run again"
+            ) from error
 
     @property
-    def digest(self) -> str:
-        """The digest of the set, or an empty string where there is none."""
+    def committed(self) -> str:
+        """The digest of the files that were committed; an empty string if there are none, or if others may run."""
         return str((self.record or {}).get("digest", ""))
 
+    @property
+    def config_hash(self) -> str:
+        """What Compose wrote at the container that was healthy with the set; an empty string if that is not known."""
+        return str((self.record or {}).get("config_hash", ""))
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a set to return to."""
+        return bool(self._copies)
+
+    @property
+    def _copies(self) -> str:
+        """The name of the directory of the copies. Records of version 0.2 call it by the digest."""
+        record = self.record or {}
+        return str(record.get("copies", record.get("digest", "")[:12]))
+
+    def paths(self) -> list[Path]:
+        """Return the paths of the set."""
+        return [Path(name) for name in (self.record or {}).get("files", {})]
+
     def files(self) -> dict[Path, File]:
-        """Return the former set by path; raise FilesError where a copy is missing or was changed."""
+        """Return the set by path; raise FilesError if a copy is missing or was changed."""
         found: dict[Path, File] = {}
-        for name, told in (self.record or {}).get("files", {}).items():
-            copy = self.copy_of(self.digest, Path(name))
+        for name, noted in (self.record or {}).get("files", {}).items():
+            copy = self._copy_of(self._copies, Path(name))
             file = read(copy)
-            if file is None or file.digest() != told["sha256"]:
-                raise FilesError(f"{copy}: the copy of {name} is missing or was changed. Put it back by hand")
-            found[Path(name)] = File(file.content, int(told["mode"], 8))
+            if file is None or file.digest() != noted["sha256"]:
+                raise FilesError(f"{copy}: the copy of {name} is missing or was changed. Restore {name} by hand")
+            found[Path(name)] = File(file.content, int(noted["mode"], 8))
         return found
 
-    def copy_of(self, digest: str, path: Path) -> Path:
-        """Return where the copy of a file of a set is."""
-        return self.directory / digest[:12] / str(path).lstrip("/")
+    def holds(self, files: Mapping[Path, File]) -> bool:
+        """Return whether exactly these files were committed, and no deployment has begun since."""
+        noted = (self.record or {}).get("files", {})
+        listed = [(name, int(entry["mode"], 8), entry["sha256"]) for name, entry in noted.items()]
+        return bool(self.committed) and digest_of(listed) == set_digest(files)
 
     def begin(self) -> None:
-        """Tell later runs that what they find was written for a service that was never healthy yet."""
-        if self.record is None:
-            self._replace_record({"digest": "", "files": {}})
+        """Note that other files than those of the set may run from now on."""
+        self._before = self.record
+        if self.record is None or self.committed:
+            files = (self.record or {}).get("files", {})
+            self._replace_record({"digest": "", "copies": self._copies, "files": files})
 
-    def keep(self, files: Mapping[Path, File]) -> None:
-        """Make this set the former one."""
-        digest = set_digest(files)
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path, file in files.items():
-            copy = self.copy_of(digest, path)
+    def abandon(self) -> None:
+        """Take the note back, since nothing but the set's files was started after all."""
+        if self._before is not None and self._before != self.record:
+            self._replace_record(self._before)
+
+    def commit(self, files: Mapping[Path, File], extra: Mapping[Path, File], config_hash: str = "") -> None:
+        """Make these files the set; the digest is that of C(files) alone, which others know as well."""
+        both = {**files, **extra}
+        copies = set_digest(both)[:12]
+        make_directory(self.directory.parent, 0o700)
+        make_directory(self.directory, 0o700)
+        for path, file in both.items():
+            copy = self._copy_of(copies, path)
             copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write(copy, File(file.content, 0o600))
-        told = {str(path): {"sha256": file.digest(), "mode": f"{file.mode:04o}"} for path, file in files.items()}
-        self._replace_record({"digest": digest, "files": told})
+        noted = {str(path): {"sha256": file.digest(), "mode": f"{file.mode:04o}"} for path, file in both.items()}
+        self._replace_record(
+            {"digest": set_digest(files), "copies": copies, "config_hash": config_hash, "files": noted}
+        )
         for entry in self.directory.iterdir():
-            if entry.is_dir() and entry.name != digest[:12]:
+            if entry.is_dir() and entry.name != copies:
                 shutil.rmtree(entry)
 
+    def _copy_of(self, copies: str, path: Path) -> Path:
+        return self.directory / copies / str(path).lstrip("/")
+
     def _replace_record(self, record: dict[str, Any]) -> None:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self.directory.parent, 0o700)
+        make_directory(self.directory, 0o700)
         remove_leftovers([self.directory / RECORD])
         write(self.directory / RECORD, File(json.dumps(record, indent=1).encode(), 0o600))
         self.record = record
 
 
-def carried(former: bytes, values: Mapping[str, str]) -> bytes:
-    """Return an environment file with other values for the variables that it has among these."""
+def make_directory(path: Path, mode: int) -> None:
+    """Make a directory with a mode, and those above it so that everybody may enter them."""
+    for parent in reversed(path.parents):
+        if not parent.exists():
+            parent.mkdir()
+            parent.chmod(0o755)
+    path.mkdir(exist_ok=True)
+    path.chmod(mode)
+
+
+def preserve_env(content: bytes, values: Mapping[str, str]) -> bytes:
+    """Return an environment file with these values for the variables that it has among them."""
     lines = []
-    for line in former.decode().splitlines():
+    for line in content.decode().splitlines():
         name = line.split("=", 1)[0]
         lines.append(f"{name}='{values[name]}'" if name in values else line)
     return "".join(f"{line}\n" for line in lines).encode()
