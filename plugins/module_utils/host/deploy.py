@@ -197,6 +197,7 @@ class Deployment:
         self.extra = [Path(path) for path in order.extra_files]
         self.begin = host.monotonic()
         self.started = Started()
+        self.hidden: set[str] = self.secret_texts()
 
     def run(self) -> dict[str, Any]:
         """Deploy the service and return the result of the module; raise Failed."""
@@ -446,8 +447,9 @@ class Deployment:
         return values - {""}
 
     def masked(self, text: str) -> str:
-        """Return a text without any secret."""
-        return mask(text, self.secret_texts())
+        """Return a text without any secret, also of those that were there before."""
+        self.hidden |= self.secret_texts()
+        return mask(text, self.hidden)
 
     def diff(self, plan: Plan) -> list[dict[str, str]]:
         """Return what changes, file by file, without a secret."""

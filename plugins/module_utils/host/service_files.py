@@ -171,6 +171,7 @@ class LastKnownGood:
         copies = set_digest(both)[:12]
         make_directory(self.directory.parent, 0o700)
         make_directory(self.directory, 0o700)
+        remove_leftovers(self._copy_of(copies, path) for path in both)
         for path, file in both.items():
             copy = self._copy_of(copies, path)
             copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -219,7 +220,7 @@ def masked_lines(text: str, every: bool) -> list[str]:
     for line in text.splitlines(keepends=True):
         match = SETTING.match(line.rstrip("\n"))
         if match and (every or (SECRET_NAME.search(match["name"]) and not match["value"].startswith("${"))):
-            # What stays the same is told from what changes, without a hash that could be searched for.
+            # The value stays behind the mask for a comparison: a hash could be searched for.
             lines.append(f"{match['start']}{MASK}{match['value']}")
         else:
             lines.append(line.rstrip("\n"))
@@ -227,7 +228,7 @@ def masked_lines(text: str, every: bool) -> list[str]:
 
 
 def shown(before: bytes, after: bytes, every: bool) -> tuple[str, str]:
-    """Return both texts for a diff; a value that changed is told as such, and no value is shown."""
+    """Return both texts for a diff, without any secret value; those that differ are marked."""
     old = masked_lines(before.decode(errors="replace"), every)
     new = masked_lines(after.decode(errors="replace"), every)
 
@@ -240,7 +241,7 @@ def shown(before: bytes, after: bytes, every: bool) -> tuple[str, str]:
             for line in lines
         )
 
-    return hide(old, new, "former"), hide(new, old, "changed")
+    return hide(old, new, "old"), hide(new, old, "changed")
 
 
 def secret_values(text: str) -> set[str]:
