@@ -23,7 +23,7 @@ help: ## Show this list
 demo: environment ## Provision a disposable orchestration host in a container, load the flows, show how to reach it
 	tests/demo/run
 
-test: environment ## Run every test (builds what it needs on the first run)
+test: environment ## Run every test (builds what it needs on the first run; DEVORCH_TIME_BUDGET=minutes begins nothing long after that)
 	pytest $(TWO) $(PYTEST_ARGUMENTS)
 
 test-long: environment ## Run every test, and all of the long tables that `make test` takes a sample of (hours)
