@@ -15,7 +15,7 @@ TWO := -n2 --dist=loadscope --no-loadscope-reorder
 IMAGES := $(PYTHON) tests/images/cli.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long chaos sidecar-real lint bench lock clean distclean environment
+.PHONY: help demo test test-long chaos sidecar-real lint bench bench-site lock clean distclean environment
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -23,7 +23,7 @@ help: ## Show this list
 demo: environment ## Provision a disposable orchestration host in a container, load the flows, show how to reach it
 	tests/demo/run
 
-test: environment ## Run every test (builds what it needs on the first run)
+test: environment ## Run every test (builds what it needs on the first run; DEVORCH_TIME_BUDGET=minutes begins nothing long after that)
 	pytest $(TWO) $(PYTEST_ARGUMENTS)
 
 test-long: environment ## Run every test, and all of the long tables that `make test` takes a sample of (hours)
@@ -42,6 +42,9 @@ bench: environment ## Measure kestra_flows beside other tools, write docs/bench.
 	$(IMAGES) engine
 	$(IMAGES) build kestra postgres
 	python3 -m tests.bench $(BENCH_ARGUMENTS)
+
+bench-site: environment ## Measure site.yml on one host and on ten, write docs/bench-site.md (BENCH_ARGUMENTS="--rounds 3 --hosts 0")
+	python3 -m tests.bench_site $(BENCH_ARGUMENTS)
 
 lock: environment ## Renew requirements.lock from pyproject.toml
 	uv pip compile --quiet --generate-hashes --python-version 3.11 --group dev --custom-compile-command "make lock" --output-file requirements.lock

@@ -20,7 +20,7 @@ from .conftest import ROOT, Run
 
 sys.path.insert(0, str(ROOT / "tests" / "images"))
 
-from testbed import hosts, ssh  # noqa: E402
+from testbed import hosts, ssh
 
 NAME = "devorch-readme"
 SERVER = "orchestration.example.com"
@@ -69,7 +69,7 @@ class Operator:
         found: dict[str, Run] = {}
         for line in block.splitlines():
             run = self.type(line, directory).succeeded()
-            if copied := re.match(r"cp -r \S+inventories/example (\S+)", line):
+            if copied := re.match(r"cp -r \S*inventories/example (\S+)", line):
                 self.fill_in(directory / copied[1])
             elif playbook := re.match(r"ansible-playbook -i \S+ (\S+)(.*?)(?: +#.*)?$", line):
                 arguments = playbook[2].replace("--ask-become-pass", "").split()

@@ -12,7 +12,7 @@ from .engine import docker
 from .settings import ImagesError, run
 
 USER = "operator"
-# Debian has a group of the user's name already. The image starts as little as it can: what lets users in is not among it.
+# Debian has a group of the user's name already. The image starts nothing by itself, and so nothing that lets users in.
 PREPARE = f"""\
 set -eu
 ssh-keygen -A
