@@ -29,7 +29,7 @@ from .backup_program import PACKAGE, PROGRAM
 sys.path.insert(0, str(PROGRAM))
 
 from orchestration_backup import archive as archives
-from orchestration_backup import cli, compose, create, files, lock, process, restore
+from orchestration_backup import cli, compose, create, files, lock, migrate, process, restore, verify
 from orchestration_backup.config import Config
 from orchestration_backup.errors import BackupError
 
@@ -195,14 +195,15 @@ def with_manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Path]
     return apply
 
 
-def with_member(part: str, entry: tarfile.TarInfo) -> Callable[[Path], None]:
+def with_member(part: str, entry: tarfile.TarInfo, content: bytes = b"") -> Callable[[Path], None]:
     """Put one more member into a part, its hash in the manifest renewed: only the member itself is wrong."""
 
     def apply(path: Path) -> None:
         found = members(path)
         buffer = io.BytesIO(gzip.decompress(found[part]))
         with tarfile.open(fileobj=buffer, mode="a") as tar:
-            tar.addfile(entry)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
         found[part] = gzip.compress(buffer.getvalue())
         manifest = json.loads(found["manifest.json"])
         hashed = path.with_suffix(".part")
@@ -426,6 +427,115 @@ def test_restore_that_the_former_program_left_cut_off_is_recovered(
     files.write_private(config.journal, json.dumps({"present": present}))
     assert restore.recover(config) == {"recovered": True}
     assert tree(config.root) == before
+
+
+def test_migration_keeps_the_former_cluster_and_changes_the_image(
+    config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BackupError, match=r"postgres\.yml"), monkeypatch.context() as patch:
+        patch.setattr(process, "run", Docker(config))
+        migrate.migrate(config, archive, None, "postgres:18")
+    assert not config.journal.exists() and not (config.root / ".services.restored").exists()
+    with_member("configuration.tar.gz", member("services/postgres.yml"), b"  postgres:\n    image: postgres:17\n")(
+        archive
+    )
+    docker = Docker(config)
+    monkeypatch.setattr(process, "run", docker)
+    migrate.migrate(config, archive, None, "postgres:18")
+    assert (config.root / "services/postgres.yml").read_text() == "  postgres:\n    image: postgres:18\n"
+    (kept,) = (config.root / "data").glob("postgres-17.*")
+    assert (kept / "pgdata/PG_VERSION").read_text() == "17\n"
+    assert "docker compose up --detach postgres" in docker.commands
+    assert "docker compose up --detach" not in docker.commands
+    assert not [path for path in tree(config.root) if ".former" in path or ".restored" in path]
+
+
+@pytest.mark.parametrize("username", ["then@example.com", ""])
+def test_verification_logs_in_as_the_user_of_the_archive(
+    config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch, username: str
+) -> None:
+    """An archive of format 1 does not name the user: it is that of today."""
+    if username:
+        with_manifest(lambda m: m.update(kestra_username=username))(archive)
+    with_member("configuration.tar.gz", member("secrets/kestra_password"), b"secret")(archive)
+    with_member("configuration.tar.gz", member("env/kestra.env"), b"A='b'\n")(archive)
+    config.last.write_text(json.dumps({"archive": str(archive), "verified": None}))
+    commands: list[str] = []
+    logins: list[str] = []
+
+    def run(command: list[str], **options: Any) -> str:
+        commands.append(" ".join(command))
+        if options.get("text") == compose.COUNT_ROWS:
+            return "public.t|3"
+        if "search?size=1" in command[-1]:
+            logins.append(options["text"])
+            return json.dumps({"total": 7})
+        return ""
+
+    monkeypatch.setattr(process, "run", run)
+    result = verify.verify(config, archive, None)
+    assert (result["counts"]["flows"], result["counts"]["executions"], result["counts"]["decrypted"]) == (7, 7, 0)
+    assert logins == [f'user = "{username or "admin@example.com"}:secret"'] * 2
+    assert not any("secret" in command for command in commands)
+    assert any("kestra-config:/app/kestra-config:ro" in command for command in commands)
+    assert any(command.endswith("http://localhost:8081/health") for command in commands)
+    assert commands[0].startswith("docker network create --internal orchestration-verify-")
+    assert commands[-1].startswith("docker network rm orchestration-verify-")
+    assert json.loads(config.last.read_text())["verified"] == result["verified"]
+
+
+FAKE_DOCKER = r"""#!/usr/bin/python3
+import json, sys
+words = " ".join(sys.argv[1:])
+if words.startswith("compose config"):
+    print(json.dumps({"services": {"n8n": {"image": "docker.io/n8nio/n8n:2.41.1@sha256:00"}}}))
+elif words.startswith("image inspect"):
+    print("n8nio/n8n@sha256:00")
+elif "pg_dump" in words:
+    assert "--snapshot 0001" in words
+    print("PGDMP of", sys.argv[-1])
+elif "psql" in words:
+    query = ""
+    for line in sys.stdin:
+        if not line.startswith("\\echo"):
+            query += line
+            continue
+        if "pg_export_snapshot" in query:
+            print("0001")
+        elif "count(*)" in query:
+            n8n = "public.workflow_entity|2\npublic.credentials_entity|0"
+            print(n8n if sys.argv[-1] == "n8n" else "public.flows|5")
+        elif "server_version" in query:
+            print("17.2 (Debian)")
+        query = ""
+        print("end of answer", flush=True)
+else:
+    sys.exit(f"unexpected: {words}")
+"""
+
+
+def test_backup_is_created_and_passes_its_own_check(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = tmp_path / "path" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(FAKE_DOCKER)
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+    old = config.directory / "orchestration-20200101T000000Z.tar"
+    old.touch()
+    marker = create.create(dataclasses.replace(config, keep=1))
+    counts = {"workflows": 2, "credentials": 0, "rows": 7, "files": len(FILES)}
+    assert (marker["verified"], marker["counts"], marker["removed"]) == (None, counts, [old.name])
+    path = Path(marker["archive"])
+    assert path.stat().st_mode & 0o777 in (0o600, 0o644) and list(config.directory.glob("orchestration-*")) == [path]
+    assert json.loads(config.last.read_text()) == {name: marker[name] for name in marker if name != "removed"}
+    found = restore.check(config, path, None, {"versions": {"n8n": "2.41.1"}})
+    assert (found["versions"], found["counts"]) == ({"n8n": "2.41.1"}, counts)
+    manifest = json.loads(members(path)["manifest.json"])
+    assert manifest["databases"]["kestra"] == {"server": "17.2", "rows": {"public.flows": 5}}
+    assert (manifest["format"], manifest["kestra_username"]) == (2, "admin@example.com")
+    assert manifest["images"]["n8n"]["digests"] == "n8nio/n8n@sha256:00"
 
 
 def test_services_get_the_time_that_kestra_needs_to_stop(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

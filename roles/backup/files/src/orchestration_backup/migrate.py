@@ -40,7 +40,8 @@ def migrate(config: Config, path: Path, identity: Path | None, postgres_image: s
 
 def use_image(path: Path, image: str) -> None:
     """Put another image into the Compose file of one service."""
-    text, changed = re.subn(r"(?m)^( +image: ).*$", lambda match: match[1] + image, path.read_text("utf-8"), count=1)
+    text = path.read_text("utf-8") if path.is_file() else ""
+    text, changed = re.subn(r"(?m)^( +image: ).*$", lambda match: match[1] + image, text, count=1)
     if not changed:
-        raise BackupError(f"{path}: names no image")
+        raise BackupError(f"the archive has no image in {path.name}; restore it instead")
     path.write_text(text, encoding="utf-8")

@@ -153,7 +153,11 @@ def replace(
     process.run(["docker", "compose", "version"])
     recover(config)
     manifest, dumps = stage(config, path, identity, expected)
-    begin()
+    try:
+        begin()
+    except BaseException:
+        unstage(config)
+        raise
     present = [item for item in config.replaced if (config.root / item).exists()]
     write_private(config.journal, json.dumps({"archive": str(path), "present": present}))
     try:
