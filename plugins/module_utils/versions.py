@@ -72,6 +72,12 @@ def below(version: Version, limit: Version) -> bool:
     return version[:shared] < limit[:shared]
 
 
+def other_major(before: str, after: str) -> bool:
+    """Return whether two versions, such as v1.3.9 and v2.0.5, are known to be of different major versions."""
+    old, new = numbers(before), numbers(after)
+    return bool(old and new) and old[0] != new[0]
+
+
 def another_major(present: str, wanted: str) -> bool:
     """Return whether two references are of one image in two major versions.
 
@@ -81,4 +87,4 @@ def another_major(present: str, wanted: str) -> bool:
         old, new = Image.parse(present), Image.parse(wanted)
     except ValueError:
         return False
-    return old.name == new.name and bool(old.version and new.version) and old.version[0] != new.version[0]
+    return old.name == new.name and other_major(old.tag, new.tag)
