@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -83,9 +84,10 @@ def _change(result: Mapping[str, Any], check_mode: bool) -> str:
     word = DONE.get(action, action)
     if check_mode:
         word = "change" if action == "none" else action
-    listed = [str(entry) for entry in result.get("paths") or result.get("reasons") or []]
+    paths = [PurePosixPath(path).name for path in result.get("paths") or []]
+    listed = paths or [str(reason) for reason in result.get("reasons") or []]
     more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    shown = f": {', '.join(listed[:SHOWN])}{more}" if listed else ""
+    shown = f" ({', '.join(listed[:SHOWN])}{more})" if listed else ""
     return f"{'failed, ' if result.get('failed') else ''}{word}{shown}"
 
 

@@ -24,10 +24,10 @@ def test_table() -> None:
         result("n8n", "restart", restarted=True, reasons=["postgres was restarted under it"], seconds="2"),
     ]
     assert run_summary(results) == [
-        "service   changed                                     restarted  seconds",
-        "postgres  -                                           no         0.0",
-        "kestra    updated: env/kestra.env, b, c and 2 more    yes        61.2",
-        "n8n       restarted: postgres was restarted under it  yes        2.0",
+        "service   changed                                      restarted  seconds",
+        "postgres  -                                            no         0.0",
+        "kestra    updated (kestra.env, b, c and 2 more)        yes        61.2",
+        "n8n       restarted (postgres was restarted under it)  yes        2.0",
         "3 services: 2 changed, 2 restarted, 63.3 s",
     ]
 
@@ -35,7 +35,7 @@ def test_table() -> None:
 def test_check_mode_says_what_would_happen() -> None:
     assert run_summary([result("kestra", "create", restarted=True, paths=["a"])], True) == [
         "service  would change  would restart  seconds",
-        "kestra   create: a     yes            0.0",
+        "kestra   create (a)    yes            0.0",
         "1 service: 1 would be changed, 1 would be restarted, 0.0 s",
     ]
 
