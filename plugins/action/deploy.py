@@ -58,7 +58,9 @@ class ActionModule(ActionBase):
 
     def _arguments(self, options: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, Any]:
         """Return the module's arguments; what may be secret is packed, since arguments are logged on the host."""
-        files = [{key: spec[key] for key in ("path", "mode", "secret", "validate")} for spec in options["files"]]
+        files = [
+            {key: spec[key] for key in ("path", "mode", "secret", "public", "validate")} for spec in options["files"]
+        ]
         secret = {key: options[key] for key in ("verify", "preserved_env")}
         left_out = {"files", "host", *secret}
         arguments = {key: value for key, value in options.items() if key not in left_out and value is not None}
@@ -81,6 +83,8 @@ class ActionModule(ActionBase):
         entries: dict[str, bytes] = {}
         for prefix, directory in spec["zip"].items():
             top = self._found(str(directory), path)
+            if top.is_file():
+                entries[str(prefix)] = self._read(top)
             for file in sorted(top.rglob("*")):
                 relative = file.relative_to(top)
                 if file.is_file() and "__pycache__" not in relative.parts:

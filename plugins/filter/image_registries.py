@@ -48,6 +48,7 @@ _value:
   elements: str
 """
 
+
 class FilterModule:
     """Filters of this file."""
 

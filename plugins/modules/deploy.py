@@ -86,6 +86,13 @@ options:
           - some
           - all
         default: none
+      public:
+        description:
+          - Names in the file whose values are no secrets, for O(files[].secret=all). Diffs show them.
+          - A value is masked all the same if its name or the value itself looks like a secret.
+        type: list
+        elements: str
+        default: []
       validate:
         description:
           - Command that checks the file, as a list of arguments in which C(%s) is the path of the new file.
@@ -302,6 +309,7 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         wanted=wanted,
         contents=contents,
         secrecy={spec["path"]: spec["secret"] for spec in options["files"]},
+        public={spec["path"]: spec["public"] for spec in options["files"]},
         validators={spec["path"]: spec["validate"] for spec in options["files"]},
         extra_files=options["extra_files"],
         preserved_env={name: str(value) for name, value in secret["preserved_env"].items()},

@@ -109,7 +109,7 @@ def test_check_and_diff_show_exactly_the_changed_lines(host: Host, converged: Ru
         "- interval: 5s",
         "+ interval: 6s",
         '+ "max-concurrent-downloads": 5,',
-        "+N8N_METRICS=********",
+        "+N8N_METRICS='true'",
     }
     assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" not in run.output
     assert leaks(host, {"the output of --check --diff": run.output}, secrets(host) | CANARIES) == []

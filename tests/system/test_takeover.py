@@ -32,9 +32,7 @@ def former(images: None, say: Callable[[str], None], tmp_path_factory: pytest.Te
             inventory = host.inventory({host.name: {}}, checkout.parents[2])
             command = ["ansible-playbook", "playbooks/site.yml", "--inventory", inventory]
             say("the former version provisions a host (about 4 minutes)")
-            subprocess.run(
-                [*command, "--extra-vars", json.dumps(VARIABLES)], cwd=checkout, env=environment, check=True
-            )
+            subprocess.run([*command, "--extra-vars", json.dumps(VARIABLES)], cwd=checkout, env=environment, check=True)
             yield host
     finally:
         subprocess.run(["git", "worktree", "remove", "--force", checkout], cwd=ROOT, check=False)

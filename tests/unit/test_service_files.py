@@ -160,3 +160,14 @@ def test_diff_has_each_secret_masked_and_the_rest_as_it_is() -> None:
         "TZ: CET\npassword: ******** (changed)\ntoken: ********\n",
     )
     assert files.shown(b"TZ='UTC'\n", b"TZ='CET'\n", every=True) == ("TZ=******** (old)\n", "TZ=******** (changed)\n")
+
+
+def test_public_names_are_shown_unless_they_look_secret() -> None:
+    old = b"TZ='UTC'\nOTHER='a'\nDB_PASSWORD='b'\n"
+    new = b"TZ='Europe/Berlin'\nOTHER='c'\nDB_PASSWORD='d'\nDB_URL='postgres://u:secret-one@h'\nOPTS='-DtrustPassword=x'\n"
+    before, after = files.shown(old, new, True, ["TZ", "DB_PASSWORD", "DB_URL", "OPTS"])
+    assert before == "TZ='UTC'\nOTHER=******** (old)\nDB_PASSWORD=******** (old)\n"
+    assert after == (
+        "TZ='Europe/Berlin'\nOTHER=******** (changed)\nDB_PASSWORD=******** (changed)\n"
+        "DB_URL=******** (changed)\nOPTS=******** (changed)\n"
+    )

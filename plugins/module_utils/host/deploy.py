@@ -127,6 +127,8 @@ class Order:
 
     wait_timeout: float = 600.0
     check_mode: bool = False
+    public: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Names in a file of secrets whose values are none."""
 
 
 @dataclass
@@ -468,7 +470,8 @@ class Deployment:
             return described(old), described(new)
         if secrecy == NO_SECRETS:
             return old.decode(), new.decode()
-        return shown(old, new, secrecy == ONLY_SECRETS)
+        before, after = shown(old, new, secrecy == ONLY_SECRETS, self.order.public.get(str(path), ()))
+        return mask(before, self.hidden), mask(after, self.hidden)
 
     def result(self, plan: Plan) -> dict[str, Any]:
         """Return the result of the module."""

@@ -141,6 +141,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "interpreter": {"type": "str"},
         "mode": {"type": "str", "default": "0644"},
         "secret": {"type": "str", "choices": ["none", "some", "all"], "default": "none", "no_log": False},
+        "public": {"type": "list", "elements": "str", "default": []},
         "validate": {"type": "list", "elements": "str", "default": []},
     }
     check_spec: dict[str, dict[str, Any]] = {
@@ -437,7 +438,7 @@ def archive(entries: Mapping[str, bytes], main: str = "", interpreter: str = "")
             raise PlanError(f"main: {main!r} is not a function. Set it as 'package.module:function'")
         if "__main__.py" in entries:
             raise PlanError("main: the directory holds a __main__.py already. Leave main out, or remove that file")
-        entries["__main__.py"] = f"import {package}\n\n{package}.{function}()\n".encode()
+        entries["__main__.py"] = f"import sys\n\nimport {package}\n\nsys.exit({package}.{function}())\n".encode()
     buffer = io.BytesIO()
     if interpreter:
         buffer.write(f"#!{interpreter}\n".encode())

@@ -14,13 +14,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 RECORD = "record.json"
 SECRET_NAME = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
+SECRET_SETTING = re.compile(SECRET_NAME.pattern + r"|pwd|auth|jwt|dsn|private|://[^/\s]*@", re.IGNORECASE)
+"""What a name or a value has that is a secret in spite of a public name."""
 SETTING = re.compile(r"^(?P<start>\s*(?:- )?[\"']?(?P<name>[\w.-]+)[\"']?\s*[:=]\s*)(?P<value>\S.*)$")
 SHORTEST_MASKED = 4
 MASK = "********"
@@ -214,12 +216,16 @@ def preserve_env(content: bytes, values: Mapping[str, str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def masked_lines(text: str, every: bool) -> list[str]:
-    """Return the lines of a file with its secret values masked: of names that sound secret, or of all names."""
+def masked_lines(text: str, every: bool, public: Collection[str] = ()) -> list[str]:
+    """Return the lines of a file with secret values masked: of names that sound secret, or of all but public names."""
     lines = []
     for line in text.splitlines(keepends=True):
         match = SETTING.match(line.rstrip("\n"))
-        if match and (every or (SECRET_NAME.search(match["name"]) and not match["value"].startswith("${"))):
+        if match and (
+            not (match["name"] in public and not SECRET_SETTING.search(line))
+            if every
+            else SECRET_NAME.search(match["name"]) and not match["value"].startswith("${")
+        ):
             # The value stays behind the mask for a comparison: a hash could be searched for.
             lines.append(f"{match['start']}{MASK}{match['value']}")
         else:
@@ -227,10 +233,10 @@ def masked_lines(text: str, every: bool) -> list[str]:
     return lines
 
 
-def shown(before: bytes, after: bytes, every: bool) -> tuple[str, str]:
+def shown(before: bytes, after: bytes, every: bool, public: Collection[str] = ()) -> tuple[str, str]:
     """Return both texts for a diff, without any secret value; those that differ are marked."""
-    old = masked_lines(before.decode(errors="replace"), every)
-    new = masked_lines(after.decode(errors="replace"), every)
+    old = masked_lines(before.decode(errors="replace"), every, public)
+    new = masked_lines(after.decode(errors="replace"), every, public)
 
     def hide(lines: list[str], others: list[str], word: str) -> str:
         known = set(others)
