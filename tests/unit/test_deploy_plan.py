@@ -150,7 +150,9 @@ def test_units_and_docker() -> None:
     assert plan.difference(docker, host, NOW) == []
     host["docker"]["compose"] = "2.19.4"
     (problem,) = plan.difference(docker, host, NOW)
-    assert problem.startswith("Docker answers with version '26.1.5', Compose with '2.19.4'; Compose 2.20 or newer")
+    assert problem.startswith(
+        "Docker answers with version '26.1.5', Compose with '2.19.4'; Docker 25 and Compose 2.20.2"
+    )
     host["units"]["docker.service"]["active"] = "inactive"
     assert "docker.service is inactive" in plan.difference(docker, host, NOW)
 
@@ -193,9 +195,12 @@ def test_digest_is_that_of_paths_modes_and_contents() -> None:
     assert one.digest != replace(one, files=(replace(one.files[0], mode=0o640), one.files[1])).digest
 
 
-def test_versions() -> None:
-    assert plan.version("2.26.1-4") > plan.OLDEST_COMPOSE > plan.version("v2.3.3")
-    assert plan.version("") == plan.version("dev") == ()
+@pytest.mark.parametrize(
+    ("engine", "compose"), [("24.0.7", "2.26.1-4"), ("26.1.5", "v2.3.3"), ("dev", "2.26.1"), ("", "")]
+)
+def test_docker_that_is_too_old(engine: str, compose: str) -> None:
+    assert "are needed" in plan.docker_problem(engine, compose)
+    assert plan.docker_problem("25.0.0", "2.26.1-4") == ""
 
 
 def test_packed_files_and_options_return() -> None:

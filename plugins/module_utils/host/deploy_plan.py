@@ -20,12 +20,14 @@ from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.container import State, verdict
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import digest_of
+from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers
 
 COMPOSE, SYSTEMD, DOCKER, FILES = "compose", "systemd", "docker", "files"
 TYPES = [COMPOSE, SYSTEMD, DOCKER, FILES]
 NONE, CREATE, UPDATE, RESTART, START, ROLLBACK = "none", "create", "update", "restart", "start", "rollback"
 DOCKER_UNIT = "docker.service"
-OLDEST_COMPOSE = (2, 20)
+OLDEST_ENGINE, OLDEST_COMPOSE = (25,), (2, 20, 2)
+"""The first with start_interval, https://docs.docker.com/reference/compose-file/services/#healthcheck."""
 SHORTEST_SECRET = 12
 """Words of a header that are shorter say what kind of secret follows."""
 
@@ -320,19 +322,13 @@ def unit_needs(names: Sequence[str], units: Mapping[str, Unit]) -> list[Need]:
     return needs
 
 
-def version(text: str) -> tuple[int, ...]:
-    """Return the numbers of a version."""
-    match = re.match(r"v?(\d+(?:\.\d+)*)", text)
-    return tuple(int(number) for number in match[1].split(".")) if match else ()
-
-
 def docker_problem(engine: str, compose: str) -> str:
-    """Return why Docker is of no use; an empty string if it answers, and Compose is new enough."""
-    if engine and version(compose) >= OLDEST_COMPOSE:
+    """Return why Docker is of no use; an empty string if both answer and are new enough."""
+    if numbers(engine) >= OLDEST_ENGINE and numbers(compose) >= OLDEST_COMPOSE:
         return ""
     return (
-        f"Docker answers with version '{engine}', Compose with '{compose}'; Compose 2.20 or newer is needed. Look at "
-        "'systemctl status docker' and 'journalctl -u docker', or set docker_package_source to 'docker'"
+        f"Docker answers with version '{engine}', Compose with '{compose}'; Docker 25 and Compose 2.20.2 or newer are"
+        " needed. Look at 'systemctl status docker' and 'journalctl -u docker', or set docker_package_source to 'docker'"
     )
 
 
