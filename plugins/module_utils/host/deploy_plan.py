@@ -328,7 +328,7 @@ def docker_problem(engine: str, compose: str) -> str:
         return ""
     return (
         f"Docker answers with version '{engine}', Compose with '{compose}'; Docker 25 and Compose 2.20.2 or newer are"
-        " needed. Look at 'systemctl status docker' and 'journalctl -u docker', or set docker_package_source to 'docker'"
+        " needed. Look at 'systemctl status docker' and 'journalctl -u docker', or set docker_package_source to docker"
     )
 
 
