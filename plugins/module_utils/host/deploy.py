@@ -46,6 +46,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.runtime
     Started,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
+    RECORD,
     File,
     FilesError,
     LastKnownGood,
@@ -306,7 +307,7 @@ class Deployment:
     def write(self, plan: Plan) -> None:
         """Make the directories and write what differs; if that fails, restore what was there."""
         self._adopt_former_directory()
-        remove_leftovers([*self.files, *plan.derived])
+        remove_leftovers([*self.files, *plan.derived, self.good.directory / RECORD])
         for directory in plan.directories:
             self._make(directory)
         if plan.pending or plan.changed:

@@ -264,7 +264,7 @@ class Compose(Files):
         ended = self.host.run(["docker", "inspect", "--type", "container", name], LOOK)
         if ended.code == 0:
             return State.parse(json.loads(ended.output)[0])
-        if "no such" not in ended.errors.lower():
+        if not re.search("no such (container|object)", ended.errors, re.IGNORECASE):
             raise DeployError(f"{name}: Docker does not report its state: {ended.errors.strip()}")
         return None
 
@@ -391,9 +391,15 @@ class Docker(Systemd):
 RUNTIMES: dict[str, type[Files]] = {COMPOSE: Compose, SYSTEMD: Systemd, DOCKER: Docker}
 
 
-def runtime_of(wanted: Wanted, *arguments: Any) -> Files:
+def runtime_of(
+    wanted: Wanted,
+    host: Host,
+    checks: Sequence[Mapping[str, Any]] = (),
+    log_command: Sequence[str] = (),
+    committed_hash: str = "",
+) -> Files:
     """Return the runtime of a service's type."""
-    return RUNTIMES.get(wanted.type, Files)(wanted, *arguments)
+    return RUNTIMES.get(wanted.type, Files)(wanted, host, checks, log_command, committed_hash)
 
 
 def compose_error(ended: Finished) -> str:
@@ -404,7 +410,7 @@ def compose_error(ended: Finished) -> str:
 
 def verified(check: Mapping[str, Any], host: Host) -> str:
     """Ask until the answer is right or the check's deadline is over; return an empty string, or what is wrong."""
-    seconds = float(check.get("deadline") or LOOK)
+    seconds = float(check.get("deadline", LOOK))
     if check.get("kestra"):
         return _kestra(check["kestra"], seconds)
     ask: Callable[[Mapping[str, Any], float, Host], str] = _command if check.get("command") else _url
