@@ -48,7 +48,7 @@ class Operator:
 
     def type(self, line: str, directory: Path) -> Run:
         """Run a line in a shell without a terminal: what asks for a password reads it from its input."""
-        self.say(f"{line} (up to 6 minutes where it is site.yml's first run)")
+        self.say(f"{line} (6 minutes at most)")
         done = subprocess.run(
             ["bash", "-c", line],
             cwd=directory,
