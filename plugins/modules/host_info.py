@@ -180,15 +180,13 @@ services:
     - The last known good set of files of each of O(services), as C(rollback/<service>/record.json) tells it, or
       C(former/<service>/record.json) on a host of a former version.
     - C(committed) is the digest of the set. It is empty if there is none.
-    - C(lkg) tells whether all copies of the set are there.
-    - C(differing) are the files of the set that are missing now or have another content or mode, secrets as well.
+    - C(config_hash) is that of the container that was healthy with it, as Compose wrote it there.
   returned: success
   type: dict
   sample:
     kestra:
       committed: f740c98ab780f55cba50aea222eb89fa65a45cc1d3b0fa7540ea3696fd570ef4
-      lkg: true
-      differing: []
+      config_hash: cff9b343eecf0fcf66b9fac5ca4f1167e1b232d29233d4ac1cda78a2ee10e34e
 containers:
   description:
     - The container of each service of O(project), by service.
@@ -208,13 +206,6 @@ containers:
       restarts: 0
       started: 1795893843.256683
       config_hash: cff9b343eecf0fcf66b9fac5ca4f1167e1b232d29233d4ac1cda78a2ee10e34e
-compose_hashes:
-  description:
-    - The hash that Compose would give each service of O(root)'s C(compose.yml) now, environment files included.
-    - If it differs from a container's C(config_hash), Compose would replace that container.
-  returned: success
-  type: dict
-  sample: {"kestra": "cff9b343eecf0fcf66b9fac5ca4f1167e1b232d29233d4ac1cda78a2ee10e34e"}
 images:
   description: The identifier of each of O(images) that is on the host.
   returned: success
@@ -393,7 +384,6 @@ class Look:
             begin = threads.submit
             containers = begin(self.containers)
             databases = begin(self.databases)
-            hashes = begin(state.compose_hashes, self.ask, self.root)
             engine = begin(self.ask, ["docker", "version", "--format", "{{.Server.Version}}"])
             compose = begin(self.ask, ["docker", "compose", "version", "--short"])
             images = {name: begin(self.image, name, list(asked["images"][name] or [])) for name in asked["images"]}
@@ -427,7 +417,6 @@ class Look:
                 "packages": state.parse_packages(packages.result(), asked["packages"]),
                 "units": state.parse_units(units.result(), asked["units"]),
                 "containers": containers.result()[1],
-                "compose_hashes": hashes.result(),
                 "images": {name: image.result()[0] for name, image in images.items() if image.result()[0]},
                 "missing_images": [name for name, image in images.items() if not image.result()[0]],
                 "registry_problems": {name: image.result()[1] for name, image in images.items() if image.result()[1]},

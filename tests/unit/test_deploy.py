@@ -266,10 +266,12 @@ def test_what_a_killed_run_validated_is_removed_and_what_another_validates_stays
 ) -> None:
     """A run in check mode has no lock of the host."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("shared")))
-    killed, other = (Path(tempfile.mkdtemp(prefix="orchestration-application-")) for _ in range(2))
+    killed, other, new = (Path(tempfile.mkdtemp(prefix="orchestration-application-")) for _ in range(3))
+    for path in (killed, other):
+        os.utime(path, (0, 0))
     with deploy.held(other):
         healthy.run(TWO, "port: 2\n")
-    assert other.exists() and not killed.exists()
+    assert other.exists() and new.exists() and not killed.exists()
 
 
 def test_rollback_restores_contents_and_modes_with_what_others_have_written(healthy: Site) -> None:

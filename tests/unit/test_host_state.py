@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import files, scram, state
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.commands import Commands
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import Former, read
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import LastKnownGood, read
 
 # As PostgreSQL 15 stored them.
 VERIFIERS = {
@@ -175,26 +175,6 @@ def test_containers() -> None:
     assert state.parse_containers("", "mine") == {}
 
 
-def test_hashes() -> None:
-    assert state.parse_hashes("kestra 12\nn8n 34\n") == {"kestra": "12", "n8n": "34"}
-    assert state.parse_hashes("") == {}
-
-
-def test_hashes_of_a_project(tmp_path: Path) -> None:
-    asked: list[tuple[str, str]] = []
-
-    def ask(command: list[str], given: str) -> str:
-        asked.append((" ".join(command), given))
-        return "n8n 34\n" if "--hash" in command else "resolved"
-
-    assert state.compose_hashes(ask, tmp_path) == {}
-    assert asked == []
-    (tmp_path / "compose.yml").write_text("services: {}\n")
-    assert state.compose_hashes(ask, tmp_path) == {"n8n": "34"}
-    compose = f"docker compose --project-directory {tmp_path}"
-    assert asked == [(f"{compose} config --format json", ""), (f"{compose} --file - config --hash *", "resolved")]
-
-
 def test_databases() -> None:
     role = {"superuser": False, "createdb": False, "createrole": False, "login": True}
     verifier = VERIFIERS["plain-Pass1"]
@@ -322,28 +302,20 @@ def test_names_of_users_that_are_gone() -> None:
 @pytest.mark.parametrize("place", ["rollback", "former"])
 def test_last_known_good_set(tmp_path: Path, place: str) -> None:
     fill(tmp_path, "env/n8n.env", "secrets/key")
-    paths = [tmp_path / "env/n8n.env", tmp_path / "secrets/key"]
-    Former(tmp_path / place / "n8n").keep({path: read(path) for path in paths})  # type: ignore[misc]
-    before = files.last_known_good(tmp_path, "n8n")
-    assert before["committed"] == Former(tmp_path / place / "n8n").digest
-    assert before["lkg"] is True
-    assert before["differing"] == []
-    paths[0].chmod(0o600)
-    paths[1].write_text("another")
-    next((tmp_path / place / "n8n").rglob("key")).unlink()
-    after = files.last_known_good(tmp_path, "n8n")
-    assert (after["committed"], after["lkg"]) == (before["committed"], False)
-    assert after["differing"] == [str(path) for path in paths]
+    env, key = (tmp_path / name for name in ("env/n8n.env", "secrets/key"))
+    good = LastKnownGood(tmp_path / place / "n8n")
+    good.commit({env: read(env)}, {key: read(key)}, "1234")  # type: ignore[dict-item]
+    assert files.last_known_good(tmp_path, "n8n") == {"committed": good.committed, "config_hash": "1234"}
+    good.begin()
+    assert files.last_known_good(tmp_path, "n8n")["committed"] == ""
 
 
-@pytest.mark.parametrize(
-    "record", ["", "[]", "{}", '{"digest": "", "files": {}}', '{"digest": "1", "files": {"/a": 1}}']
-)
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"digest": "", "files": {}}'])
 def test_no_last_known_good_set(tmp_path: Path, record: str) -> None:
     (tmp_path / "rollback" / "n8n").mkdir(parents=True)
     (tmp_path / "rollback" / "n8n" / "record.json").write_text(record)
     for service in ("n8n", "kestra"):
-        assert files.last_known_good(tmp_path, service) == {"committed": "", "lkg": False, "differing": []}
+        assert files.last_known_good(tmp_path, service) == {"committed": "", "config_hash": ""}
 
 
 def test_texts(tmp_path: Path) -> None:

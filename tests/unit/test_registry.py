@@ -97,4 +97,4 @@ def test_registries_are_asked_until_one_has_it(address: str) -> None:
     assert list(problems("open/image:1", [dead, address, "http://127.0.0.1:8"])) == [dead]
     assert list(problems("open/image:2", [dead, address])) == [dead, address]
     assert problems("open/image:1", []) == {}
-    assert "is no name of an image" in problems("no name", [dead])[dead]
+    assert "is not a valid image reference" in problems("no name", [dead])[dead]

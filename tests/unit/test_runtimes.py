@@ -297,7 +297,7 @@ def test_docker_is_restarted_and_asked_until_it_answers() -> None:
 def test_docker_that_does_not_answer() -> None:
     host = FakeHost({"docker": MISSING})
     begin = host.now
-    assert docker(host).wait(5).startswith("Docker answers with version '', Compose with ''; Compose 2.20 or newer")
+    assert docker(host).wait(5).startswith("Docker answers with version '', Compose with ''; Docker 25")
     assert 60 <= host.now - begin <= 62
     assert [need.action for need in docker(host).differs()] == ["start", "none"]
 

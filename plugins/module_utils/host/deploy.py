@@ -18,6 +18,7 @@ import os
 import pwd
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.service
 NO_SECRETS, ONLY_SECRETS = "none", "all"
 ROLLBACK_DIRECTORY, FORMER_DIRECTORY = "rollback", "former"
 SHORTEST_SECRET_LINE = 8
+NEW_DIRECTORY = 60.0
 LONGEST_WAIT = 300.0
 """Seconds to wait at least after a rollback: it was healthy with those files, and a short limit was set for others."""
 
@@ -263,10 +265,13 @@ class Deployment:
     def validate(self) -> None:
         """Run every command that checks a file, over all new files together; raise FilesError with what it says."""
         prefix = f"orchestration-{self.wanted.service}-"
-        # Of runs that were killed while they validated. What can't be removed keeps nobody from working.
+        # Of runs that were killed while they validated. What can't be removed keeps nobody from working, and what is
+        # new may be another run's that does not hold it yet.
         for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
             with contextlib.suppress(OSError):
-                if path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid():
+                status = path.lstat()
+                old = time.time() - status.st_mtime > NEW_DIRECTORY
+                if old and path.is_dir() and not path.is_symlink() and status.st_uid == os.getuid():
                     with held(path):
                         shutil.rmtree(path, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=prefix) as directory, held(Path(directory)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import grp
 import hashlib
-import json
 import pwd
 import stat
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,8 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import FilesError, LastKnownGood
 
 CLOSED = (
     ("data", "*"),
@@ -126,25 +127,16 @@ def files(root: Path, paths: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
     return found
 
 
-def last_known_good(root: Path, service: str) -> dict[str, Any]:
-    """Return the digest of a service's last known good set, whether its copies are there, and what differs from it."""
+def last_known_good(root: Path, service: str) -> dict[str, str]:
+    """Return the digest of a service's last known good set, and the hash of the container that was healthy with it."""
     for name in RECORDS:
-        directory = root / name / service
         try:
-            record = json.loads((directory / "record.json").read_text(encoding="utf-8"))
-            committed, recorded = str(record["digest"]), dict(record["files"])
-            modes = {Path(path): (str(told["sha256"]), str(told["mode"])) for path, told in recorded.items()}
-            copies = directory / committed[:12]
-            complete = bool(committed) and all((copies / str(path).lstrip("/")).is_file() for path in modes)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            good = LastKnownGood(root / name / service)
+            if good.record is not None:
+                return {"committed": good.committed, "config_hash": good.config_hash}
+        except (FilesError, OSError, AttributeError):
             continue
-        differing = []
-        for path, (sha256, mode) in modes.items():
-            there = entry(path, True) or {}
-            if (there.get("sha256"), there.get("mode")) != (sha256, mode):
-                differing.append(str(path))
-        return {"committed": committed, "lkg": complete, "differing": sorted(differing)}
-    return {"committed": "", "lkg": False, "differing": []}
+    return {"committed": "", "config_hash": ""}
 
 
 def text(path: Path) -> str:

@@ -13,12 +13,10 @@ import pwd
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import scram
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.container import State
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.files import text
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.listeners import parse_published
 
 PACKAGES = ("dpkg-query", "--show", "--showformat", "${Package}\t${Version}\t${db:Status-Status}\t${Provides}\n")
@@ -125,20 +123,6 @@ def parse_containers(printed: str, project: str) -> dict[str, dict[str, Any]]:
         if service not in found or container["name"] == f"{project}-{service}-1":
             found[service] = container
     return found
-
-
-def parse_hashes(printed: str) -> dict[str, str]:
-    """Return the hash of each service in what C(docker compose config --hash) prints."""
-    return dict(line.split() for line in printed.splitlines() if len(line.split()) == 2)
-
-
-def compose_hashes(ask: Callable[[list[str], str], str], root: Path) -> dict[str, str]:
-    """Return the hash that Compose would give each service of a project; C(ask) runs a command with an input."""
-    compose = ["docker", "compose", "--project-directory", str(root)]
-    # In two steps: since Compose 2.22, what it prints at once leaves the environment files out, unlike what it gives
-    # its containers. The values are handed on in a pipe.
-    resolved = ask([*compose, "config", "--format", "json"], "") if text(root / "compose.yml") else ""
-    return parse_hashes(ask([*compose, "--file", "-", "config", "--hash", "*"], resolved)) if resolved else {}
 
 
 def parse_databases(printed: str, password: Callable[[str], str | None]) -> dict[str, Any]:
