@@ -415,7 +415,8 @@ class Deployment:
         """Start with the restored files; return the sentence about it."""
         sentence = f"The last known good files are back ({', '.join(str(path) for path in restored)})"
         try:
-            self.runtime.start(True)
+            again = self.runtime.start(True)
+            self.started = Started(True, self.started.restarted or again.restarted)
             problem = self.runtime.wait(max(self.order.wait_timeout, LONGEST_WAIT))
         except DeployError as error:
             problem = str(error)
@@ -481,7 +482,7 @@ class Deployment:
         message = f"{self.wanted.service} is as wanted"
         if changed:
             message = f"{self.wanted.service} {'would be' if self.order.check_mode else 'was'} {PAST[action]}"
-            message += f": {'; '.join(plan.reasons)}" if plan.reasons else ""
+            message += f": {'; '.join(plan.reasons)}" if plan.reasons and action != CREATE else ""
         return self._result(plan, changed, action, message, [*plan.changed, *plan.derived], self.started.restarted)
 
     def failed(self, message: str, plan: Plan, action: str, restored: Sequence[Path] = ()) -> Failed:
