@@ -1,7 +1,7 @@
 """Changes of a converged host that must not go through: each role, each kind of mistake.
 
 `PREFLIGHT` is refused by the checks with which site.yml begins. `WRITTEN` is refused by the role before a
-file lands. `TAKEN_BACK` can't be known before: the service does not come up, and its former files return.
+file lands. `TAKEN_BACK` can't be known before: the service does not come up, and is rolled back.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ CHANGES = [
         "docker",
         "data in an impossible place",
         {"docker_daemon_config": {"data-root": "/proc/nowhere"}},
-        "The former /etc/docker/daemon.json is back, and it runs with that",
+        "The last known good files are back (/etc/docker/daemon.json), and it runs with them",
         TAKEN_BACK,
     ),
     Wrong("postgres", "unsupported version", {"postgres_version": "18"}, "postgres_version: 18 is not supported"),
@@ -74,7 +74,7 @@ CHANGES = [
         "postgres",
         "more memory than there is",
         {"postgres_shared_buffers": "900GB"},
-        "The former files are back (/opt/orchestration/services/postgres.yml), and it is healthy with them",
+        "The last known good files are back (/opt/orchestration/services/postgres.yml), and it is healthy with them",
         TAKEN_BACK,
     ),
     Wrong("kestra", "login", {"kestra_username": "admin"}, "kestra_username: 'admin' is no e-mail address"),
@@ -117,7 +117,7 @@ CHANGES = [
         "kestra",
         "unknown option of Java",
         {"kestra_java_opts": "-Xbogus"},
-        "The former files are back (/opt/orchestration/env/kestra.env), and it is healthy with them",
+        "The last known good files are back (/opt/orchestration/env/kestra.env), and it is healthy with them",
         TAKEN_BACK,
     ),
     Wrong("kestra", "too little memory", {"kestra_java_opts": "-Xmx2m"}, "and it is healthy with them", TAKEN_BACK, 60),
@@ -161,7 +161,7 @@ CHANGES = [
         "n8n",
         "wrong database password",
         {"n8n_environment": {"DB_POSTGRESDB_PASSWORD": "wrong-one"}},
-        "The former files are back (/opt/orchestration/env/n8n.env), and it is healthy with them",
+        "The last known good files are back (/opt/orchestration/env/n8n.env), and it is healthy with them",
         TAKEN_BACK,
         60,
     ),

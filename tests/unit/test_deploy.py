@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.runtime
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import File
 from ansible_collections.devorch.orchestration.plugins.modules import deploy as module
 
+from ..sampling import LONG, SEED
 from .in_process import call
 from .playbook import play
 
@@ -266,10 +268,12 @@ def test_what_a_killed_run_validated_is_removed_and_what_another_validates_stays
 ) -> None:
     """A run in check mode has no lock of the host."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("shared")))
-    killed, other = (Path(tempfile.mkdtemp(prefix="orchestration-application-")) for _ in range(2))
+    killed, other, new = (Path(tempfile.mkdtemp(prefix="orchestration-application-")) for _ in range(3))
+    for path in (killed, other):
+        os.utime(path, (0, 0))
     with deploy.held(other):
         healthy.run(TWO, "port: 2\n")
-    assert other.exists() and not killed.exists()
+    assert other.exists() and new.exists() and not killed.exists()
 
 
 def test_rollback_restores_contents_and_modes_with_what_others_have_written(healthy: Site) -> None:
@@ -510,8 +514,10 @@ def dies_at(line: int, action: Callable[[], object]) -> int:
         os._exit(0)
 
 
-def moments(step: int) -> Iterator[int]:
-    yield from range(0, 100_000, step)
+def moments() -> Iterator[int]:
+    """Every line in the long run of the tests, and some of them by DEVORCH_SEED otherwise."""
+    step = 1 if LONG else 41
+    yield from range(random.Random(SEED).randrange(step), 100_000, step)
 
 
 @pytest.mark.parametrize(
@@ -524,7 +530,7 @@ def test_killed_at_any_line_the_next_run_converges(
     tmp_path: Path, attempt: tuple[str, str], good: set[str], following: str
 ) -> None:
     first = ("A='one'\n", "port: 1\n")
-    for number, moment in enumerate(moments(23)):
+    for number, moment in enumerate(moments()):
         site = Site(tmp_path / str(number))
         site.run(*first)
         ended = dies_at(moment, lambda site=site: site.run(*attempt))  # type: ignore[misc]

@@ -17,7 +17,9 @@ import grp
 import os
 import pwd
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +65,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.service
 NO_SECRETS, ONLY_SECRETS = "none", "all"
 ROLLBACK_DIRECTORY, FORMER_DIRECTORY = "rollback", "former"
 SHORTEST_SECRET_LINE = 8
+MOMENT = 60.0
 LONGEST_WAIT = 300.0
 """Seconds to wait at least after a rollback: it was healthy with those files, and a short limit was set for others."""
 
@@ -261,12 +264,7 @@ class Deployment:
     def validate(self) -> None:
         """Run every command that checks a file, over all new files together; raise FilesError with what it says."""
         prefix = f"orchestration-{self.wanted.service}-"
-        # Of runs that were killed while they validated. What can't be removed keeps nobody from working.
-        for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-            with contextlib.suppress(OSError):
-                if path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid():
-                    with held(path):
-                        shutil.rmtree(path, ignore_errors=True)
+        remove_abandoned(prefix)
         with tempfile.TemporaryDirectory(prefix=prefix) as directory, held(Path(directory)):
             staged = self._stage(Path(directory))
             for path in self.files:
@@ -506,6 +504,19 @@ class Deployment:
             "reasons": plan.reasons,
             "diff": plan.diff,
         }
+
+
+def remove_abandoned(prefix: str) -> None:
+    """Remove the temporary directories of runs that were killed while they validated."""
+    for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        # What can't be removed keeps nobody from working.
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            # Others make theirs a moment before they hold it.
+            if mine and time.time() - status.st_mtime > MOMENT:
+                with held(path):
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
