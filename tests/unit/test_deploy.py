@@ -677,6 +677,8 @@ def test_files_of_the_controller_are_read(tmp_path: Path) -> None:
         ({"src": "nowhere"}, "'nowhere' was not found on the controller"),
         ({"content": "x", "main": "a:b"}, "main and interpreter are for an archive"),
         ({"content": "x", "mode": "rw"}, "mode: 'rw' is not a mode"),
+        ({"content": "x", "mode": 0o644}, "mode: 420 is not in quotes. Write it as '0644'"),
+        ({"content": {"a": 1}}, "content is data, not text. Use to_nice_json or to_nice_yaml"),
     ],
 )
 def test_wrong_files_are_a_sentence(tmp_path: Path, file: dict[str, Any], message: str) -> None:
