@@ -27,6 +27,19 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_
 SOURCES = ("content", "src", "zip")
 
 
+def check_types(spec: Any) -> None:
+    """Refuse what Ansible would turn into a string that nobody means; its validation comes later."""
+    if not isinstance(spec, Mapping):
+        return
+    mode, content = spec.get("mode"), spec.get("content")
+    if mode is not None and not isinstance(mode, str):
+        raise AnsibleActionFail(f"files: {spec.get('path')}: mode: {mode!r} is not in quotes. Write it as '0644'")
+    if isinstance(content, Mapping | list):
+        raise AnsibleActionFail(
+            f"files: {spec.get('path')}: content is data, not text. Use to_nice_json or to_nice_yaml"
+        )
+
+
 class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
@@ -44,6 +57,9 @@ class ActionModule(ActionBase):
         host = self._templar.template(self._task.args.pop("host", {}))
         if not isinstance(host, Mapping):
             raise AnsibleActionFail("host is not the result of host_info. Set it to that, or leave it out")
+        given = self._task.args.get("files")
+        for spec in given if isinstance(given, list) else []:
+            check_types(spec)
         _validation, options = self.validate_argument_spec(argument_spec())
         try:
             contents = {spec["path"]: self._content(spec) for spec in options["files"]}

@@ -186,6 +186,9 @@ options:
   lock:
     description: Path of the lock of M(devorch.orchestration.host_lock), which is renewed if it is there.
     type: path
+  _packed:
+    description: The contents, and the options that may hold secrets, from the action plugin. Not for use in a task.
+    type: str
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
@@ -298,6 +301,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.service
 
 def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Carry the options out and return the result."""
+    if options["_packed"] is None:
+        raise PlanError("is to be run by the action plugin of the same name, which brings the files")
     contents, secret = unpack(options["_packed"])
     wanted = parse(options, {path: sha256(content) for path, content in contents.items()})
     if options["lock"] and not check_mode:
@@ -322,8 +327,9 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Run the module."""
-    specification = {**argument_spec(), "_packed": {"type": "str", "required": True, "no_log": True}}
-    module = AnsibleModule(argument_spec=specification, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={**argument_spec(), "_packed": {"type": "str", "no_log": True}}, supports_check_mode=True
+    )
     os.umask(0o022)
     service = module.params["service"]
     try:

@@ -1,7 +1,7 @@
 """Changes of a converged host that must not go through: each role, each kind of mistake.
 
 `PREFLIGHT` is refused by the checks with which site.yml begins. `WRITTEN` is refused by the role before a
-file lands. `TAKEN_BACK` can't be known before: the service does not come up, and its former files return.
+file lands. `TAKEN_BACK` can't be known before: the service does not come up, and is rolled back.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ CHANGES = [
         "docker",
         "data in an impossible place",
         {"docker_daemon_config": {"data-root": "/proc/nowhere"}},
-        "The former /etc/docker/daemon.json is back, and it runs with that",
+        "The last known good files are back (/etc/docker/daemon.json), and it runs with them",
         TAKEN_BACK,
     ),
     Wrong("postgres", "unsupported version", {"postgres_version": "18"}, "postgres_version: 18 is not supported"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.runtime
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import File
 from ansible_collections.devorch.orchestration.plugins.modules import deploy as module
 
+from ..sampling import LONG, SEED
 from .in_process import call
 from .playbook import play
 
@@ -512,8 +514,10 @@ def dies_at(line: int, action: Callable[[], object]) -> int:
         os._exit(0)
 
 
-def moments(step: int) -> Iterator[int]:
-    yield from range(0, 100_000, step)
+def moments() -> Iterator[int]:
+    """Every line in the long run of the tests, and some of them by DEVORCH_SEED otherwise."""
+    step = 1 if LONG else 41
+    yield from range(random.Random(SEED).randrange(step), 100_000, step)
 
 
 @pytest.mark.parametrize(
@@ -526,7 +530,7 @@ def test_killed_at_any_line_the_next_run_converges(
     tmp_path: Path, attempt: tuple[str, str], good: set[str], following: str
 ) -> None:
     first = ("A='one'\n", "port: 1\n")
-    for number, moment in enumerate(moments(23)):
+    for number, moment in enumerate(moments()):
         site = Site(tmp_path / str(number))
         site.run(*first)
         ended = dies_at(moment, lambda site=site: site.run(*attempt))  # type: ignore[misc]
@@ -673,6 +677,8 @@ def test_files_of_the_controller_are_read(tmp_path: Path) -> None:
         ({"src": "nowhere"}, "'nowhere' was not found on the controller"),
         ({"content": "x", "main": "a:b"}, "main and interpreter are for an archive"),
         ({"content": "x", "mode": "rw"}, "mode: 'rw' is not a mode"),
+        ({"content": "x", "mode": 0o644}, "mode: 420 is not in quotes. Write it as '0644'"),
+        ({"content": {"a": 1}}, "content is data, not text. Use to_nice_json or to_nice_yaml"),
     ],
 )
 def test_wrong_files_are_a_sentence(tmp_path: Path, file: dict[str, Any], message: str) -> None:

@@ -94,6 +94,7 @@ def test_what_was_not_looked_at_differs() -> None:
         (("files", f"{ROOT}/compose.yml", "sha256"), "old", f"{ROOT}/compose.yml has another content"),
         (("services", "kestra", "committed"), "", "the files were not committed"),
         (("services", "kestra", "committed"), "other", "the files were not committed"),
+        (("services", "kestra", "differing"), [ENV, "/other"], "/other is not as it was committed"),
         (("containers", "kestra"), None, "orchestration-kestra-1 does not exist"),
         (("containers", "kestra", "status"), "exited", "orchestration-kestra-1 is exited"),
         (("containers", "kestra", "status"), "restarting", "orchestration-kestra-1 restarts again and again"),

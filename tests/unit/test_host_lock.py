@@ -53,6 +53,22 @@ def test_lock_of_a_dead_run_is_taken_over_and_no_other(tmp_path: Path) -> None:
     assert host_lock.take(path, MINE, 101.0, 60, dead=OTHER)[0].run == MINE
 
 
+def test_lock_is_renewed_for_whoever_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    host_lock.renew(path, 100.0)
+    host_lock.renew(tmp_path / "nowhere" / "lock", 100.0)
+    assert not path.exists()
+    host_lock.take(path, OTHER, 100.0, 60)
+    host_lock.renew(path, 150.0)
+    assert host_lock.load(path) == Lock(OTHER, 100.0, 150.0)
+    assert host_lock.take(path, MINE, 200.0, 60)[0].run == OTHER
+    host_lock.renew(path)
+    assert host_lock.load(path) == Lock(OTHER, 100.0, pytest.approx(host_lock.uptime(), abs=5))
+    path.write_text("{half")
+    host_lock.renew(path)
+    assert path.read_text() == "{half"
+
+
 def test_damaged_lock_does_not_stop_anybody(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text("{half")

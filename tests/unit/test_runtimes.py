@@ -319,6 +319,22 @@ def test_log_has_the_last_lines_and_each_type_its_own() -> None:
     assert docker(host).more == "journalctl --unit docker"
 
 
+def test_log_of_units_begins_with_this_run() -> None:
+    host = FakeHost({"systemctl show": RUNS})
+    runtime = systemd(host)
+    runtime.start(changed=True)
+    runtime.log()
+    assert "--since=@10000" in host.ran[-1]
+
+
+def test_verification_ends_as_soon_as_what_is_asked_has_ended() -> None:
+    host = FakeHost({"ask": Finished(1, "", "no answer"), INSPECT: [inspected(), inspected(status="exited", code=3)]})
+    begin = host.now
+    runtime = compose(host, checks=[{"command": ["ask"], "deadline": 60}])
+    assert runtime.verify() == f"ask ended with code 1: no answer; {NAME} ended with code 3"
+    assert host.now - begin == 1
+
+
 # The commands and URLs of `verify`, asked in earnest.
 
 
@@ -422,13 +438,15 @@ def test_kestra_is_asked_as_its_module_does(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(runtimes, "Probe", Probe)
     monkeypatch.setattr(runtimes, "host_addresses", lambda: ["192.0.2.1"])
-    monkeypatch.setattr(runtimes, "wait_until_healthy", lambda _probe, _timeout, _interval: Waited())
+    monkeypatch.setattr(runtimes, "wait_until_healthy", lambda *_arguments, sleep: sleep(0.0) or Waited())
     login = {"username": "a@example.com", "password": "Kestra-1"}
     check = {"kestra": {"url": "http://127.0.0.1:8080", "management_url": "http://127.0.0.1:8081", **login}}
     problem = runtimes.verified(check, Patient())
     assert problem == "Kestra at http://127.0.0.1:8080 is not healthy after 4 seconds: credentials: HTTP 401"
     assert asked[0] == ("http://127.0.0.1:8080", "a@example.com", "Kestra-1", "http://127.0.0.1:8081", ["192.0.2.1"])
     assert asked[1] == ("closed",)
+    ended = runtimes.verified(check, Patient(), lambda: f"{NAME} ended with code 1")
+    assert ended == f"Kestra at http://127.0.0.1:8080 does not answer; {NAME} ended with code 1"
     Health.healthy = True
     assert runtimes.verified(check, Patient()) == ""
     monkeypatch.setattr(runtimes, "REQUESTS_IMPORT_ERROR", "no requests")

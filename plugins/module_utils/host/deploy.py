@@ -17,6 +17,7 @@ import grp
 import os
 import pwd
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -64,7 +65,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.service
 NO_SECRETS, ONLY_SECRETS = "none", "all"
 ROLLBACK_DIRECTORY, FORMER_DIRECTORY = "rollback", "former"
 SHORTEST_SECRET_LINE = 8
-NEW_DIRECTORY = 60.0
+MOMENT = 60.0
 LONGEST_WAIT = 300.0
 """Seconds to wait at least after a rollback: it was healthy with those files, and a short limit was set for others."""
 
@@ -265,15 +266,7 @@ class Deployment:
     def validate(self) -> None:
         """Run every command that checks a file, over all new files together; raise FilesError with what it says."""
         prefix = f"orchestration-{self.wanted.service}-"
-        # Of runs that were killed while they validated. What can't be removed keeps nobody from working, and what is
-        # new may be another run's that does not hold it yet.
-        for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-            with contextlib.suppress(OSError):
-                status = path.lstat()
-                old = time.time() - status.st_mtime > NEW_DIRECTORY
-                if old and path.is_dir() and not path.is_symlink() and status.st_uid == os.getuid():
-                    with held(path):
-                        shutil.rmtree(path, ignore_errors=True)
+        remove_abandoned(prefix)
         with tempfile.TemporaryDirectory(prefix=prefix) as directory, held(Path(directory)):
             staged = self._stage(Path(directory))
             for path in self.files:
@@ -422,7 +415,8 @@ class Deployment:
         """Start with the restored files; return the sentence about it."""
         sentence = f"The last known good files are back ({', '.join(str(path) for path in restored)})"
         try:
-            self.runtime.start(True)
+            again = self.runtime.start(True)
+            self.started = Started(True, self.started.restarted or again.restarted)
             problem = self.runtime.wait(max(self.order.wait_timeout, LONGEST_WAIT))
         except DeployError as error:
             problem = str(error)
@@ -489,7 +483,7 @@ class Deployment:
         message = f"{self.wanted.service} is as wanted"
         if changed:
             message = f"{self.wanted.service} {'would be' if self.order.check_mode else 'was'} {PAST[action]}"
-            message += f": {'; '.join(plan.reasons)}" if plan.reasons else ""
+            message += f": {'; '.join(plan.reasons)}" if plan.reasons and action != CREATE else ""
         return self._result(plan, changed, action, message, [*plan.changed, *plan.derived], self.started.restarted)
 
     def failed(self, message: str, plan: Plan, action: str, restored: Sequence[Path] = ()) -> Failed:
@@ -513,6 +507,19 @@ class Deployment:
             "reasons": plan.reasons,
             "diff": plan.diff,
         }
+
+
+def remove_abandoned(prefix: str) -> None:
+    """Remove the temporary directories of runs that were killed while they validated."""
+    for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        # What can't be removed keeps nobody from working.
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+            # Others make theirs a moment before they hold it.
+            if mine and time.time() - status.st_mtime > MOMENT:
+                with held(path):
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -372,6 +372,9 @@ def difference(wanted: Wanted, host: Mapping[str, Any], now: float) -> list[str]
     files = {path: Found.seen(entry) for path, entry in (host.get("files") or {}).items()}
     record = (host.get("services") or {}).get(wanted.service) or {}
     reasons = file_reasons(wanted, files, str(record.get("committed", "")))
+    # Those that others write can't be compared here.
+    own = {file.path for file in wanted.files}
+    reasons += [f"{path} is not as it was committed" for path in record.get("differing") or [] if path not in own]
     units = host.get("units") or {}
     if wanted.type == COMPOSE:
         directory = wanted.root / "services"

@@ -59,6 +59,7 @@ INTERVAL = 1.0
 LOOK = 60.0
 STOP = 30
 DOCKER_ANSWERS = 60.0
+KESTRA_INTERVAL = 2.0
 
 RESTARTS = 3
 """How many restarts by Docker or systemd mean that a service does not stay up."""
@@ -141,6 +142,14 @@ class Files:
     checks: Sequence[Mapping[str, Any]] = ()
     log_command: Sequence[str] = ()
     committed_hash: str = ""
+    waiting: str = field(default="", init=False)
+    """Why it was not well yet when it was last looked at."""
+
+    begun: float | None = field(default=None, init=False)
+    """When it was started by this run, in seconds since 1970."""
+
+    restarts: dict[str, int] = field(default_factory=dict, init=False)
+    """How often what belongs to it had been restarted by others than this run, when it was first looked at."""
 
     @property
     def name(self) -> str:
@@ -172,13 +181,23 @@ class Files:
         return Started()
 
     def wait(self, timeout: float) -> str:
-        """Wait until it is well; return an empty string, or why it is not."""
-        del timeout
+        """Wait until it is well; return an empty string, or why it is not, before the time is over if it can't be."""
+        begin = self.host.monotonic()
+        while True:
+            found = self.judge()
+            if found is not None:
+                return found
+            if self.host.monotonic() - begin > timeout:
+                return f"{self.waiting} after {timeout:g} s"
+            self.host.sleep(INTERVAL)
+
+    def judge(self) -> str | None:
+        """Return an empty string if it is well, why it will never be, or None if that is open."""
         return ""
 
     def verify(self) -> str:
-        """Use it; return an empty string, or what failed."""
-        return next((problem for check in self.checks if (problem := verified(check, self.host))), "")
+        """Use it; return an empty string, or what failed, before the time is over if it has ended."""
+        return next((problem for check in self.checks if (problem := verified(check, self.host, self.judge))), "")
 
     def config_hash(self) -> str:
         """Return what tells this container from one that was made otherwise; an empty string if there is none."""
@@ -225,6 +244,7 @@ class Compose(Files):
 
     def start(self, changed: bool) -> Started:
         before = self._state()
+        self.restarts.clear()
         command = ["up", "--detach", "--no-color", "--quiet-pull", self.wanted.service]
         ended = self.host.run(["docker", "compose", "--project-directory", str(self.wanted.root), *command])
         if ended.code != 0:
@@ -236,18 +256,12 @@ class Compose(Files):
         same = before is not None and state is not None and (before.id, before.started) == (state.id, state.started)
         return Started(not same, before is not None and before.status == "running" and not same)
 
-    def wait(self, timeout: float) -> str:
-        begin = self.host.monotonic()
+    def judge(self) -> str | None:
         state = self._state()
-        first = state.restarts if state else 0
-        while True:
-            found = verdict(state, first, RESTARTS)
-            if found is None and self.host.monotonic() - begin > timeout:
-                found = f"is not healthy after {timeout:g} s"
-            if found is not None:
-                return f"{self.name} {found}" if found else ""
-            self.host.sleep(INTERVAL)
-            state = self._state()
+        first = self.restarts.setdefault(self.name, state.restarts) if state else 0
+        found = verdict(state, first, RESTARTS)
+        self.waiting = f"{self.name} is not healthy"
+        return f"{self.name} {found}" if found else found
 
     def config_hash(self) -> str:
         try:
@@ -302,6 +316,8 @@ class Systemd(Files):
         return unit_needs(self.wanted.units, {name: unit for name, (unit, _more) in self._units().items()})
 
     def start(self, changed: bool) -> Started:
+        self.begun = self.host.time()
+        self.restarts.clear()
         # Units that were written a moment ago are unknown until then.
         if changed:
             self._systemctl("daemon-reload")
@@ -318,26 +334,22 @@ class Systemd(Files):
             self._systemctl("restart" if changed else "start", name)
         return Started(bool(changed or idle or disabled), bool(changed and active))
 
-    def wait(self, timeout: float) -> str:
-        begin = self.host.monotonic()
-        first: dict[str, int] = {}
-        while True:
-            waiting = ""
-            for name, (unit, more) in self._units().items():
-                restarts = int(more.get("NRestarts") or 0)
-                again = restarts - first.setdefault(name, restarts)
-                if again >= RESTARTS:
-                    return f"{name} does not stay up: systemd restarted it {again} times"
-                if unit.active in ("failed", "inactive"):
-                    return f"{name} is {unit.active} ({more.get('Result') or 'for no known reason'})"
-                if unit.active != "active":
-                    waiting = f"{name} is {unit.active or 'not there'} after {timeout:g} s"
-            if not waiting or self.host.monotonic() - begin > timeout:
-                return waiting
-            self.host.sleep(INTERVAL)
+    def judge(self) -> str | None:
+        self.waiting = ""
+        for name, (unit, more) in self._units().items():
+            restarts = int(more.get("NRestarts") or 0)
+            again = restarts - self.restarts.setdefault(name, restarts)
+            if again >= RESTARTS:
+                return f"{name} does not stay up: systemd restarted it {again} times"
+            if unit.active in ("failed", "inactive"):
+                return f"{name} is {unit.active} ({more.get('Result') or 'for no known reason'})"
+            if unit.active != "active":
+                self.waiting = f"{name} is {unit.active or 'not there'}"
+        return None if self.waiting else ""
 
     def _usual_log(self) -> list[str]:
-        return ["journalctl", *self._log_of(), "--lines", str(LOG_LINES), "--no-pager", "--output", "cat"]
+        since = [f"--since=@{int(self.begun)}"] if self.begun else []
+        return ["journalctl", *self._log_of(), *since, "--lines", str(LOG_LINES), "--no-pager", "--output", "cat"]
 
     def _log_of(self) -> list[str]:
         return [part for name in self.wanted.units for part in ("--unit", name)]
@@ -408,16 +420,24 @@ def compose_error(ended: Finished) -> str:
     return "\n".join([line for line in lines if not PROGRESS.fullmatch(line)][-LOG_LINES:] or lines[-LOG_LINES:])
 
 
-def verified(check: Mapping[str, Any], host: Host) -> str:
-    """Ask until the answer is right or the check's deadline is over; return an empty string, or what is wrong."""
+def verified(check: Mapping[str, Any], host: Host, judge: Callable[[], str | None] = lambda: "") -> str:
+    """Ask until the answer is right or the check's deadline is over; return an empty string, or what is wrong.
+
+    C(judge) returns why what is asked will never answer, as soon as that is so.
+    """
     seconds = float(check.get("deadline", LOOK))
     if check.get("kestra"):
-        return _kestra(check["kestra"], seconds)
+        return _kestra(check["kestra"], seconds, host, judge)
     ask: Callable[[Mapping[str, Any], float, Host], str] = _command if check.get("command") else _url
     deadline = host.monotonic() + seconds
     while True:
         problem = ask(check, max(INTERVAL, deadline - host.monotonic()), host)
-        if not problem or host.monotonic() + INTERVAL > deadline:
+        if not problem:
+            return ""
+        ended = judge()
+        if ended:
+            return f"{problem}; {ended}"
+        if host.monotonic() + INTERVAL > deadline:
             return problem
         host.sleep(INTERVAL)
 
@@ -459,15 +479,23 @@ def _url(check: Mapping[str, Any], limit: float, host: Host) -> str:
     return f"{url}: answers HTTP {response.status} instead of {wanted}{f': {body}' if body else ''}"
 
 
-def _kestra(options: Mapping[str, Any], seconds: float) -> str:
+def _kestra(options: Mapping[str, Any], seconds: float, host: Host, judge: Callable[[], str | None]) -> str:
     if REQUESTS_IMPORT_ERROR is not None:
         return "Kestra can't be asked: the host's Python lacks requests. Install python3-requests"
     url, management_url = str(options["url"]), str(options["management_url"])
+
+    def sleep(pause: float) -> None:
+        host.sleep(pause)
+        ended = judge()
+        if ended:
+            raise DeployError(f"Kestra at {url} does not answer; {ended}")
+
     closed_on = host_addresses() if is_on_this_host(management_url) else []
-    connection = Connection(url, options.get("username"), options.get("password"))
-    probe = Probe(connection, management_url, closed_on)
+    probe = Probe(Connection(url, options.get("username"), options.get("password")), management_url, closed_on)
     try:
-        waited = wait_until_healthy(probe, seconds, 2)
+        waited = wait_until_healthy(probe, seconds, KESTRA_INTERVAL, sleep=sleep)
+    except DeployError as error:
+        return str(error)
     finally:
         probe.close()
     if waited.health.healthy:
