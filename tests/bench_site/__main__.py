@@ -22,7 +22,7 @@ HOST = "devorch-bench-site"
 NOTES = (
     "One host: a container with systemd and a Docker of its own, reached with the connection plugin of "
     "community.docker. Several hosts: copies of it, reached over SSH as a user whose sudo asks for a password. A copy "
-    "has all files and units of the first host, but its Docker socket and the ports of the services lead there: the "
+    "has all files and units of the first host, but its Docker socket and the sockets of the services lead there: the "
     "same containers answer for all copies, on the processors that the controller works on as well.",
     "The floor is a play on the same hosts that gathers facts and runs `ansible.builtin.stat` five times. It is "
     "measured before and after each run, and a run's ratio is to the mean of the two.",

@@ -1,6 +1,6 @@
 """Hosts to measure: a converged one in a container, and copies of it that are reached over SSH.
 
-A copy has all files and units of the converged host, but no engine of its own: its Docker socket and the ports of the
+A copy has all files and units of the converged host, but no engine of its own: its Docker socket and the sockets of the
 services lead to the converged host, whose containers answer for all. So a run that changes nothing does on each copy
 what it does on a real host.
 """
@@ -8,6 +8,7 @@ what it does on a real host.
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 import tarfile
@@ -23,9 +24,14 @@ from testbed.engine import docker
 from testbed.settings import IMAGE_LABEL, LABEL, ImagesError
 
 PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
-# Ports of the converged host's loopback address, and of Docker's socket, as the copies reach them.
-PORTS = {8080: 18080, 8081: 18081, 5678: 15678}
+# Where the copies reach Docker on the converged host, and its services, whose addresses are the same on a copy.
 DOCKER = 12375
+DOORS = {
+    18080: "127.0.0.1:8080",
+    18081: "127.0.0.1:8081",
+    15678: "127.0.0.1:5678",
+    15432: "/opt/orchestration/data/postgres/run/.s.PGSQL.5432",
+}
 REGISTRY = {"docker_registry_mirrors": ["http://registry:5000"], "docker_insecure_registries": ["registry:5000"]}
 
 
@@ -43,23 +49,33 @@ def prepare() -> dict[str, Any]:
 
 def open_doors(source: str) -> None:
     """Let the copies reach Docker and the services of the converged host; only the test hosts' network leads there."""
-    doors = {DOCKER: "/run/docker.sock"} | {outer: f"127.0.0.1:{inner}" for inner, outer in PORTS.items()}
-    for port, target in doors.items():
+    for port, target in {DOCKER: "/run/docker.sock", **DOORS}.items():
         unit = f"bench-door-{port}"
         command = f"systemd-socket-activate --listen=0.0.0.0:{port} {PROXY} {target}"
         script = f"systemctl is-active --quiet {unit} || systemd-run --quiet --unit={unit} {command}"
         docker("exec", source, "sh", "-c", script)
 
 
-def overlay(source: str) -> bytes:
+def bridge(source: str) -> str:
+    """Return the address, with its prefix, of Docker's bridge on a host."""
+    shown = json.loads(docker("exec", source, "ip", "-json", "-4", "address", "show", "docker0").stdout)
+    (address,) = shown[0]["addr_info"]
+    return f"{address['local']}/{address['prefixlen']}"
+
+
+def overlay(source: str, bridge: str) -> bytes:
     """Return a tar archive, for /, with the units that make a copy use the converged host's engine and services."""
     units = "etc/systemd/system"
-    files = {f"{units}/docker.service.d/bench.conf": f"[Service]\nExecStart=\nExecStart={PROXY} {source}:{DOCKER}\n"}
+    # The bridge is what an engine of its own would have made; the sidecar listens on it.
+    commands = ["link add docker0 type bridge", f"address replace {bridge} dev docker0", "link set docker0 up"]
+    before = "".join(f"ExecStartPre=-/usr/sbin/ip {command}\n" for command in commands)
+    engine_unit = f"[Service]\n{before}ExecStart=\nExecStart={PROXY} {source}:{DOCKER}\n"
+    files = {f"{units}/docker.service.d/bench.conf": engine_unit}
     links = {}
-    for inner, outer in PORTS.items():
-        files[f"{units}/bench-{inner}.socket"] = f"[Socket]\nListenStream=127.0.0.1:{inner}\n"
-        files[f"{units}/bench-{inner}.service"] = f"[Service]\nExecStart={PROXY} {source}:{outer}\n"
-        links[f"{units}/sockets.target.wants/bench-{inner}.socket"] = f"../bench-{inner}.socket"
+    for port, address in DOORS.items():
+        files[f"{units}/bench-{port}.socket"] = f"[Socket]\nListenStream={address}\n"
+        files[f"{units}/bench-{port}.service"] = f"[Service]\nExecStart={PROXY} {source}:{port}\n"
+        links[f"{units}/sockets.target.wants/bench-{port}.socket"] = f"../bench-{port}.socket"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, text in files.items():
@@ -83,7 +99,7 @@ def copy(source: str, names: list[str], directory: Path) -> list[ssh.Access]:
     open_doors(source)
     image = image_of(source)
     docker("commit", "--change", f"LABEL {IMAGE_LABEL}=1", source, image)
-    archive = overlay(source)
+    archive = overlay(source, bridge(source))
     for name in names:
         hosts.down(name)
         docker("volume", "create", "--label", f"{LABEL}=1", hosts.volume(name))

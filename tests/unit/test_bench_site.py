@@ -63,12 +63,12 @@ def test_the_page_has_a_table_for_each_number_of_hosts(results: Results) -> None
 
 
 def test_a_copy_leads_to_the_converged_host_and_starts_no_engine() -> None:
-    with tarfile.open(fileobj=io.BytesIO(fleet.overlay("source"))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(fleet.overlay("source", "172.17.0.1/16"))) as archive:
         names = archive.getnames()
         unit = archive.extractfile("etc/systemd/system/docker.service.d/bench.conf")
         assert unit is not None
         assert unit.read().decode().endswith(f"\nExecStart=\nExecStart={fleet.PROXY} source:{fleet.DOCKER}\n")
-    assert {f"etc/systemd/system/sockets.target.wants/bench-{port}.socket" for port in fleet.PORTS} <= set(names)
+    assert {f"etc/systemd/system/sockets.target.wants/bench-{port}.socket" for port in fleet.DOORS} <= set(names)
 
 
 def test_the_callback_counts_what_reaches_a_host(tmp_path: Path) -> None:
