@@ -41,7 +41,7 @@ HOST: dict[str, Any] = {
     "versions": {"kestra": "docker.io/kestra/kestra:v2.0.4\n", "n8n": "docker.io/n8nio/n8n:2.1.0\n"},
     "postgres_major": "17",
     "units": {},
-    "files": {},
+    "files": {"/run/snapd.socket": {"type": "other"}},
     "groups": ["root", "sudo"],
     "python": "3.11",
     "interrupted_restore": False,
@@ -352,6 +352,14 @@ def test_warnings(variables: dict[str, Any], message: str) -> None:
     (warning,) = warnings({**VARIABLES, **variables}, HOST, FACTS)
     assert message in warning
     assert warnings({**VARIABLES, **variables, **ABSENT}, HOST, FACTS) == []
+
+
+def test_multipass_that_cannot_be_installed_is_a_warning() -> None:
+    bare = {**HOST, "files": {}}
+    (warning,) = warnings(VARIABLES, bare, FACTS)
+    assert "the host has no snapd" in warning
+    for variables in ({"sidecar_multipass_install": False}, {"sidecar_multipass_path": "/usr/bin/multipass"}, ABSENT):
+        assert warnings({**VARIABLES, **variables}, bare, FACTS) == []
 
 
 def test_no_warning_without_a_reason() -> None:

@@ -32,6 +32,7 @@ DATABASE_USERS = ("kestra", "n8n")
 TITLES = {"postgres": "PostgreSQL", "kestra": "Kestra", "n8n": "n8n"}
 PROJECT = "orchestration"
 SOCKET = "orchestration-sidecar.socket"
+SNAPD = "/run/snapd.socket"
 
 DISTRIBUTIONS: Mapping[str, Sequence[str]] = {"Debian": ("12", "13"), "Ubuntu": ("24.04", "26.04")}
 """What is supported: major versions of Debian, and releases of Ubuntu."""
@@ -780,4 +781,14 @@ def _unencrypted(situation: Situation) -> Iterator[str]:
         )
 
 
-WARNINGS: tuple[Rule, ...] = (_unpinned, _heap, _unencrypted)
+def _multipass(situation: Situation) -> Iterator[str]:
+    path, files = situation.text("sidecar_multipass_path"), situation.host.get("files", {})
+    wanted = "sidecar" in situation.deployed() and situation.flag("sidecar_multipass_install")
+    if wanted and path.startswith("/snap/") and path not in files and SNAPD not in files:
+        yield (
+            f"sidecar_multipass_install: the host has no snapd, so multipass is not installed. Until it is at {path},"
+            " the sidecar answers that it is missing. Set sidecar_multipass_install to false if that is intended."
+        )
+
+
+WARNINGS: tuple[Rule, ...] = (_unpinned, _heap, _unencrypted, _multipass)
