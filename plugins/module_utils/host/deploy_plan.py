@@ -412,7 +412,8 @@ def _is_in(path: str, directory: PurePosixPath) -> bool:
 
 def _is_left(path: str, wanted: Wanted) -> bool:
     record = str(wanted.root / "rollback" / wanted.service / RECORD)
-    written = [*(file.path for file in wanted.files), record, compose_file(wanted.root)]
+    written = [*(file.path for file in wanted.files), record]
+    written += [compose_file(wanted.root)] if wanted.type == COMPOSE else []
     return any(path.startswith(str(PurePosixPath(each).parent / temporary_prefix(Path(each)))) for each in written)
 
 
