@@ -181,12 +181,14 @@ services:
       C(former/<service>/record.json) on a host of a former version.
     - C(committed) is the digest of the set. It is empty if there is none.
     - C(config_hash) is that of the container that was healthy with it, as Compose wrote it there.
+    - C(differing) are the files of the set that are missing now or have another content or mode, secrets as well.
   returned: success
   type: dict
   sample:
     kestra:
       committed: f740c98ab780f55cba50aea222eb89fa65a45cc1d3b0fa7540ea3696fd570ef4
       config_hash: cff9b343eecf0fcf66b9fac5ca4f1167e1b232d29233d4ac1cda78a2ee10e34e
+      differing: []
 containers:
   description:
     - The container of each service of O(project), by service.

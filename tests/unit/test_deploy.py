@@ -446,10 +446,13 @@ def test_set_that_can_not_be_kept_is_reported(healthy: Site, monkeypatch: pytest
 
 
 def test_temporary_files_of_a_killed_run_are_removed(healthy: Site) -> None:
-    leftover = healthy.root / f"{service_files.temporary_prefix(healthy.env)}x1"
-    leftover.write_text("half")
-    healthy.run(ONE, "port: 1\n")
-    assert not leftover.exists()
+    record = healthy.root / "rollback" / "application" / "record.json"
+    leftovers = []
+    for path in (healthy.env, healthy.root / "list", record):
+        leftovers.append(path.parent / f"{service_files.temporary_prefix(path)}x1")
+        leftovers[-1].write_text("half")
+    assert not healthy.run(ONE, "port: 1\n")["changed"]
+    assert not [path for path in leftovers if path.exists()]
 
 
 def test_diff_shows_which_secret_changes_and_none_of_them(healthy: Site) -> None:

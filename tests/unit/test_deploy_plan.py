@@ -126,6 +126,15 @@ def test_each_difference_is_found(path: tuple[str, ...], value: Any, reason: str
     assert plan.difference(wanted(), host, NOW) == [reason]
 
 
+@pytest.mark.parametrize(
+    "name", ["env/.kestra.env.new-x1", "rollback/kestra/.record.json.new-x1", ".compose.yml.new-x1"]
+)
+def test_what_a_killed_run_has_left_is_a_difference(name: str) -> None:
+    host = healthy_host()
+    host["files"] |= {f"{ROOT}/{name}": seen("file", "0600"), f"{ROOT}/env/.n8n.env.new-x1": seen("file", "0600")}
+    assert plan.difference(wanted(), host, NOW) == [f"{ROOT}/{name} is left of a run that was killed"]
+
+
 def test_a_service_that_is_new_to_the_project_differs() -> None:
     host = healthy_host()
     del host["files"][f"{ROOT}/services/postgres.yml"]

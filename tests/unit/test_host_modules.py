@@ -103,7 +103,7 @@ def test_bare_host_has_all_keys(tmp_path: Path, programs: Path) -> None:
         "packages": {},
         "units": {},
         "files": {},
-        "services": {"n8n": {"committed": "", "config_hash": ""}},
+        "services": {"n8n": {"committed": "", "config_hash": "", "differing": []}},
         "containers": {},
         "calendars": {},
         "images": {},

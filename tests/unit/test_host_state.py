@@ -305,7 +305,14 @@ def test_last_known_good_set(tmp_path: Path, place: str) -> None:
     env, key = (tmp_path / name for name in ("env/n8n.env", "secrets/key"))
     good = LastKnownGood(tmp_path / place / "n8n")
     good.commit({env: read(env)}, {key: read(key)}, "1234")  # type: ignore[dict-item]
-    assert files.last_known_good(tmp_path, "n8n") == {"committed": good.committed, "config_hash": "1234"}
+    assert files.last_known_good(tmp_path, "n8n") == {
+        "committed": good.committed,
+        "config_hash": "1234",
+        "differing": [],
+    }
+    key.write_text("another")
+    env.chmod(0o600)
+    assert files.last_known_good(tmp_path, "n8n")["differing"] == [str(env), str(key)]
     good.begin()
     assert files.last_known_good(tmp_path, "n8n")["committed"] == ""
 
@@ -315,7 +322,7 @@ def test_no_last_known_good_set(tmp_path: Path, record: str) -> None:
     (tmp_path / "rollback" / "n8n").mkdir(parents=True)
     (tmp_path / "rollback" / "n8n" / "record.json").write_text(record)
     for service in ("n8n", "kestra"):
-        assert files.last_known_good(tmp_path, service) == {"committed": "", "config_hash": ""}
+        assert files.last_known_good(tmp_path, service) == {"committed": "", "config_hash": "", "differing": []}
 
 
 def test_texts(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.service
 NO_SECRETS, ONLY_SECRETS = "none", "all"
 ROLLBACK_DIRECTORY, FORMER_DIRECTORY = "rollback", "former"
 SHORTEST_SECRET_LINE = 8
-MOMENT = 60.0
+MOMENT = 5.0
 LONGEST_WAIT = 300.0
 """Seconds to wait at least after a rollback: it was healthy with those files, and a short limit was set for others."""
 
@@ -305,7 +305,7 @@ class Deployment:
     def write(self, plan: Plan) -> None:
         """Make the directories and write what differs; if that fails, restore what was there."""
         self._adopt_former_directory()
-        remove_leftovers([*self.files, *plan.derived, self.good.directory / RECORD])
+        remove_leftovers([*self.files, *self.runtime.derived(self.files), self.good.directory / RECORD])
         for directory in plan.directories:
             self._make(directory)
         if plan.pending or plan.changed:

@@ -15,11 +15,15 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.container import State, verdict
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import digest_of
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
+    RECORD,
+    digest_of,
+    temporary_prefix,
+)
 from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers
 
 COMPOSE, SYSTEMD, DOCKER, FILES = "compose", "systemd", "docker", "files"
@@ -375,6 +379,7 @@ def difference(wanted: Wanted, host: Mapping[str, Any], now: float) -> list[str]
     # Those that others write can't be compared here.
     own = {file.path for file in wanted.files}
     reasons += [f"{path} is not as it was committed" for path in record.get("differing") or [] if path not in own]
+    reasons += [f"{path} is left of a run that was killed" for path in sorted(files) if _is_left(path, wanted)]
     units = host.get("units") or {}
     if wanted.type == COMPOSE:
         directory = wanted.root / "services"
@@ -400,6 +405,13 @@ def difference(wanted: Wanted, host: Mapping[str, Any], now: float) -> list[str]
 
 def _is_in(path: str, directory: PurePosixPath) -> bool:
     return PurePosixPath(path).parent == directory
+
+
+def _is_left(path: str, wanted: Wanted) -> bool:
+    record = str(wanted.root / "rollback" / wanted.service / RECORD)
+    written = [*(file.path for file in wanted.files), record]
+    written += [compose_file(wanted.root)] if wanted.type == COMPOSE else []
+    return any(path.startswith(str(PurePosixPath(each).parent / temporary_prefix(Path(each)))) for each in written)
 
 
 def _compose_reasons(wanted: Wanted, files: Mapping[str, Found], text: str) -> list[str]:

@@ -16,7 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import FilesError, LastKnownGood
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
+    FilesError,
+    LastKnownGood,
+    read,
+)
 
 CLOSED = (
     ("data", "*"),
@@ -127,16 +131,17 @@ def files(root: Path, paths: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
     return found
 
 
-def last_known_good(root: Path, service: str) -> dict[str, str]:
-    """Return the digest of a service's last known good set, and the hash of the container that was healthy with it."""
+def last_known_good(root: Path, service: str) -> dict[str, Any]:
+    """Return the digest of a last known good set, the hash of its container, and which files differ from it."""
     for name in RECORDS:
         try:
             good = LastKnownGood(root / name / service)
             if good.record is not None:
-                return {"committed": good.committed, "config_hash": good.config_hash}
-        except (FilesError, OSError, AttributeError):
+                differing = sorted(str(path) for path, file in good.files().items() if read(path) != file)
+                return {"committed": good.committed, "config_hash": good.config_hash, "differing": differing}
+        except (FilesError, OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-    return {"committed": "", "config_hash": ""}
+    return {"committed": "", "config_hash": "", "differing": []}
 
 
 def text(path: Path) -> str:

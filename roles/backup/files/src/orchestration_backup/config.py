@@ -182,6 +182,7 @@ def convert(kind: Any, value: Any, key: str) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"key {key} is not an object")
         return {name: convert(get_args(kind)[1], item, f"{key}.{name}") for name, item in value.items()}
-    if type(value) is not kind:
+    # To Python, true is a whole number as well.
+    if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
         raise ValueError(f"key {key} is not {TYPES[kind]}")
     return value
