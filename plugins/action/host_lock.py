@@ -98,6 +98,7 @@ class ActionModule(ActionBase):
                 time.sleep(1)
             result.pop("holder")
             result.pop("failed")
+            result.pop("exception", None)
             result.update(self._ask({**arguments, "_dead": holder}, task_vars))
         return result
 

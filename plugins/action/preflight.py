@@ -46,7 +46,8 @@ def read_options(role: str, roles: Path = ROLES) -> dict[str, dict[str, Any]] | 
     if not path.is_file():
         return None
     specification = yaml.safe_load(path.read_text(encoding="utf-8"))
-    options: dict[str, dict[str, Any]] = specification["argument_specs"]["main"].get("options") or {}
+    point = specification["argument_specs"]["variables" if role == preflight.SHARED else "main"]
+    options: dict[str, dict[str, Any]] = point.get("options") or {}
     return options
 
 

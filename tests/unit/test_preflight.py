@@ -19,7 +19,8 @@ from .playbook import play
 ROOT = Path(__file__).parents[2]
 OPTIONS: dict[str, dict[str, Any]] = {}
 for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
-    OPTIONS |= yaml.safe_load(path.read_text("utf-8"))["argument_specs"]["main"]["options"]
+    points = yaml.safe_load(path.read_text("utf-8"))["argument_specs"]
+    OPTIONS |= points.get("variables", points.get("main", {"options": {}}))["options"]
 GIB = 1024**3
 SPARE = "docker.io/kestra/kestra:v2.0.5"
 VARIABLES = {name: option["default"] for name, option in OPTIONS.items() if "default" in option} | {
@@ -352,6 +353,12 @@ def test_warnings(variables: dict[str, Any], message: str) -> None:
     (warning,) = warnings({**VARIABLES, **variables}, HOST, FACTS)
     assert message in warning
     assert warnings({**VARIABLES, **variables, **ABSENT}, HOST, FACTS) == []
+
+
+@pytest.mark.parametrize("root", ["relative", "/", "/with space", ""])
+def test_root_that_is_no_absolute_path(root: str) -> None:
+    listed = problems({**VARIABLES, "orchestration_root": root}, HOST, FACTS)
+    assert [problem for problem in listed if problem.startswith(f"orchestration_root: '{root}' is not an absolute")]
 
 
 def test_multipass_that_cannot_be_installed_is_a_warning() -> None:

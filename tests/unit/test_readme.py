@@ -18,7 +18,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def options() -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
     for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
-        found |= yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+        found |= yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].get(
+            "main" if path.parts[-3] != "common" else "variables", {"options": {}}
+        )["options"]
     return found
 
 

@@ -309,8 +309,9 @@ class Deployment:
         for directory in plan.directories:
             self._make(directory)
         if plan.pending or plan.changed:
-            # Files from before last known good sets were kept are the best that there is.
-            if self.good.record is None and plan.changed and plan.present.keys() & self.files.keys():
+            # Files from before last known good sets were kept are the best that there is, if none is missing: a part of
+            # them, such as what remains of a removed service, never ran.
+            if self.good.record is None and plan.changed and plan.present.keys() >= self.files.keys():
                 self.commit(plan.present)
             self.good.begin()
         done: list[Path] = []
@@ -480,11 +481,15 @@ class Deployment:
         if not self.order.check_mode and not (plan.changed or plan.derived or plan.directories or plan.pending):
             changed = self.started.changed
             action = NONE if not changed else action if action != NONE else RESTART if self.started.restarted else START
+        restarted = self.started.restarted
+        if self.order.check_mode:
+            # What was never healthy is not restarted, but started.
+            restarted = action in (UPDATE, RESTART) and self.good.exists and bool(self.runtime.well)
         message = f"{self.wanted.service} is as wanted"
         if changed:
             message = f"{self.wanted.service} {'would be' if self.order.check_mode else 'was'} {PAST[action]}"
             message += f": {'; '.join(plan.reasons)}" if plan.reasons and action != CREATE else ""
-        return self._result(plan, changed, action, message, [*plan.changed, *plan.derived], self.started.restarted)
+        return self._result(plan, changed, action, message, [*plan.changed, *plan.derived], restarted)
 
     def failed(self, message: str, plan: Plan, action: str, restored: Sequence[Path] = ()) -> Failed:
         """Return a failure, without a secret in its message."""

@@ -245,7 +245,7 @@ def parse(options: Mapping[str, Any], digests: Mapping[str, str]) -> Wanted:
 def _directory(path: str, value: Any) -> WantedDirectory:
     option = f"directories: {path}"
     if isinstance(value, str):
-        return WantedDirectory(path, octal(value, option))
+        return WantedDirectory(path, octal(value, option), "root", "root")
     if not isinstance(value, Mapping):
         raise PlanError(f"{option}: {value!r} is not a mode. Set octal digits in quotes, or mode, owner and group")
     unknown = sorted(set(value) - {"mode", "owner", "group"})

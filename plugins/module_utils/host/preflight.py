@@ -225,6 +225,12 @@ def _disk(situation: Situation) -> Iterator[str]:
         )
 
 
+def _root(situation: Situation) -> Iterator[str]:
+    root = situation.text("orchestration_root", "/opt/orchestration")
+    if not ABSOLUTE.fullmatch(root) or not root.strip("/"):
+        yield f"orchestration_root: '{root}' is not an absolute path. Set it to one such as /opt/orchestration."
+
+
 def _proxies(situation: Situation) -> Iterator[str]:
     for name in ("orchestration_http_proxy", "orchestration_https_proxy"):
         if not PROXY.fullmatch(situation.text(name)):
@@ -708,7 +714,7 @@ def _backup(situation: Situation) -> Iterator[str]:
         )
 
 
-RULES: tuple[Rule, ...] = (_distribution, _memory, _disk, _proxies, _bundle, _purge, _equal_ports)
+RULES: tuple[Rule, ...] = (_root, _distribution, _memory, _disk, _proxies, _bundle, _purge, _equal_ports)
 """What holds for the host and for several services."""
 DEPLOYMENT: Mapping[str, tuple[Rule, ...]] = {
     "docker": (_docker_source,),
