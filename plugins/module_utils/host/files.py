@@ -111,8 +111,7 @@ def below(root: Path) -> Iterator[Path]:
         if any(len(parts) == len(closed) and all(map(fnmatchcase, parts, closed)) for closed in CLOSED):
             continue
         try:
-            # Through links as well, since an operator may keep the data on another disk. Where others than root may
-            # plant one, directories are closed.
+            # Through links as well: the root may be one. Where others than root may plant one, directories are closed.
             status = path.stat()
             if not stat.S_ISDIR(status.st_mode) or (status.st_dev, status.st_ino) in seen:
                 continue
