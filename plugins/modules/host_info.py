@@ -151,12 +151,13 @@ units:
 files:
   description:
     - What is at O(root), below it, and at O(paths), by path. What does not exist is left out.
-    - C(type) is V(file), V(directory), V(link) or V(other). A link to a directory counts as that directory.
+    - C(type) is V(file), V(directory), V(link) or V(other). A link below O(root) is one, wherever it leads.
+    - O(root) itself and those of O(paths) that are not below it may be links to directories, and count as these.
     - C(sha256) is there for files only, and not for those below C(secrets). It is empty if a file can't be read or is
       larger than 64 MiB.
     - What is in the services' directories below C(data), in C(backups), C(bundle), the directories of C(sidecar-data),
       the sidecar's virtual environments (but for C(digest)) and the copies below C(rollback) is left out. Of
-      C(sidecar-data) only directories are there.
+      C(sidecar-data) only directories and links are there.
   returned: success
   type: dict
   sample:
@@ -326,6 +327,9 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.command
 LIMIT = 60.0
 """Seconds for all programs together."""
 
+LONGEST_VERSION = 64
+"""Bytes of the file with PostgreSQL's version, which its container may write."""
+
 THREADS = 16
 """So many that a program that hangs keeps none of the others waiting."""
 
@@ -404,7 +408,9 @@ class Look:
                 "files": files.files(self.root, map(Path, asked["paths"])),
                 "services": {name: files.last_known_good(self.root, name) for name in asked["services"]},
                 "versions": files.versions(self.root / "versions"),
-                "postgres_major": files.text(self.root / "data" / "postgres" / "pgdata" / "PG_VERSION"),
+                "postgres_major": files.text(
+                    self.root / "data" / "postgres" / "pgdata" / "PG_VERSION", LONGEST_VERSION
+                ),
                 "secrets": files.names(self.root / "secrets"),
                 "users": state.users(asked["users"]),
                 "groups": state.groups(),

@@ -478,6 +478,68 @@ def test_every_secret_of_the_host_is_masked(healthy: Site) -> None:
     assert message.splitlines()[-1] == "********, ********, ********"
 
 
+def foreign(root: Path) -> Path:
+    """Return a directory of somebody else, to which a link may be planted."""
+    etc = root.parent / "etc"
+    etc.mkdir()
+    etc.chmod(0o711)
+    return etc
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_link_in_place_of_a_directory_is_refused(tmp_path: Path, check: bool) -> None:
+    site = Site(tmp_path / "root")
+    site.run(ONE, "port: 1\n")
+    etc, data = foreign(site.root), site.root / "data"
+    data.rmdir()
+    data.symlink_to(etc)
+    before = site.files()
+    message, result = site.fails(TWO, "port: 2\n", check=check)
+    assert message == f"application: {data}: is a symbolic link. Remove it and run again"
+    assert not result["changed"] and site.files() == before and etc.stat().st_mode & 0o777 == 0o711
+    data.unlink()
+    assert site.run(TWO, "port: 2\n")["changed"] and data.stat().st_mode & 0o777 == 0o750
+
+
+def test_file_in_place_of_a_directory_is_refused(site: Site) -> None:
+    (site.root / "data").write_text("")
+    message, _result = site.fails(ONE, "port: 1\n")
+    assert message == f"application: {site.root / 'data'}: is not a directory. Move it away and run again"
+
+
+@pytest.mark.parametrize("target", ["etc", "nowhere"])
+def test_link_that_is_planted_after_the_look_is_not_followed(tmp_path: Path, target: str) -> None:
+    site = Site(tmp_path / "root")
+    deployment, etc, data = site.deployment(ONE, "port: 1\n"), foreign(site.root), site.root / "data"
+    data.symlink_to(tmp_path / target)
+    wanted = deploy_plan.WantedDirectory(str(data), 0o777, str(os.getuid()), str(os.getgid()))
+    with pytest.raises(DeployError, match="data: is a symbolic link"):
+        deployment._make(wanted)
+    assert etc.stat().st_mode & 0o777 == 0o711 and not (tmp_path / "nowhere").exists()
+
+
+def test_root_and_directories_elsewhere_may_be_links(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "root").symlink_to("disk")
+    site = Site(tmp_path / "root")
+    deployment = site.deployment(ONE, "port: 1\n")
+    deployment._make(deploy_plan.WantedDirectory(str(site.root), 0o751))
+    assert (tmp_path / "disk").stat().st_mode & 0o777 == 0o751
+    (tmp_path / "home").symlink_to("disk")
+    deployment._make(deploy_plan.WantedDirectory(str(tmp_path / "home"), 0o755, str(os.getuid())))
+    assert (tmp_path / "disk").stat().st_mode & 0o777 == 0o755
+    assert site.run(ONE, "port: 1\n")["changed"] and not site.run(ONE, "port: 1\n")["changed"]
+
+
+def test_link_in_place_of_a_file_is_replaced(healthy: Site) -> None:
+    kept = healthy.root / "secrets" / "kept"
+    healthy.config.rename(kept)
+    healthy.config.symlink_to(kept)
+    result = healthy.run(ONE, "port: 1\n")
+    assert result["paths"] == [str(healthy.config)] and result["reasons"] == [f"{healthy.config} is a link"]
+    assert not healthy.config.is_symlink() and healthy.config.read_text() == kept.read_text() == "port: 1\n"
+
+
 def test_unknown_owner_of_a_directory(site: Site) -> None:
     with pytest.raises(DeployError, match="directories: the host has no user nobody-of-this-name"):
         deploy.number_of({}.__getitem__, "nobody-of-this-name", "user")

@@ -271,13 +271,54 @@ def test_links(tmp_path: Path) -> None:
     kinds = {str(Path(path).relative_to(root)): known["type"] for path, known in found.items()}
     assert kinds == {
         ".": "directory",
-        "again": "directory",
-        "data": "directory",
+        "again": "link",
+        "data": "link",
         "data/kestra": "directory",
         "file": "link",
         "gone": "link",
         "target": "file",
     }
+
+
+def test_link_that_a_service_user_planted_is_one(tmp_path: Path) -> None:
+    fill(tmp_path, "etc/shadow", "root/sidecar-data/jobs.sqlite", "root/data/n8n/config")
+    root, etc = tmp_path / "root", tmp_path / "etc"
+    (root / "data/postgres").symlink_to(etc)
+    (root / "sidecar-data/environments").symlink_to(etc)
+    (root / "sidecar-data/dangling").symlink_to("nowhere")
+    found = files.files(root)
+    for name in ("data/postgres", "sidecar-data/environments", "sidecar-data/dangling"):
+        assert found[str(root / name)]["type"] == "link"
+    assert not [path for path in found if path.endswith(("shadow", "jobs.sqlite"))]
+
+
+def test_root_and_directories_elsewhere_may_be_links(tmp_path: Path) -> None:
+    fill(tmp_path, "disk/compose.yml", "homes/sidecar/file")
+    root, home = tmp_path / "root", tmp_path / "home"
+    root.symlink_to(tmp_path / "disk")
+    home.symlink_to(tmp_path / "homes")
+    found = files.files(root, [home])
+    assert {path: known["type"] for path, known in found.items()} == {
+        str(root): "directory",
+        str(root / "compose.yml"): "file",
+        str(home): "directory",
+    }
+
+
+def test_version_that_a_container_planted(tmp_path: Path) -> None:
+    """A named pipe would never answer, and a link would tell what is in a file that only root may read."""
+    version = tmp_path / "PG_VERSION"
+    os.mkfifo(version)
+    assert files.text(version, 64) == "" and files.password(version) is None
+    version.unlink()
+    fill(tmp_path, "shadow")
+    version.symlink_to(tmp_path / "shadow")
+    assert files.text(version, 64) == "" and files.password(version) is None
+    version.unlink()
+    version.write_text("17\n")
+    assert files.text(version, 64) == "17"
+    version.write_text("1" * 1000)
+    assert files.text(version, 64) == "1" * 64
 
 
 def test_what_is_too_large_is_not_read(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.service
     LastKnownGood,
     make_directory,
     mask,
+    no_directory,
     preserve_env,
     read,
     remove_leftovers,
@@ -155,11 +156,15 @@ class Plan:
     diff: list[dict[str, str]] = field(default_factory=list)
 
 
-def look_at(path: Path) -> Found | None:
-    """Return what is at a path, with the digest of a file; None if there is nothing."""
+def look_at(path: Path, *, follow: bool = False) -> Found | None:
+    """Return what is at a path, with the digest of a file; None if there is nothing.
+
+    A link is one, whatever it leads to; with C(follow), one to a directory counts as that directory.
+    """
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
     try:
-        status = path.stat()
-        kind = "directory" if path.is_dir() else "file"
+        status = path.stat() if follow and path.is_dir() else path.lstat()
+        kind = kinds.get(stat.S_IFMT(status.st_mode), "other")
         content = path.read_bytes() if kind == "file" else b""
     except FileNotFoundError:
         return None
@@ -209,6 +214,7 @@ class Deployment:
         """Deploy the service and return the result of the module; raise Failed."""
         plan = self.plan()
         try:
+            self.refuse(plan)
             if plan.changed:
                 self.validate()
             if self.order.check_mode:
@@ -222,7 +228,7 @@ class Deployment:
         try:
             if plan.pending or not self._noted():
                 self.commit(self.present())
-        except OSError as error:
+        except (FilesError, OSError) as error:
             message = (
                 f"{self.wanted.service} came up, but its files can't be kept for a rollback: {error}. Correct that"
             )
@@ -243,8 +249,10 @@ class Deployment:
         owner = (os.geteuid(), os.getegid())
         present = self.present()
         after = {**present, **self.files}
-        places = [each.path for each in self.wanted.files] + [each.path for each in self.wanted.directories]
-        found = {place: look_at(Path(place)) for place in places}
+        found = {each.path: look_at(Path(each.path)) for each in self.wanted.files}
+        for directory in self.wanted.directories:
+            path = Path(directory.path)
+            found[directory.path] = look_at(path, follow=self.may_be_link(path))
         holds = self.good.holds(after)
         reasons = file_reasons(self.wanted, found, self.wanted.digest if holds else "", owner)
         derived = {path: file for path, file in self.runtime.derived(self.files).items() if read(path) != file}
@@ -262,6 +270,21 @@ class Deployment:
         plan = Plan(present, changed, derived, directories, pending, reasons, action)
         plan.diff = self.diff(plan)
         return plan
+
+    def may_be_link(self, directory: Path) -> bool:
+        """Return whether a link may stand for a directory: an operator may keep the root elsewhere, but no part of it.
+
+        Service users own directories below the root, and could lead the changes of root anywhere.
+        """
+        return Path(self.wanted.root) not in directory.parents
+
+    def refuse(self, plan: Plan) -> None:
+        """Raise DeployError if something else is where a directory is wanted."""
+        for directory in plan.directories:
+            path = Path(directory.path)
+            problem = no_directory(path, follow=self.may_be_link(path))
+            if problem:
+                raise DeployError(problem)
 
     def validate(self) -> None:
         """Run every command that checks a file, over all new files together; raise FilesError with what it says."""
@@ -319,7 +342,7 @@ class Deployment:
             for path, file in {**{path: self.files[path] for path in plan.changed}, **plan.derived}.items():
                 done.append(path)
                 put(path, file)
-        except OSError as error:
+        except (FilesError, OSError) as error:
             raise DeployError(f"{error}. {self._undo(plan, done)}") from error
 
     def _undo(self, plan: Plan, done: Iterable[Path]) -> str:
@@ -331,7 +354,7 @@ class Deployment:
                 elif path in self.files:
                     path.unlink(missing_ok=True)
             self.good.abandon()
-        except OSError as error:
+        except (FilesError, OSError) as error:
             return f"The files can't be restored either ({error}). Correct that, and run again"
         return "All files are as they were. Correct that, and run again"
 
@@ -345,12 +368,14 @@ class Deployment:
 
     def _make(self, directory: WantedDirectory) -> None:
         path = Path(directory.path)
-        found = look_at(path)
+        follow = self.may_be_link(path)
+        found = look_at(path, follow=follow)
         owner = number_of(pwd.getpwnam, directory.owner, "user"), number_of(grp.getgrnam, directory.group, "group")
         mode = directory.mode if directory.mode is not None else found.mode if found else 0o755
-        make_directory(path, mode)
-        if owner != (-1, -1):
-            os.chown(path, *owner)
+        try:
+            make_directory(path, mode, owner, follow=follow)
+        except FilesError as error:
+            raise DeployError(str(error)) from error
 
     def start(self, plan: Plan) -> str:
         """Start, wait and verify; return an empty string, or what failed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import grp
 import hashlib
+import os
 import pwd
 import stat
 from collections.abc import Iterable, Iterator
@@ -41,6 +42,7 @@ VOLATILE = (("sidecar-data",),)
 
 SECRETS = "secrets"
 LARGEST_HASHED = 64 * 1024 * 1024
+LARGEST_TEXT = 64 * 1024
 RECORDS = ("rollback", "former")
 """Where the records of the last known good sets are: former versions of the collection used the second."""
 
@@ -75,12 +77,13 @@ def digest(path: Path) -> str:
     return result.hexdigest()
 
 
-def entry(path: Path, hashed: bool) -> dict[str, Any] | None:
-    """Return what is at a path; None where there is nothing. A link to a directory counts as that directory."""
+def entry(path: Path, hashed: bool, follow: bool = False) -> dict[str, Any] | None:
+    """Return what is at a path; None where there is nothing.
+
+    With C(follow), a link to a directory counts as that directory.
+    """
     try:
-        status = path.lstat()
-        if stat.S_ISLNK(status.st_mode) and path.is_dir():
-            status = path.stat()
+        status = path.stat() if follow and path.is_dir() else path.lstat()
     except OSError:
         return None
     kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
@@ -108,12 +111,15 @@ def below(root: Path) -> Iterator[Path]:
         if any(len(parts) == len(closed) and all(map(fnmatchcase, parts, closed)) for closed in CLOSED):
             continue
         try:
+            # Through links as well: the root may be one. Where others than root may plant one, directories are closed.
             status = path.stat()
             if not stat.S_ISDIR(status.st_mode) or (status.st_dev, status.st_ino) in seen:
                 continue
             # A link may lead to a directory above it.
             seen.add((status.st_dev, status.st_ino))
-            waiting += [child for child in path.iterdir() if parts not in VOLATILE or child.is_dir()]
+            waiting += [
+                child for child in path.iterdir() if parts not in VOLATILE or child.is_symlink() or child.is_dir()
+            ]
         except OSError:
             continue
 
@@ -125,7 +131,7 @@ def files(root: Path, paths: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
     for path in (*below(root), *also, *paths):
         inside = path.relative_to(root).parts if root in path.parents else ()
         # The copies of the last known good sets have the same secrets.
-        known = entry(path, SECRETS not in inside)
+        known = entry(path, SECRETS not in inside, follow=not inside)
         if known is not None:
             found[str(path)] = known
     return found
@@ -144,10 +150,22 @@ def last_known_good(root: Path, service: str) -> dict[str, Any]:
     return {"committed": "", "config_hash": "", "differing": []}
 
 
-def text(path: Path) -> str:
-    """Return the stripped text of a small file; an empty one where it can't be read."""
+def content(path: Path, most: int) -> bytes:
+    """Return the beginning of a file; raise OSError if something else is there, such as a link.
+
+    A container may have put it there: a named pipe would never answer, and a link would tell what is in another file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(f"{path}: is not a file")
+        return stream.read(most)
+
+
+def text(path: Path, most: int = LARGEST_TEXT) -> str:
+    """Return the stripped text at the beginning of a file; an empty one where it can't be read."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return content(path, most).decode().strip()
     except (OSError, ValueError):
         return ""
 
@@ -169,6 +187,6 @@ def versions(directory: Path) -> dict[str, str]:
 def password(path: Path) -> str | None:
     """Return a secret as it is in its file; None where it can't be read."""
     try:
-        return path.read_bytes().decode()
+        return content(path, LARGEST_TEXT).decode()
     except (OSError, ValueError):
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 import os
@@ -197,14 +198,44 @@ class LastKnownGood:
         self.record = record
 
 
-def make_directory(path: Path, mode: int) -> None:
-    """Make a directory with a mode, and those above it so that everybody may enter them."""
+def make_directory(path: Path, mode: int, owner: tuple[int, int] = (-1, -1), *, follow: bool = False) -> None:
+    """Make a directory with a mode and an owner, and those above it so that everybody may enter them.
+
+    Raise FilesError if something else is there; a link to a directory is as well, unless C(follow).
+    """
     for parent in reversed(path.parents):
         if not parent.exists():
             parent.mkdir()
-            parent.chmod(0o755)
-    path.mkdir(exist_ok=True)
-    path.chmod(mode)
+            _own(parent, 0o755, (-1, -1), follow=False)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+    _own(path, mode, owner, follow=follow)
+
+
+def _own(path: Path, mode: int, owner: tuple[int, int], *, follow: bool) -> None:
+    # Through a descriptor: who may write to the directory above can put a link in its place at any moment.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW))
+    except OSError as error:
+        problem = no_directory(path, follow=follow)
+        if problem:
+            raise FilesError(problem) from error
+        raise
+    try:
+        if owner != (-1, -1):
+            os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
+def no_directory(path: Path, *, follow: bool = False) -> str:
+    """Return why no directory can be at a path, and what to do; an empty string if there is one, or nothing."""
+    if path.is_symlink() and not (follow and path.is_dir()):
+        return f"{path}: is a symbolic link. Remove it and run again"
+    if path.exists() and not path.is_dir():
+        return f"{path}: is not a directory. Move it away and run again"
+    return ""
 
 
 def preserve_env(content: bytes, values: Mapping[str, str]) -> bytes:
