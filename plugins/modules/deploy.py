@@ -89,6 +89,7 @@ options:
       public:
         description:
           - Names in the file whose values are no secrets, for O(files[].secret=all). Diffs show them.
+          - C(*) stands for any characters, so that a name is public also in a file that has lost it.
           - A value is masked all the same if its name or the value itself looks like a secret.
         type: list
         elements: str

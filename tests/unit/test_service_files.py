@@ -171,3 +171,72 @@ def test_public_names_are_shown_unless_they_look_secret() -> None:
         "TZ='Europe/Berlin'\nOTHER=******** (changed)\nDB_PASSWORD=******** (changed)\n"
         "DB_URL=******** (changed)\nOPTS=******** (changed)\n"
     )
+
+
+CONFIGURATION = """\
+url: jdbc:postgresql://h/db?password=hunter2
+pwd: hunter3
+Authorization: Bearer hunter4
+mail: smtp://u:hunter5@mail
+"http-proxy": "http://u:hunter6@proxy:3128",
+configurations: [{"values": {"token": "hunter7"}}]
+server:
+  private-key: |
+    hunter8 and
+
+    hunter9
+  other: seen
+tokens:
+  - hunter10
+  - name: hunter11
+  # A comment.
+"""
+READABLE = """\
+interval: 5s
+"max-concurrent-downloads": 5,
+TZ='UTC'
+url: jdbc:postgresql://postgres:5432/kestra
+encryption:
+  secret-key: ${KESTRA_ENCRYPTION_KEY}
+  basic-auth:
+    username: kestra
+    open-urls:
+      - /api/v1/main
+  url: http://u:${PASSWORD}@host
+"log-opts": {
+  "max-size": "10m"
+}
+"""
+
+
+def test_secrets_are_masked_wherever_they_stand() -> None:
+    before, after = files.shown(CONFIGURATION.encode(), (CONFIGURATION + READABLE).encode(), every=False)
+    assert "hunter" not in before + after
+    assert after == before + READABLE
+    assert "  private-key: ********\n    ********\n\n    ********\n  other: seen\n" in before
+    assert before.endswith("  # A comment.\n")
+    found = files.secret_values(CONFIGURATION + READABLE)
+    assert {f"hunter{number}" for number in (2, 3, 4, 5, 6, 7, 9, 10, 11)} | {"hunter8 and"} <= found
+    assert not {"seen", "kestra", "UTC", "/api/v1/main", "${KESTRA_ENCRYPTION_KEY}"} & found
+
+
+def test_every_line_of_a_file_of_secrets_is_masked() -> None:
+    text = (
+        "# Managed\n\nTZ='UTC'\nA='line-one\nB=line-two\n# three'\nC='plain'\nFLAG='true'\n"
+        "admin admin 1a76deadbeef\nY2FiYg==\n"
+    )
+    before, after = files.shown(text.encode(), b"", every=True, public=["T*"])
+    assert before == (
+        "# Managed\n\nTZ='UTC'\nA=******** (old)\n******** (old)\n******** (old)\nC=******** (old)\n"
+        "FLAG=******** (old)\n******** (old)\n******** (old)\n"
+    )
+    assert after == ""
+    found = files.secret_values(text, True, ["TZ"])
+    assert {"line-one", "B=line-two", "plain", "1a76deadbeef", "Y2FiYg=="} <= found
+    assert not {"UTC", "true", "admin"} & found
+
+
+def test_what_is_masked_is_not_masked_again() -> None:
+    same = b"KESTRA_DB_PASSWORD='****'\n"
+    before, after = files.shown(same, same, every=True)
+    assert files.mask(before, files.secret_values(same.decode(), True)) == after == "KESTRA_DB_PASSWORD=********\n"

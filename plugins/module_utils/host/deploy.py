@@ -463,8 +463,10 @@ class Deployment:
             good = self.good.files()
         present = self.present()
         for path, file in [*self.files.items(), *present.items(), *good.items()]:
-            if path not in self.extra and self.order.secrecy.get(str(path), ONLY_SECRETS) != NO_SECRETS:
-                values |= secret_values(file.content.decode(errors="replace"))
+            secrecy = self.order.secrecy.get(str(path))
+            if path not in self.extra and secrecy != NO_SECRETS:
+                text = file.content.decode(errors="replace")
+                values |= secret_values(text, secrecy == ONLY_SECRETS, self.order.public.get(str(path), ()))
         directory = Path(self.wanted.root) / "secrets"
         kept = [file for found in (present, good) for path, file in found.items() if path in self.extra]
         if directory.is_dir():
@@ -472,7 +474,8 @@ class Deployment:
         for secret in kept:
             text = secret.content.decode(errors="replace").strip()
             values |= {text} | {line for line in text.splitlines() if len(line) >= SHORTEST_SECRET_LINE}
-        return values - {""}
+        # A user or a database is often called like its service, which messages begin with.
+        return values - {"", self.wanted.service}
 
     def masked(self, text: str) -> str:
         """Return a text without any secret, also of those that were there before."""

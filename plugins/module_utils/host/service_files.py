@@ -9,6 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+<<<<<<< HEAD
+=======
+import fnmatch
+>>>>>>> h-mask
 import hashlib
 import json
 import os
@@ -21,10 +25,30 @@ from pathlib import Path
 from typing import Any
 
 RECORD = "record.json"
-SECRET_NAME = re.compile(r"pass|secret|token|key|credential", re.IGNORECASE)
-SECRET_SETTING = re.compile(SECRET_NAME.pattern + r"|pwd|auth|jwt|dsn|private|://[^/\s]*@", re.IGNORECASE)
+SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth|jwt|dsn|private", re.IGNORECASE)
+SECRET_SETTING = re.compile(SECRET_NAME.pattern + r"|://[^/\s]*@", re.IGNORECASE)
 """What a name or a value has that is a secret in spite of a public name."""
-SETTING = re.compile(r"^(?P<start>\s*(?:- )?[\"']?(?P<name>[\w.-]+)[\"']?\s*[:=]\s*)(?P<value>\S.*)$")
+SECRET_GROUP = re.compile(r"(?:passwords|secrets|tokens|keys|credentials|auths)$", re.IGNORECASE)
+"""How a name ends if whatever is below it is secret, by whatever name."""
+SETTING = re.compile(r"^(?P<start>\s*(?:- )*[\"']?(?P<name>[\w.-]+)[\"']?\s*(?P<sign>[:=])\s*)(?P<value>\S.*)$")
+HEADING = re.compile(r"^(?P<start>\s*(?:- )*[\"']?(?P<name>[\w.-]+)[\"']?\s*:\s*)$|^[A-Z_][A-Z0-9_]*=$")
+"""A line that has a name and no value. The end of a text in Base64 looks alike, but for its small letters."""
+OPENING = re.compile(r"[\[{][\s\[{]*")
+BRACKETS = re.compile(r"[\s\[\]{},]*")
+PLACEHOLDER = re.compile(r"[\"']?\$\{[\w.-]+\}[\"']?,?")
+EMBEDDED = re.compile(
+    rf"(?:{SECRET_NAME.pattern})[\w.-]*\\?[\"']?\s*[:=]\s*(?![\"']?\$\{{[\w.-]+\}}(?:[\"'&;,}}\]\s]|$))"
+    r"(?:\"(?P<double>[^\"]+)\"|'(?P<single>[^']+)'|\\?[\"']?(?P<bare>[^\s\"'&;,}\]\\\[{]+))",
+    re.IGNORECASE,
+)
+"""A secret among other things, such as password=... in an address or in a line of JSON."""
+URL_PASSWORD = re.compile(r"://[^\s:/@\"']*:(?!\$\{[\w.-]+\}@)(?P<password>[^\s\"']+)@")
+URL_TOKEN = re.compile(r"://(?!\$\{[\w.-]+\}@)(?P<token>[^\s:/@\"']+)@")
+BEARER = re.compile(r"(?:bearer|basic|token)\s+(?P<value>\S+)", re.IGNORECASE)
+PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+UNREMARKABLE = {"true", "false", "null", "none"}
+"""What no message is legible without, and what no secret is."""
+LONG_WORD = 8
 SHORTEST_MASKED = 4
 MASK = "********"
 
@@ -247,57 +271,163 @@ def preserve_env(content: bytes, values: Mapping[str, str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def masked_lines(text: str, every: bool, public: Collection[str] = ()) -> list[str]:
-    """Return the lines of a file with secret values masked: of names that sound secret, or of all but public names."""
+@dataclass(frozen=True)
+class Line:
+    """A line of a file: what may be shown of it, and the secret behind that, which is empty if there is none."""
+
+    start: str
+    secret: str = ""
+    certain: bool = True
+    """Whether it is secret by itself, and not only because everything in its file is."""
+
+    named: bool = False
+    """Whether the secret is the value of a name."""
+
+
+def lines_of(text: str, every: bool, public: Collection[str] = ()) -> list[Line]:
+    """Return the lines of a file with what is secret apart: what looks like it, or all but public values."""
     lines = []
-    for line in text.splitlines(keepends=True):
-        match = SETTING.match(line.rstrip("\n"))
-        if match and (
-            not (match["name"] in public and not SECRET_SETTING.search(line))
-            if every
-            else SECRET_NAME.search(match["name"]) and not match["value"].startswith("${")
-        ):
-            # The value stays behind the mask for a comparison: a hash could be searched for.
-            lines.append(f"{match['start']}{MASK}{match['value']}")
-        else:
-            lines.append(line.rstrip("\n"))
+    quote, deeper, escaped, private, certain = "", -1, False, False, True
+    group, all_below = -1, False
+    for line in text.splitlines():
+        content = line.lstrip()
+        indent = len(line) - len(content)
+        item = content.startswith("- ")
+        if not content:
+            lines.append(Line(line))
+            continue
+        if quote or escaped or private or (deeper >= 0 and indent > deeper):
+            lines.append(Line(line[:indent], content, certain))
+            quote = "" if quote and _unpaired(line, quote) else quote
+            escaped = escaped and line.endswith("\\")
+            private = private and "-----END " not in line
+            continue
+        deeper = -1
+        if indent < group or (indent == group and not item):
+            group = -1
+        private = bool(PRIVATE_KEY.search(line)) and "-----END " not in line
+        entry = _entry(line, every, public, below=group >= 0, all_below=all_below)
+        lines.append(entry)
+        match = SETTING.match(line)
+        heading = HEADING.match(line)
+        name = match or heading
+        if entry.secret:
+            certain = entry.certain
+            if match and entry.named:
+                quote = match["value"][0] if match["value"][0] in "\"'" else ""
+                quote = quote if quote and _unpaired(match["value"], quote) else ""
+                escaped = match["sign"] == "=" and line.endswith("\\")
+                # Only the continuation of a value is indented further than its name.
+                deeper = _column(match) if match["sign"] == ":" else -1
+        elif name and name["name"] and not (group >= 0 and all_below) and (heading or OPENING.fullmatch(name["value"])):
+            # What is below a further name is judged by that one.
+            sounds_secret = bool(SECRET_NAME.search(name["name"]))
+            group = _column(name) if sounds_secret else -1
+            all_below = bool(SECRET_GROUP.search(name["name"]))
     return lines
+
+
+def _entry(line: str, every: bool, public: Collection[str], *, below: bool, all_below: bool) -> Line:
+    """Return a line that continues no other one; it may be below a name that sounds secret."""
+    content = line.lstrip()
+    whole = Line(line[: len(line) - len(content)], content)
+    match = SETTING.match(line)
+    if match and every and (not match["value"].strip("=") or (match["sign"] == ":" and match["start"][-1] == ":")):
+        # The end of a text in Base64, or a colon within a text.
+        match = None
+    if content.startswith("#"):
+        return whole if _embedded(line) else Line(line)
+    if match and PLACEHOLDER.fullmatch(match["value"]):
+        return Line(line)
+    if match:
+        opening = OPENING.fullmatch(match["value"])
+        secret = (bool(SECRET_NAME.search(match["name"])) or (below and all_below)) and not opening
+        secret = secret or bool(_embedded(match["value"])) or bool(PRIVATE_KEY.search(line))
+        if every and not secret:
+            hidden = not opening and (not _public(match["name"], public) or bool(SECRET_SETTING.search(line)))
+            return Line(match["start"], match["value"], certain=False, named=True) if hidden else Line(line)
+        return Line(match["start"], match["value"], named=True) if secret else Line(line)
+    if HEADING.match(line) or (BRACKETS.fullmatch(line) and not every):
+        return Line(line)
+    if below or _embedded(line) or PRIVATE_KEY.search(line):
+        bare = content.removeprefix("- ")
+        return Line(line) if PLACEHOLDER.fullmatch(bare) else Line(line[: len(line) - len(bare)], bare)
+    return Line(whole.start, content, certain=False) if every else Line(line)
+
+
+def _public(name: str, public: Collection[str]) -> bool:
+    """Return whether a name is among the public ones, which may be patterns."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in public)
+
+
+def _column(match: re.Match[str]) -> int:
+    """Return where the name in a line begins, with its quotation mark."""
+    return match.start("name") - (match.string[match.start("name") - 1 : match.start("name")] in {'"', "'"})
+
+
+def _unpaired(text: str, quote: str) -> bool:
+    """Return whether a quotation that begins, or ends, in a text does not do the other there as well."""
+    return re.sub(r"\\.", "", text).count(quote) % 2 == 1
+
+
+def _embedded(text: str) -> set[str]:
+    """Return the secrets within a text: passwords in addresses, and the values of names that sound secret."""
+    found = {match["double"] or match["single"] or match["bare"] for match in EMBEDDED.finditer(text)}
+    found |= {match["password"] for match in URL_PASSWORD.finditer(text)}
+    return found | {match["token"] for match in URL_TOKEN.finditer(text)}
 
 
 def shown(before: bytes, after: bytes, every: bool, public: Collection[str] = ()) -> tuple[str, str]:
     """Return both texts for a diff, without any secret value; those that differ are marked."""
-    old = masked_lines(before.decode(errors="replace"), every, public)
-    new = masked_lines(after.decode(errors="replace"), every, public)
+    old = lines_of(before.decode(errors="replace"), every, public)
+    new = lines_of(after.decode(errors="replace"), every, public)
 
-    def hide(lines: list[str], others: list[str], word: str) -> str:
-        known = set(others)
+    def hide(lines: list[Line], others: list[Line], word: str) -> str:
+        known = {(line.start, line.secret) for line in others}
         return "".join(
-            f"{line.split(MASK, 1)[0]}{MASK if line in known else f'{MASK} ({word})'}\n"
-            if MASK in line
-            else f"{line}\n"
+            f"{line.start}{MASK if (line.start, line.secret) in known else f'{MASK} ({word})'}\n"
+            if line.secret
+            else f"{line.start}\n"
             for line in lines
         )
 
     return hide(old, new, "old"), hide(new, old, "changed")
 
 
-def secret_values(text: str) -> set[str]:
-    """Return the values in an environment or YAML file whose names sound secret, as they are and out of Base64."""
-    values: set[str] = set()
-    for line in text.splitlines():
-        match = SETTING.match(line)
-        if match and SECRET_NAME.search(match["name"]):
-            value = match["value"].strip("'\"")
-            values.add(value)
-            try:
+def secret_values(text: str, every: bool = False, public: Collection[str] = ()) -> set[str]:
+    """Return the secret values in an environment or YAML file, as they are and out of Base64."""
+    certain: set[str] = set()
+    other: set[str] = set()
+    plain: set[str] = set()
+    for line in lines_of(text, every, public):
+        if not line.secret:
+            match = SETTING.match(line.start)
+            plain |= {_bare(match["value"])} if match else set()
+            continue
+        values = {_bare(line.secret)} | _embedded(line.secret)
+        values |= {match["value"].rstrip("\"',") for match in BEARER.finditer(line.secret)}
+        if not line.named:
+            values |= {_bare(word) for word in line.secret.split() if len(word) >= LONG_WORD}
+        for value in list(values):
+            with contextlib.suppress(binascii.Error, ValueError):
                 values.add(base64.b64decode(value, validate=True).decode())
-            except (binascii.Error, ValueError):
-                continue
-    return {value for value in values if len(value) >= SHORTEST_MASKED and not value.startswith("${")}
+        if line.certain:
+            certain |= values
+        else:
+            other |= values
+    return {
+        value
+        for value in certain | (other - plain)
+        if len(value) >= SHORTEST_MASKED and value.lower() not in UNREMARKABLE and not PLACEHOLDER.fullmatch(value)
+    }
+
+
+def _bare(value: str) -> str:
+    """Return a value without its quotation marks and the comma behind it."""
+    return value.strip().rstrip(",").strip("'\"") if value.strip()[:1] in {'"', "'"} else value.strip().strip("'\"")
 
 
 def mask(text: str, values: Iterable[str]) -> str:
-    """Return a text in which these values are asterisks, the longest first."""
-    for value in sorted(values, key=len, reverse=True):
-        text = text.replace(value, MASK)
-    return text
+    """Return a text in which these values are asterisks, the longest first; what is masked already stays as it is."""
+    parts = [MASK, *sorted(filter(None, values), key=len, reverse=True)]
+    return re.sub("|".join(map(re.escape, parts)), MASK, text)
