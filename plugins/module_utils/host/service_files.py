@@ -9,10 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-<<<<<<< HEAD
-=======
 import fnmatch
->>>>>>> h-mask
 import hashlib
 import json
 import os
