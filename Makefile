@@ -5,9 +5,8 @@ PYTHON := $(or $(PYTHON),$(shell command -v python3))
 export DEVORCH_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/devorch-orchestration
 # One environment for each state of the lock, so that switching branches never mixes them.
 VENV := $(DEVORCH_CACHE)/venv-$(shell sha256sum requirements.lock | cut -c1-12)
-# Ansible finds a collection only below ansible_collections/<namespace>/<name>.
-COLLECTIONS := $(DEVORCH_CACHE)/checkouts/$(shell echo $(CURDIR) | sha256sum | cut -c1-12)
-export ANSIBLE_COLLECTIONS_PATH := $(COLLECTIONS)
+# The checkout itself, by a link where Ansible looks for a collection; nothing that is installed elsewhere takes part.
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 # Ansible's lines as they are, for people and for the tests that read them.
 export MOLECULE_COMMAND_BORDERS := false
 export PATH := $(VENV)/bin:$(PATH)
@@ -16,7 +15,7 @@ TWO := -n2 --dist=loadscope --no-loadscope-reorder
 IMAGES := $(PYTHON) tests/images/cli.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long chaos sidecar-real lint bench lock clean distclean environment
+.PHONY: help demo test test-long chaos sidecar-real lint bench bench-site lock clean distclean environment
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -24,7 +23,7 @@ help: ## Show this list
 demo: environment ## Provision a disposable orchestration host in a container, load the flows, show how to reach it
 	tests/demo/run
 
-test: environment ## Run every test (builds what it needs on the first run)
+test: environment ## Run every test (builds what it needs on the first run; DEVORCH_TIME_BUDGET=minutes begins nothing long after that)
 	pytest $(TWO) $(PYTEST_ARGUMENTS)
 
 test-long: environment ## Run every test, and all of the long tables that `make test` takes a sample of (hours)
@@ -44,6 +43,9 @@ bench: environment ## Measure kestra_flows beside other tools, write docs/bench.
 	$(IMAGES) build kestra postgres
 	python3 -m tests.bench $(BENCH_ARGUMENTS)
 
+bench-site: environment ## Measure site.yml on one host and on ten, write docs/bench-site.md (BENCH_ARGUMENTS="--rounds 3 --hosts 0")
+	python3 -m tests.bench_site $(BENCH_ARGUMENTS)
+
 lock: environment ## Renew requirements.lock from pyproject.toml
 	uv pip compile --quiet --generate-hashes --python-version 3.11 --group dev --custom-compile-command "make lock" --output-file requirements.lock
 
@@ -54,7 +56,7 @@ distclean: ## As clean, and remove images and caches as well
 	$(IMAGES) clean --caches
 	rm -rf $(DEVORCH_CACHE)
 
-environment: $(VENV)/.complete $(COLLECTIONS)/ansible_collections/devorch/orchestration
+environment: $(VENV)/.complete
 
 $(VENV)/.complete:
 	@echo "== Python environment in $(VENV) (about a minute on the first run)"
@@ -62,7 +64,3 @@ $(VENV)/.complete:
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	touch $@
-
-$(COLLECTIONS)/ansible_collections/devorch/orchestration:
-	mkdir -p $(@D)
-	ln -sfn $(CURDIR) $@

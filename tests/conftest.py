@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from .budget import pytest_configure as pytest_configure
+from .order import rank, scope
 from .sampling import LONG
 from .system.check_page import PLAYBOOKS
 from .system.conftest import Host, Run
@@ -24,7 +26,7 @@ BUILD = [sys.executable, str(ROOT / "tests" / "images" / "cli.py")]
 sys.path.insert(0, os.environ["ANSIBLE_COLLECTIONS_PATH"])
 
 # What needs hosts of its own for many minutes: `make test-long`.
-_LONG_ONES = ("air_gap", "environments")
+_LONG_ONES = ("air_gap", "environments", "takeover")
 collect_ignore = [] if LONG else [f"system/test_{name}.py" for name in _LONG_ONES]
 
 _building: list[subprocess.Popen[str]] = []
@@ -35,15 +37,6 @@ def _log(config: pytest.Config) -> Path:
     return config.cache.mkdir("images") / f"build-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}.log"
 
 
-def _scope(nodeid: str) -> str:
-    """Return what a test shares: the test host, the live servers, or nothing but its file."""
-    file = nodeid.split("::", 1)[0]
-    folder = file.split("/")[1]
-    if folder in ("system", "chaos") and "debian12" not in file:
-        return "host"
-    return folder if folder == "integration" else file
-
-
 class Scheduling(LoadScopeScheduling):
     """Keep the tests that share a test host, or the live servers, in one process, and so those of a file elsewhere.
 
@@ -51,12 +44,12 @@ class Scheduling(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return _scope(nodeid)
+        return scope(nodeid)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the test host, which takes longest; break it last, and then look for secrets in what was printed."""
-    items.sort(key=lambda item: (_scope(item.nodeid) != "host", item.nodeid.startswith("tests/chaos/")))
+    """Put the tests into the order in which they report soonest; those of a file stay as they are."""
+    items.sort(key=lambda item: rank(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

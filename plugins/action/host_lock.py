@@ -78,6 +78,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module; once more where the run that holds the lock has ended on this controller."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        if self._task.check_mode:
+            result.update(changed=False, acquired=False, msg="not needed in check mode")
+            return result
         # Tasks run in processes of their own: their parent is the run.
         run = {
             "owner": f"{getpass.getuser()}@{socket.gethostname()}",
@@ -95,6 +98,7 @@ class ActionModule(ActionBase):
                 time.sleep(1)
             result.pop("holder")
             result.pop("failed")
+            result.pop("exception", None)
             result.update(self._ask({**arguments, "_dead": holder}, task_vars))
         return result
 

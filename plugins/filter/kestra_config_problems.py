@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import yaml
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_config import problems
 
 DOCUMENTATION = r"""
@@ -58,12 +57,6 @@ _value:
 
 def kestra_config_problems(configuration: Any, version: str = "", allowed: Sequence[str] = ()) -> list[str]:
     """Return the problems of a configuration, given as YAML or read already."""
-    if isinstance(configuration, str):
-        try:
-            configuration = yaml.safe_load(configuration)
-        except yaml.MarkedYAMLError as error:
-            line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
-            return [f"the configuration is no YAML{line}: {error.problem}"]
     return problems(configuration, str(version), allowed)
 
 

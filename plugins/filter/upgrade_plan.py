@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.devorch.orchestration.plugins.module_utils.versions import below, numbers, tag
 
 DOCUMENTATION = r"""
 name: upgrade_plan
@@ -35,8 +35,8 @@ options:
   rules:
     description:
       - What holds for each service. C(one_way) is what cannot be undone, or empty; C(major) is V(dump) where a new
-        major version needs a dump and a load; C(stations) lists dictionaries with C(reach) and C(needs), the version
-        that must run before the one that is to be reached; C(source) is where the vendor says so.
+        major version needs a dump and a load; C(intermediate_versions) lists dictionaries with C(target) and
+        C(minimum), the version that must run before the target; C(source) is where the vendor says so.
     type: dict
     required: true
 """
@@ -57,23 +57,6 @@ _value:
 """
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, (2, 0, 5) for v2.0.5-slim; none where it has none."""
-    match = re.match(r"v?(\d+(?:\.\d+)*)", version)
-    return tuple(int(number) for number in match[1].split(".")) if match else ()
-
-
-def tag(image: str) -> str:
-    """Return the tag of an image."""
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
-
-
-def below(version: tuple[int, ...], limit: tuple[int, ...]) -> bool:
-    """Tell whether a version is older, as far as both are told: 17 is not older than 17.2."""
-    shared = min(len(version), len(limit))
-    return version[:shared] < limit[:shared]
-
-
 def step(service: str, before: str, after: str, rules: Mapping[str, Any]) -> dict[str, Any]:
     """Return one step of the plan."""
     old, new = numbers(tag(before)), numbers(tag(after))
@@ -92,11 +75,11 @@ def step(service: str, before: str, after: str, rules: Mapping[str, Any]) -> dic
         return result | {"note": note}
     if new[0] > old[0] + 1:
         return result | {"refused": f"major versions are not skipped. Upgrade to {old[0] + 1} first.{source}"}
-    for station in rules.get("stations", []):
-        if not below(new, numbers(station["reach"])) and below(old, numbers(station["needs"])):
-            needs = station["needs"]
+    for hop in rules.get("intermediate_versions", []):
+        if not below(new, numbers(hop["target"])) and below(old, numbers(hop["minimum"])):
+            needs = hop["minimum"]
             return result | {
-                "refused": f"{station['reach']} is reached from {needs} only. Upgrade to {needs} first.{source}"
+                "refused": f"{hop['target']} is reached from {needs} only. Upgrade to {needs} first.{source}"
             }
     return result
 

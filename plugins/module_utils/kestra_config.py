@@ -11,6 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+try:
+    import yaml
+
+    HAS_YAML = True
+except ImportError:
+    HAS_YAML = False
+
 DURATION = re.compile(r"(\d+(ms|s|m|h|d))+|P(?=.)(\d+[YMWD])*(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?", re.IGNORECASE)
 PLACEHOLDER = "${"
 ANY = "anything"
@@ -189,10 +196,22 @@ def _walk(
 def problems(configuration: Any, version: str = "", allowed: Iterable[str] = ()) -> list[str]:
     """Return what Kestra would not understand in its configuration, a sentence each, without the values.
 
-    Keys in camelCase pass where the version begins with 1; C(allowed) are paths with dots that pass as they are.
+    The configuration is a dictionary or its YAML. Keys in camelCase pass if the version begins with 1; C(allowed) are
+    paths with dots that pass as they are.
     """
+    if isinstance(configuration, str):
+        if not HAS_YAML:
+            raise ValueError("a configuration in YAML needs PyYAML on the controller")
+        try:
+            configuration = yaml.safe_load(configuration)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f" (line {mark.line + 1})" if mark else ""
+            # The rest of the message may quote the text.
+            reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+            return [f"the configuration is not valid YAML{line}: {reason}"]
     if not isinstance(configuration, Mapping):
-        return ["the configuration is no dictionary"]
+        return ["the configuration is not a dictionary"]
     known = dict(KNOWN)
     old = version.lstrip("v").startswith(("0.", "1."))
     listed = list(_walk(configuration, known, (), old, frozenset(allowed)))

@@ -231,7 +231,7 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.urls import open_url
 from ansible_collections.devorch.orchestration.plugins.module_utils import doctor, kestra_activity
-from ansible_collections.devorch.orchestration.plugins.module_utils.host import nearest_existing
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.listeners import nearest_existing
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import (
     REQUESTS_IMPORT_ERROR,
     ServiceError,

@@ -8,37 +8,72 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_info
-short_description: What an orchestration host has, as its preflight checks need it
+short_description: What an orchestration host has, in one look
 version_added: 0.1.0
 description:
-  - Reads memory, free disk, listening TCP ports with the program behind each, and what Docker has, in one call.
-  - Works on a host without Docker.
+  - Reads everything about a host that decides what is to be changed on it, in one execution. It only reads.
+  - Each key is returned whatever the host lacks. Without Docker, PostgreSQL, systemd or rights, what they would say is
+    empty.
+  - Programs that do not answer count as missing after 60 seconds altogether.
+  - No secret is returned, and no environment of a container.
 author:
   - devorch maintainers (@devorch)
 options:
-  path:
+  root:
     description:
-      - Where the orchestration host keeps its data.
+      - Directory that holds everything of the host.
       - The free space is that of its file system, or of its closest parent that exists.
     type: path
-    default: /
+    required: true
+  project:
+    description: Name of the Compose project.
+    type: str
+    default: orchestration
+  services:
+    description: The services for RV(services).
+    type: list
+    elements: str
+    default: []
+  packages:
+    description: The packages for RV(packages).
+    type: list
+    elements: str
+    default: []
+  units:
+    description: The systemd units for RV(units), each with its suffix.
+    type: list
+    elements: str
+    default: []
+  paths:
+    description: Files and directories for RV(files), besides those in O(root).
+    type: list
+    elements: path
+    default: []
+  users:
+    description: The users for RV(users).
+    type: list
+    elements: str
+    default: []
   images:
-    description: Docker images to look for on the host.
-    type: list
-    elements: str
-    default: []
-  registries:
     description:
-      - Registries that images may come from, as addresses or host names (V(https) is meant where there is no scheme).
-      - They are asked for every image that is missing, by tag or digest, one after the other until one has it.
-    type: list
-    elements: str
-    default: []
-  service:
-    description: A service, for RV(service_image).
+      - Docker images to look for on the host, each with the registries that it may come from.
+      - A registry is an address or a host name (V(https) is meant where there is no scheme). If the image is missing,
+        they are asked for its tag or digest, one after the other until one has it.
+    type: dict
+    default: {}
+  python:
+    description: Path of an interpreter of Python to ask for its version. None is asked if it is empty.
     type: str
     default: ""
-    version_added: 0.3.0
+  calendars:
+    description: Expressions of systemd's calendar for RV(calendars).
+    type: list
+    elements: str
+    default: []
+  lock:
+    description: The lock of M(devorch.orchestration.host_lock).
+    type: path
+    default: /run/orchestration.lock
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
@@ -48,15 +83,24 @@ attributes:
     support: N/A
     details:
       - It only reads.
+  idempotent:
+    description:
+      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+    support: full
 """
 
 EXAMPLES = r"""
 - name: Look at the host
   devorch.orchestration.host_info:
-    path: /opt/orchestration
+    root: /opt/orchestration
+    services: [docker, postgres, kestra, sidecar]
+    packages: [docker.io, python3-venv]
+    units: [docker.service, orchestration-sidecar.socket]
+    paths: [/etc/docker/daemon.json]
+    users: [orchestration-sidecar]
     images:
-      - docker.io/library/postgres:17
-    service: kestra
+      docker.io/library/postgres:17: []
+    python: /usr/bin/python3
   register: host
 """
 
@@ -67,7 +111,7 @@ memory_bytes:
   type: int
   sample: 8323072000
 disk_free_bytes:
-  description: Space on the file system of O(path) that is free for others than root.
+  description: Space on the file system of O(root) that is free for others than root.
   returned: success
   type: int
   sample: 53687091200
@@ -87,6 +131,90 @@ docker:
   returned: success
   type: dict
   sample: {"engine": "26.1.5", "compose": "2.26.1"}
+packages:
+  description: Version of each of O(packages) that is installed, or that an installed package provides.
+  returned: success
+  type: dict
+  sample: {"docker.io": "26.1.5+dfsg1-9", "python3-venv": "3.13.5-1"}
+units:
+  description:
+    - State of each of O(units), as C(systemctl show) tells it. A unit that is not there has C(load) V(not-found).
+    - C(listen) are the addresses of a socket unit.
+  returned: success
+  type: dict
+  sample:
+    orchestration-sidecar.socket:
+      load: loaded
+      active: active
+      enabled: enabled
+      listen: ["127.0.0.1:8090 (Stream)"]
+files:
+  description:
+    - What is at O(root), below it, and at O(paths), by path. What does not exist is left out.
+    - C(type) is V(file), V(directory), V(link) or V(other). A link below O(root) is one, wherever it leads.
+    - O(root) itself and those of O(paths) that are not below it may be links to directories, and count as these.
+    - C(sha256) is there for files only, and not for those below C(secrets). It is empty if a file can't be read or is
+      larger than 64 MiB.
+    - What is in the services' directories below C(data), in C(backups), C(bundle), the directories of C(sidecar-data),
+      the sidecar's virtual environments (but for C(digest)) and the copies below C(rollback) is left out. Of
+      C(sidecar-data) only directories and links are there.
+  returned: success
+  type: dict
+  sample:
+    /opt/orchestration/compose.yml:
+      type: file
+      mode: "0644"
+      owner: root
+      group: root
+      uid: 0
+      gid: 0
+      sha256: 5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03
+    /opt/orchestration/env:
+      type: directory
+      mode: "0700"
+      owner: root
+      group: root
+      uid: 0
+      gid: 0
+services:
+  description:
+    - The last known good set of files of each of O(services), as C(rollback/<service>/record.json) tells it, or
+      C(former/<service>/record.json) on a host of a former version.
+    - C(committed) is the digest of the set. It is empty if there is none.
+    - C(config_hash) is that of the container that was healthy with it, as Compose wrote it there.
+    - C(differing) are the files of the set that are missing now or have another content or mode, secrets as well.
+  returned: success
+  type: dict
+  sample:
+    kestra:
+      committed: f740c98ab780f55cba50aea222eb89fa65a45cc1d3b0fa7540ea3696fd570ef4
+      config_hash: cff9b343eecf0fcf66b9fac5ca4f1167e1b232d29233d4ac1cda78a2ee10e34e
+      differing: []
+containers:
+  description:
+    - The container of each service of O(project), by service.
+    - C(started) is in seconds since 1970, and 0 if it was never started. C(failures) are failed health checks in a row.
+    - C(config_hash) is the hash of the configuration with which Compose created it.
+  returned: success
+  type: dict
+  sample:
+    kestra:
+      id: 3a8d5a8edaa8f6f3a1b9d1bb0f7e4e8b0b1f3c6c5d9d0a7d4f2f8e2a3c5b7d9e
+      name: orchestration-kestra-1
+      image: docker.io/kestra/kestra:v2.0.5
+      image_id: sha256:98cbc61369ba56be3d86cfcc1881e453c85b4b2f49afdb3b0172f6d590462144
+      status: running
+      health: healthy
+      failures: 0
+      restarts: 0
+      started: 1795893843.256683
+      config_hash: cff9b343eecf0fcf66b9fac5ca4f1167e1b232d29233d4ac1cda78a2ee10e34e
+images:
+  description: The identifier of each of O(images) that is on the host.
+  returned: success
+  type: dict
+  sample:
+    docker.io/library/postgres:17: sha256:98cbc61369ba56be3d86cfcc1881e453c85b4b2f49afdb3b0172f6d590462144
 missing_images:
   description: The images of O(images) that the host does not have. All of them where Docker does not answer.
   returned: success
@@ -94,124 +222,237 @@ missing_images:
   elements: str
   sample: []
 registry_problems:
-  description: Why a registry of O(registries) does not give a missing image, by registry. Empty where none is missing.
+  description:
+    - Why a registry does not give a missing image, by image and registry, up to the first registry that gives it.
+    - If each registry of an image is there, none gives it. Images that are on the host are left out.
   returned: success
   type: dict
-  sample: {"https://registry-1.docker.io": "no route to host"}
-service_image:
-  description:
-    - The image with which O(service) was last kept, as C(versions/<service>) below O(path) tells; it stays when the
-      service is removed without its data.
-    - Empty where there is no such file.
+  sample:
+    docker.io/library/postgres:17:
+      https://registry-1.docker.io: no route to host
+versions:
+  description: The image that last ran on each service's data, by service, from the files in C(versions) below O(root).
+  returned: success
+  type: dict
+  sample: {"kestra": "docker.io/kestra/kestra:v2.0.5"}
+postgres_major:
+  description: The major version of PostgreSQL to which the data belong. Empty if there are none.
   returned: success
   type: str
-  sample: docker.io/kestra/kestra:v2.0.5
+  sample: "17"
+databases:
+  description:
+    - What PostgreSQL in the container of O(project) tells of roles and databases. Both are empty unless C(reachable).
+    - C(password) of a role is V(current) if it is the one in C(secrets/<name>_database_password)
+      (C(secrets/postgres_password) for C(postgres)) and kept with SCRAM-SHA-256, else V(other). It is V(unknown) if
+      there is no such file.
+    - C(public) tells whether everybody may connect to a database or make temporary tables in it.
+  returned: success
+  type: dict
+  sample:
+    reachable: true
+    roles:
+      kestra:
+        superuser: false
+        createdb: false
+        createrole: false
+        login: true
+        password: current
+    databases:
+      kestra:
+        owner: kestra
+        encoding: UTF8
+        public: false
+secrets:
+  description: Names of the files in C(secrets) below O(root).
+  returned: success
+  type: list
+  elements: str
+  sample: ["kestra_password", "postgres_password"]
+users:
+  description: Each of O(users) that exists.
+  returned: success
+  type: dict
+  sample:
+    orchestration-sidecar:
+      uid: 998
+      gid: 998
+      home: /home/orchestration-sidecar
+      shell: /usr/sbin/nologin
+      groups: ["orchestration-sidecar"]
+groups:
+  description: Names of all groups of the host.
+  returned: success
+  type: list
+  elements: str
+  sample: ["adm", "root", "sudo"]
+python:
+  description: Version of O(python) as V(3.13). Empty if it does not start, or if none is asked.
+  returned: success
+  type: str
+  sample: "3.13"
+interrupted_restore:
+  description: Whether a restore began and did not end.
+  returned: success
+  type: bool
+  sample: false
+calendars:
+  description: Why systemd refuses an expression of O(calendars), by expression; empty if it does not.
+  returned: success
+  type: dict
+  sample: {"*-*-* 02:30:00": ""}
+lock:
+  description: The owner of the lock at O(lock) as C(held_by). Empty if there is none.
+  returned: success
+  type: dict
+  sample: {"held_by": ""}
 """
 
-import json
 import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils import host, registry
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import (
+    files,
+    listeners,
+    lock,
+    registry,
+    state,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.commands import Commands
+
+LIMIT = 60.0
+"""Seconds for all programs together."""
+
+LONGEST_VERSION = 64
+"""Bytes of the file with PostgreSQL's version, which its container may write."""
+
+THREADS = 16
+"""So many that a program that hangs keeps none of the others waiting."""
 
 
-def docker(module: AnsibleModule, *arguments: str) -> str:
-    """Return what a docker command prints, stripped; an empty string where it fails or there is no docker."""
-    program = module.get_bin_path("docker")
-    if not program:
-        return ""
-    code, output, _errors = module.run_command([program, *arguments])
-    return output.strip() if code == 0 else ""
+class Look:
+    """One look at the host: what needs programs is asked at once, each in a thread of its own."""
 
+    def __init__(self, module: AnsibleModule) -> None:
+        self.asked: dict[str, Any] = module.params
+        self.root = Path(self.asked["root"])
+        self.commands = Commands(LIMIT)
+        self.programs = {name: module.get_bin_path(name) for name in ("docker", "dpkg-query", "systemctl")}
 
-def publishers(module: AnsibleModule) -> dict[int, dict[str, str]]:
-    """Return name and Compose project of the container that publishes a port, by port."""
-    found: dict[int, dict[str, str]] = {}
-    template = '{{json .Names}}\t{{json .Ports}}\t{{json (.Label "com.docker.compose.project")}}'
-    for line in docker(module, "ps", "--format", template).splitlines():
-        name, ports, project = (json.loads(field) for field in line.split("\t"))
-        for port in host.parse_published(ports):
-            found[port] = {"container": name, "project": project}
-    return found
+    def ask(self, command: Sequence[str], given: str = "") -> str:
+        """Return what a command prints; an empty text where it fails, or there is no such program."""
+        program = self.programs.get(command[0], command[0])
+        return self.commands.output([program, *command[1:]], given) if program else ""
 
+    def containers(self) -> tuple[dict[int, dict[str, str]], dict[str, dict[str, Any]]]:
+        """Return who publishes each port, and the project's containers by service."""
+        project = self.asked["project"]
+        publishers, identifiers = state.parse_listed(self.ask(state.CONTAINERS), project)
+        inspected = self.ask(["docker", "inspect", "--type", "container", *identifiers]) if identifiers else ""
+        return publishers, state.parse_containers(inspected, project)
 
-def listeners(module: AnsibleModule) -> dict[str, dict[str, Any]]:
-    """Return the listening TCP ports of the host and who is behind them, by port number as a string."""
-    sockets: list[host.Socket] = []
-    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
-        if table.exists():
-            sockets += host.parse_listening(table.read_text(encoding="ascii"))
-    owners = host.socket_owners()
-    containers = publishers(module)
-    result: dict[str, dict[str, Any]] = {}
-    for socket in sockets:
-        process, unit = owners.get(socket.inode, ("", ""))
-        entry = result.setdefault(
-            str(socket.port),
-            {
-                "addresses": [],
-                "process": process,
-                "unit": unit,
-                **containers.get(socket.port, {"container": "", "project": ""}),
-            },
-        )
-        entry["addresses"].append(socket.address)
-    return result
+    def image(self, reference: str, registries: list[str]) -> tuple[str, dict[str, str]]:
+        """Return the identifier of an image; if it is missing, an empty one, and why registries do not give it."""
+        found = self.ask(["docker", "image", "inspect", "--format", "{{.Id}}", reference]).strip()
+        return found, {} if found else registry.problems(reference, registries)
 
+    def databases(self) -> dict[str, Any]:
+        """Return what PostgreSQL tells; the verifiers of passwords stay here."""
+        printed = self.ask(state.database_command(self.asked["project"]))
+        return state.parse_databases(printed, lambda name: files.password(self.root / "secrets" / name))
 
-def unusable(images: list[str], registries: list[str]) -> dict[str, str]:
-    """Return the reason for each registry that does not give an image, in order, up to the first that does."""
-    problems: dict[str, str] = {}
-    for image in images:
-        reference = registry.Reference.parse(image)
-        for address in registries:
-            found = registry.problem(address, reference)
-            if not found:
-                break
-            problems[address] = found
-    return problems
+    def listeners(self, publishers: Future[Any]) -> dict[str, dict[str, Any]]:
+        """Return the listening TCP ports of the host and who is behind them, by port number as a string."""
+        sockets: list[listeners.Socket] = []
+        for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+            if table.exists():
+                sockets += listeners.parse_listening(table.read_text(encoding="ascii"))
+        owners = listeners.socket_owners()
+        containers = publishers.result()[0]
+        result: dict[str, dict[str, Any]] = {}
+        for socket in sockets:
+            process, unit = owners.get(socket.inode, ("", ""))
+            container = containers.get(socket.port, {"container": "", "project": ""})
+            entry = result.setdefault(
+                str(socket.port), {"addresses": [], "process": process, "unit": unit, **container}
+            )
+            entry["addresses"].append(socket.address)
+        return result
 
-
-def service_image(path: Path, service: str) -> str:
-    """Return the image with which a service was last kept; an empty string where nothing is known."""
-    file = path / "versions" / service
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+    def result(self) -> dict[str, Any]:
+        """Return everything."""
+        asked = self.asked
+        with ThreadPoolExecutor(THREADS + len(asked["images"])) as threads:
+            begin = threads.submit
+            containers = begin(self.containers)
+            databases = begin(self.databases)
+            engine = begin(self.ask, ["docker", "version", "--format", "{{.Server.Version}}"])
+            compose = begin(self.ask, ["docker", "compose", "version", "--short"])
+            images = {name: begin(self.image, name, list(asked["images"][name] or [])) for name in asked["images"]}
+            packages = begin(self.ask, state.PACKAGES if asked["packages"] else [""])
+            units = begin(self.ask, [*state.UNITS, *asked["units"]] if asked["units"] else [""])
+            calendars = {
+                text: begin(self.commands.refusal, ["systemd-analyze", "calendar", text]) for text in asked["calendars"]
+            }
+            python = begin(self.ask, [asked["python"], "-c", state.PYTHON_VERSION])
+            # Meanwhile, what needs no program.
+            disk = os.statvfs(listeners.nearest_existing(self.root))
+            held = lock.load(Path(asked["lock"]))
+            looked = {
+                "memory_bytes": listeners.memory_total(Path("/proc/meminfo").read_text(encoding="ascii")),
+                "disk_free_bytes": disk.f_bavail * disk.f_frsize,
+                "files": files.files(self.root, map(Path, asked["paths"])),
+                "services": {name: files.last_known_good(self.root, name) for name in asked["services"]},
+                "versions": files.versions(self.root / "versions"),
+                "postgres_major": files.text(
+                    self.root / "data" / "postgres" / "pgdata" / "PG_VERSION", LONGEST_VERSION
+                ),
+                "secrets": files.names(self.root / "secrets"),
+                "users": state.users(asked["users"]),
+                "groups": state.groups(),
+                "interrupted_restore": "restore.json" in files.names(self.root / "backups"),
+                "lock": {"held_by": held.run.owner if held else ""},
+                "listeners": self.listeners(containers),
+            }
+            answered = engine.result().strip()
+            return {
+                **looked,
+                "docker": {"engine": answered, "compose": compose.result().strip() if answered else ""},
+                "packages": state.parse_packages(packages.result(), asked["packages"]),
+                "units": state.parse_units(units.result(), asked["units"]),
+                "containers": containers.result()[1],
+                "images": {name: image.result()[0] for name, image in images.items() if image.result()[0]},
+                "missing_images": [name for name, image in images.items() if not image.result()[0]],
+                "registry_problems": {name: image.result()[1] for name, image in images.items() if image.result()[1]},
+                "databases": databases.result(),
+                "python": python.result().strip(),
+                "calendars": {text: refusal.result() for text, refusal in calendars.items()},
+            }
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "default": "/"},
-            "images": {"type": "list", "elements": "str", "default": []},
-            "registries": {"type": "list", "elements": "str", "default": []},
-            "service": {"type": "str", "default": ""},
+            "root": {"type": "path", "required": True},
+            "project": {"type": "str", "default": "orchestration"},
+            "services": {"type": "list", "elements": "str", "default": []},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "units": {"type": "list", "elements": "str", "default": []},
+            "paths": {"type": "list", "elements": "path", "default": []},
+            "users": {"type": "list", "elements": "str", "default": []},
+            "images": {"type": "dict", "default": {}},
+            "python": {"type": "str", "default": ""},
+            "calendars": {"type": "list", "elements": "str", "default": []},
+            "lock": {"type": "path", "default": "/run/orchestration.lock"},
         },
         supports_check_mode=True,
     )
-    disk = os.statvfs(host.nearest_existing(Path(module.params["path"])))
-    engine = docker(module, "version", "--format", "{{.Server.Version}}")
-    missing = [
-        name
-        for name in module.params["images"]
-        if not (engine and docker(module, "image", "inspect", "--format", "{{.Id}}", name))
-    ]
-    try:
-        problems = unusable(missing, module.params["registries"])
-    except ValueError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=False,
-        memory_bytes=host.memory_total(Path("/proc/meminfo").read_text(encoding="ascii")),
-        disk_free_bytes=disk.f_bavail * disk.f_frsize,
-        listeners=listeners(module),
-        docker={"engine": engine, "compose": docker(module, "compose", "version", "--short") if engine else ""},
-        missing_images=missing,
-        registry_problems=problems,
-        service_image=service_image(Path(module.params["path"]), module.params["service"]),
-    )
+    module.exit_json(changed=False, **Look(module).result())
 
 
 if __name__ == "__main__":

@@ -34,16 +34,16 @@ options:
     description: After how many seconds a lock that nobody renewed is given to the next run.
     type: int
     default: 3600
-  quiet_unit:
+  wait_for_unit:
     description:
-      - A unit of systemd that stands aside while the lock is held.
-      - Where it is at work when the lock is taken, its end is awaited, for a minute at most.
+      - Unit of systemd to wait for. If it is active when the lock is acquired, the module waits for it to finish, for a
+        minute at most.
     type: str
-  quiet_file:
+  wait_for_lock_file:
     description:
-      - A file that a process of the host locks (flock(2)) while nobody may change the host.
-      - Where it is locked when the lock is taken, its release is awaited. If it is still locked after a minute, the
-        lock is given back, and the task fails.
+      - File that a process of the host locks (flock(2)) while nobody may change the host.
+      - If it is locked when the lock is acquired, the module waits for its release. If it is still locked after a
+        minute, the lock is released, and the task fails.
     type: path
   _run:
     description:
@@ -86,7 +86,7 @@ notes:
 EXAMPLES = r"""
 - name: Change the host, one controller at a time
   block:
-    - name: Hold the host
+    - name: Acquire the host lock
       devorch.orchestration.host_lock:
         path: /run/orchestration.lock
 
@@ -95,7 +95,7 @@ EXAMPLES = r"""
         argv: ["true"]
       changed_when: true
   always:
-    - name: Let the host go
+    - name: Release the host lock
       devorch.orchestration.host_lock:
         path: /run/orchestration.lock
         state: released
@@ -128,7 +128,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.host_lock import Run, release, take, uptime
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Run, release, take, uptime
 
 LONGEST_WAIT = 60.0
 
@@ -196,8 +196,8 @@ def main() -> None:
             "path": {"type": "path", "default": "/run/orchestration.lock"},
             "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
             "expires": {"type": "int", "default": 3600},
-            "quiet_unit": {"type": "str"},
-            "quiet_file": {"type": "path"},
+            "wait_for_unit": {"type": "str"},
+            "wait_for_lock_file": {"type": "path"},
             # Set by the action plugin.
             "_run": run_options,
             "_dead": run_options,
@@ -232,18 +232,18 @@ def main() -> None:
         homes = [Path.home(), *([Path(pwd.getpwnam(login).pw_dir)] if login else [])]
         remove_remains([Path(place.replace("~", str(home), 1)) for home in homes])
     acquired = lock.taken == now
-    if acquired and module.params["quiet_unit"]:
-        wait_for(module, module.params["quiet_unit"])
-    if acquired and module.params["quiet_file"]:
-        file = Path(module.params["quiet_file"])
+    if acquired and module.params["wait_for_unit"]:
+        wait_for(module, module.params["wait_for_unit"])
+    if acquired and module.params["wait_for_lock_file"]:
+        file = Path(module.params["wait_for_lock_file"])
         until = time.monotonic() + LONGEST_WAIT
         while is_locked(file) and time.monotonic() < until:
             time.sleep(0.5)
         if is_locked(file):
             release(path, run)
             module.fail_json(
-                msg=f"{holders(file)} on the host wants nobody to change it: it has held {file} for more than"
-                f" {LONGEST_WAIT:.0f} s. Wait until it has ended, and run this again"
+                msg=f"{holders(file)} holds the backup lock {file} for more than {LONGEST_WAIT:.0f} s. Wait until the"
+                " backup or restore has finished, then run this again"
             )
     taken_over = f", taken over from {before.run.owner}, whose run has ended" if before else ""
     module.exit_json(changed=False, acquired=acquired, msg=f"held by this run ({run.owner}){taken_over}")

@@ -95,7 +95,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.service_files import File, remove_leftovers, write
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
+    File,
+    remove_leftovers,
+    write,
+)
 
 ALPHABET = string.ascii_letters + string.digits
 SHORTEST = 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import ipaddress
 import json
 import threading
 from collections.abc import Iterator
@@ -144,7 +145,9 @@ def state(execution: dict[str, Any]) -> str:
 @pytest.fixture(scope="module")
 def gateway(images: None) -> str:
     """The address at which containers reach this machine."""
-    return docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", "bridge")
+    config = json.loads(docker("network", "inspect", "--format", "{{json (index .IPAM.Config 0)}}", "bridge"))
+    # An engine that was never restarted may not name it yet.
+    return str(config.get("Gateway") or next(ipaddress.ip_network(config["Subnet"]).hosts()))
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,7 @@ def test_problems_are_in_the_output_and_in_the_comment(kestra: Kestra, checkout:
 
 def test_prune_and_check_mode_through_the_playbook(kestra: Kestra, checkout: Path, namespace: str) -> None:
     kestra.save_flow(flow("old", namespace))
-    prune = """ -e '{"kestra_flows_prune": true, "plan_only": false}'"""
+    prune = """ -e '{"kestra_flows_prune": true, "kestra_flows_plan_only": false}'"""
     code, shown = step(kestra, checkout, "plan", "Validate and plan", prune + " --check")
     assert code == 0 and re.search(rf"prune +{namespace}/old", shown), shown
     assert stored(kestra, namespace) == {"old": 1}

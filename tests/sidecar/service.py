@@ -94,9 +94,10 @@ class World:
 class Service:
     """The program, and a client of it."""
 
-    def __init__(self, folder: Path, host: str = "127.0.0.1", **settings: Any) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1", package: Path = FILES / "src", **settings: Any) -> None:
         self.folder = folder
         self.host = host
+        self.package = package
         self.world = World(folder / "multipass.json")
         self.settings = {"multipass": str(FAKE), "state_directory": str(folder / "state"), "rate_limit": 100000}
         self.settings |= settings
@@ -128,7 +129,7 @@ class Service:
                     *(sys.executable, "-B", "-m", "multipass_sidecar", "--config", str(self.folder / "sidecar.toml")),
                     *("--tokens", str(self.folder / "tokens"), "--listen", f"{self.host}:{self.port}"),
                 ],
-                env=os.environ | {"PYTHONPATH": str(FILES / "src"), "FAKE_MULTIPASS_STATE": str(self.world.path)},
+                env=os.environ | {"PYTHONPATH": str(self.package), "FAKE_MULTIPASS_STATE": str(self.world.path)},
                 stdout=log,
                 stderr=log,
             )

@@ -19,14 +19,14 @@ PLAYBOOKS = {path.stem: NEEDS.get(path.stem, {}) for path in sorted(FOLDER.glob(
 HEAD = """\
 # Check mode
 
-`--check` fails nowhere on an empty host and reports 0 changed on a converged one. This page is written by the tests
-from what they saw; they fail where it is not current.
+`--check` does not fail on an empty host, and reports 0 changed on a converged one. The tests write this page from what
+they saw; they fail if it is not current.
 
-On an empty host nobody can be asked what Docker would do: what depends on it is only told, in a message on what a real
-run would do. Every other task reports the very change that the real run then makes.
+On an empty host Docker is not installed yet. What only Docker can answer is left out, and a message says so. Every
+other task reports the change that the real run then makes; `--diff` shows the files.
 
 `backup.yml`, `bundle.yml`, `restore.yml`, `rotate_secrets.yml`, `upgrade.yml` and `verify_backup.yml` do something
-each time. Under `--check` they look at what they need and leave that out: what is told here are the changes on the way.
+each time. Under `--check` they read what they need and leave that out: this page lists the changes on the way.
 
 """
 

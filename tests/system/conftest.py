@@ -38,12 +38,17 @@ class Run:
         return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", lines[-1])}
 
     def of(self, host: str) -> str:
-        """Return what the run said of one host: its failures, and its line of the recap."""
-        marker = "[ERROR]: "
-        said: list[str] = []
-        for match in re.finditer(rf"^(?:fatal|failed): \[{re.escape(host)}\]", self.output, re.M):
-            before = self.output[: match.start()].rpartition(marker)[2]
-            said.append(before.partition("\nOrigin:")[0])
+        """Return what the run said of one host: the results of its failures, and its line of the recap."""
+        # Ansible's own [ERROR] lines of several hosts are in any order; a result follows its host.
+        failed = rf"^(?:fatal|failed): \[{re.escape(host)}\].*\n((?:[ \t].*\n|\n(?=[ \t]))*)"
+        said = []
+        for match in re.finditer(failed, self.output, re.M):
+            hidden = "censored" in match[1]
+            said.append(
+                self.output[: match.start()].rpartition("[ERROR]: ")[2].partition("\nOrigin:")[0]
+                if hidden
+                else match[1]
+            )
         said += re.findall(rf"^{re.escape(host)} +: .*$", self.output, re.M)
         return " ".join(" ".join(said).split())
 

@@ -230,7 +230,7 @@ UPGRADES = [
 
 
 # How a test gets to a version from which upgrade.yml is to start: site.yml refuses the way there.
-OTHER_MAJOR = {"_orchestration_upgrade": True}
+OTHER_MAJOR = {"orchestration_upgrade": True}
 
 
 def tagged(host: Host, service: str, version: str, healthy: bool) -> None:
@@ -338,7 +338,7 @@ if "secrets" in PARTS:
             name: found[name] for name in found if name != "secrets"
         }
         assert host.playbook("site", {}, about="about a minute").succeeded().recap["changed"] == 0
-        refused = host.playbook("rotate_secrets", {"rotate": ["n8n_encryption_key"]}, about="about 10 s")
+        refused = host.playbook("rotate_secrets", {"rotate_secrets": ["n8n_encryption_key"]}, about="about 10 s")
         assert refused.code != 0 and "n8n_encryption_key can't be renewed" in " ".join(refused.output.split())
 
 

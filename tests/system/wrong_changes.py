@@ -1,7 +1,7 @@
 """Changes of a converged host that must not go through: each role, each kind of mistake.
 
 `PREFLIGHT` is refused by the checks with which site.yml begins. `WRITTEN` is refused by the role before a
-file lands. `TAKEN_BACK` can't be known before: the service does not come up, and its former files return.
+file lands. `TAKEN_BACK` can't be known before: the service does not come up, and is rolled back.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ CHANGES = [
         "docker",
         "data in an impossible place",
         {"docker_daemon_config": {"data-root": "/proc/nowhere"}},
-        "The former /etc/docker/daemon.json is back, and it runs with that",
+        "The last known good files are back (/etc/docker/daemon.json), and it runs with them",
         TAKEN_BACK,
     ),
     Wrong("postgres", "unsupported version", {"postgres_version": "18"}, "postgres_version: 18 is not supported"),
     Wrong("postgres", "version of other data", {"postgres_version": "16"}, "belong to PostgreSQL 17"),
-    Wrong("postgres", "no size", {"postgres_shared_buffers": "lots"}, "postgres_shared_buffers: 'lots' is no size"),
+    Wrong("postgres", "no size", {"postgres_shared_buffers": "lots"}, "postgres_shared_buffers: 'lots' is not a size"),
     Wrong("postgres", "wrong type", {"postgres_max_connections": "many"}, "postgres_max_connections"),
-    Wrong("postgres", "malformed digest", {"postgres_digest": "sha256:12"}, "is no name of an image"),
+    Wrong("postgres", "malformed digest", {"postgres_digest": "sha256:12"}, "is not a valid image reference"),
     Wrong("postgres", "bad digest", {"postgres_digest": NO_DIGEST}, f"has no library/postgres {NO_DIGEST}"),
     Wrong("postgres", "quote in a password", {"postgres_password": "it's"}, "the value holds a single quote"),
     Wrong(
@@ -74,13 +74,13 @@ CHANGES = [
         "postgres",
         "more memory than there is",
         {"postgres_shared_buffers": "900GB"},
-        "The former files are back (/opt/orchestration/services/postgres.yml), and it is healthy with them",
+        "The last known good files are back (/opt/orchestration/services/postgres.yml), and it is healthy with them",
         TAKEN_BACK,
     ),
-    Wrong("kestra", "login", {"kestra_username": "admin"}, "kestra_username: 'admin' is no e-mail address"),
+    Wrong("kestra", "login", {"kestra_username": "admin"}, "kestra_username: 'admin' is not an e-mail address"),
     Wrong("kestra", "weak password", {"kestra_password": "password"}, "kestra_password: empty or too weak"),
     Wrong("kestra", "wrong type", {"kestra_port": "http"}, "kestra_port"),
-    Wrong("kestra", "port out of range", {"kestra_port": 70000}, "kestra_port: 70000 is no TCP port"),
+    Wrong("kestra", "port out of range", {"kestra_port": 70000}, "kestra_port: 70000 is not a TCP port"),
     Wrong("kestra", "same port twice", {"kestra_management_port": 8080}, "the same as kestra_port"),
     Wrong("kestra", "port in use", {"kestra_port": 8090}, "kestra_port: port 8090 is in use by"),
     Wrong(
@@ -110,14 +110,14 @@ CHANGES = [
         "kestra",
         "unparsable template",
         {"kestra_config_template": str(TEMPLATES / "unparsable.yml.j2")},
-        "kestra_config_template: the configuration is no YAML (line 4)",
+        "kestra_config_template: the configuration is not valid YAML (line 4)",
     ),
     Wrong("kestra", "other key", {"kestra_encryption_key": "A" * 43 + "="}, "is encrypted with that one", WRITTEN),
     Wrong(
         "kestra",
         "unknown option of Java",
         {"kestra_java_opts": "-Xbogus"},
-        "The former files are back (/opt/orchestration/env/kestra.env), and it is healthy with them",
+        "The last known good files are back (/opt/orchestration/env/kestra.env), and it is healthy with them",
         TAKEN_BACK,
     ),
     Wrong("kestra", "too little memory", {"kestra_java_opts": "-Xmx2m"}, "and it is healthy with them", TAKEN_BACK, 60),
@@ -146,8 +146,8 @@ CHANGES = [
     ),
     Wrong("n8n", "short key", {"n8n_encryption_key": "short"}, "n8n_encryption_key: shorter than 16 characters"),
     Wrong("n8n", "other key", {"n8n_encryption_key": "0123456789abcdef"}, "is encrypted with that one", WRITTEN),
-    Wrong("n8n", "port out of range", {"n8n_port": 0}, "n8n_port: 0 is no TCP port"),
-    Wrong("n8n", "name of a variable", {"n8n_environment": {"A B": "x"}}, "n8n_environment: 'A B' is no name"),
+    Wrong("n8n", "port out of range", {"n8n_port": 0}, "n8n_port: 0 is not a TCP port"),
+    Wrong("n8n", "name of a variable", {"n8n_environment": {"A B": "x"}}, "n8n_environment: 'A B' is not a name"),
     Wrong("n8n", "line break in a value", {"n8n_environment": {"A": "x\ny"}}, "A: the value holds a single quote"),
     Wrong("n8n", "missing image", {"n8n_version": "0.0.0"}, "has no n8nio/n8n 0.0.0"),
     Wrong(
@@ -161,12 +161,12 @@ CHANGES = [
         "n8n",
         "wrong database password",
         {"n8n_environment": {"DB_POSTGRESDB_PASSWORD": "wrong-one"}},
-        "The former files are back (/opt/orchestration/env/n8n.env), and it is healthy with them",
+        "The last known good files are back (/opt/orchestration/env/n8n.env), and it is healthy with them",
         TAKEN_BACK,
         60,
     ),
     Wrong("n8n", "port of another service", {"n8n_port": 8080}, "and it is healthy with them", TAKEN_BACK),
-    Wrong("sidecar", "port out of range", {"sidecar_port": 0}, "sidecar_port: 0 is no TCP port"),
+    Wrong("sidecar", "port out of range", {"sidecar_port": 0}, "sidecar_port: 0 is not a TCP port"),
     Wrong("sidecar", "open to all", {"sidecar_bind_addresses": ["0.0.0.0"]}, "not of the loopback interface"),  # noqa: S104
     Wrong("sidecar", "short token", {"sidecar_token": "short"}, "sidecar_token: needs at least 32 characters"),
     Wrong("sidecar", "unknown group", {"sidecar_groups": ["nosuch"]}, "sidecar_groups: the host has no group nosuch"),

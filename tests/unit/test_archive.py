@@ -40,6 +40,7 @@ def test_holds_what_users_need_and_no_more(installed: Path) -> None:
         "molecule",
         "Makefile",
         ".ci",
+        ".collections",
         "requirements.lock",
         "pyproject.toml",
         ".git",

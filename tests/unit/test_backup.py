@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import gzip
-import importlib.util
 import io
 import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import host_lock
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
 from ansible_collections.devorch.orchestration.plugins.modules.host_lock import is_locked
 
-PROGRAM = Path(__file__).parents[2] / "roles" / "backup" / "files" / "orchestration_backup.py"
+from .backup_program import PACKAGE, PROGRAM
 
+sys.path.insert(0, str(PROGRAM))
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("orchestration_backup", PROGRAM)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+from orchestration_backup import archive as archives
+from orchestration_backup import cli, compose, create, files, lock, migrate, process, restore, verify
+from orchestration_backup.config import Config
+from orchestration_backup.errors import BackupError
 
-
-backup: Any = load()
 VERSIONS = {"postgres": "17", "kestra": "v2.0.5", "n8n": "2.41.1"}
 FILES = {
     "secrets/n8n_encryption_key": "key",
@@ -44,6 +41,7 @@ FILES = {
     "env/n8n.env": "N8N_ENCRYPTION_KEY='key'\n",
     "services/n8n.yml": "services: {}\n",
     "kestra-config/standalone.yml": "kestra: {}\n",
+    "rollback/n8n/record.json": "{}",
     "compose.yml": "name: orchestration\n",
     "data/kestra/main/company/file with spaces": "stored",
     "data/n8n/config": "{}",
@@ -51,8 +49,68 @@ FILES = {
 }
 
 
+def settings(tmp_path: Path) -> dict[str, Any]:
+    """Return the backup.json that the role writes."""
+    root = tmp_path / "root"
+    return {
+        "root": str(root),
+        "project": "orchestration",
+        "compose_file": "compose.yml",
+        "services_directory": "services",
+        "environment_directory": "env",
+        "secrets_directory": "secrets",
+        "cluster": "data/postgres",
+        "databases": [
+            {"name": name, "owner": name, "password_secret": f"{name}_database_password"} for name in ("kestra", "n8n")
+        ],
+        "trees": {
+            "configuration.tar.gz": [
+                "secrets",
+                "env",
+                "services",
+                "kestra-config",
+                "rollback",
+                "versions",
+                "compose.yml",
+            ],
+            "kestra.tar.gz": ["data/kestra"],
+            "n8n.tar.gz": ["data/n8n"],
+            "sidecar.tar.gz": ["sidecar-data/environments"],
+        },
+        "former_names": {"former": "rollback"},
+        "directory": str(root / "backups"),
+        "keep": 7,
+        "keep_days": 0,
+        "encryption": "none",
+        "recipients": [],
+        "pause": False,
+        "paused_services": ["kestra", "n8n"],
+        "watchdog": "orchestration-watchdog.timer",
+        "start_timeout": 600,
+        "kestra_stop_timeout": 330,
+        "state_directory": str(root / "backups"),
+        "lock": str(root / "backups" / ".lock"),
+        "last": str(root / "backups" / "last.json"),
+        "journal": str(root / "backups" / "restore.json"),
+        "host_lock": str(tmp_path / "host.lock"),
+        "host_lock_expires": 3600,
+        "kestra": {
+            "config_directory": "kestra-config",
+            "config_mount": "/app/kestra-config",
+            "config_file": "/app/kestra-config/standalone.yml",
+            "data_directory": "data/kestra",
+            "data_mount": "/app/data",
+            "health_url": "http://localhost:8081/health",
+            "api_url": "http://localhost:8080/api/v1/main",
+            "username": "admin@example.com",
+            "password_secret": "kestra_password",
+        },
+        "n8n": {"data_directory": "data/n8n", "data_mount": "/home/node/.n8n"},
+    }
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> Any:
+def config(tmp_path: Path) -> Config:
     """A host's tree as the roles leave it."""
     root = tmp_path / "root"
     for name, text in FILES.items():
@@ -64,37 +122,39 @@ def config(tmp_path: Path) -> Any:
     (root / "data/postgres/pgdata").mkdir(parents=True)
     (root / "data/postgres/pgdata/PG_VERSION").write_text("17\n")
     (root / "backups").mkdir()
-    return backup.Config(root, root / "backups", "orchestration", tmp_path / "host.lock", 3600)
+    path = tmp_path / "backup.json"
+    path.write_text(json.dumps(settings(tmp_path)))
+    return Config.read(path)
 
 
-def manifest_of(config: Any, parts: Path) -> dict[str, Any]:
+def manifest_of(config: Config, parts: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = {
-        "kind": backup.KIND,
-        "format": backup.FORMAT,
+        "kind": archives.KIND,
+        "format": archives.FORMAT,
         "created": "2026-01-31T12:00:00Z",
         "host": "here",
         "root": str(config.root),
         "images": {name: {"image": f"{name}:{version}", "version": version} for name, version in VERSIONS.items()},
-        "databases": {name: {"server": "17.2", "rows": {"public.t": 3}} for name in backup.DATABASES},
+        "databases": {name: {"server": "17.2", "rows": {"public.t": 3}} for name in ("kestra", "n8n")},
         "parts": {},
     }
-    for database in backup.DATABASES:
-        (parts / f"{database}.dump").write_bytes(backup.DUMP_MAGIC + os.urandom(5000))
-        manifest["parts"][f"{database}.dump"] = backup.describe(parts / f"{database}.dump")
-    for name, items in backup.TREES.items():
-        found = backup.pack(config.root, items, parts / name)
-        manifest["parts"][name] = backup.describe(parts / name) | found
+    for dump in config.dumps:
+        (parts / dump).write_bytes(archives.DUMP_MAGIC + os.urandom(5000))
+        manifest["parts"][dump] = files.describe(parts / dump)
+    for name, items in config.trees.items():
+        found = create.pack(config.root, items, parts / name)
+        manifest["parts"][name] = files.describe(parts / name) | found
     return manifest
 
 
 @pytest.fixture
-def archive(config: Any, tmp_path: Path) -> Path:
+def archive(config: Config, tmp_path: Path) -> Path:
     parts = tmp_path / "parts"
     parts.mkdir()
     path: Path = config.directory / "orchestration-20260131T120000Z.tar"
     manifest = manifest_of(config, parts)
     with path.open("wb") as stream:
-        backup.write_archive(stream, parts, manifest, [])
+        create.write_archive(stream, parts, manifest, [])
     return path
 
 
@@ -135,19 +195,20 @@ def with_manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Path]
     return apply
 
 
-def with_member(part: str, entry: tarfile.TarInfo) -> Callable[[Path], None]:
+def with_member(part: str, entry: tarfile.TarInfo, content: bytes = b"") -> Callable[[Path], None]:
     """Put one more member into a part, its hash in the manifest renewed: only the member itself is wrong."""
 
     def apply(path: Path) -> None:
         found = members(path)
         buffer = io.BytesIO(gzip.decompress(found[part]))
         with tarfile.open(fileobj=buffer, mode="a") as tar:
-            tar.addfile(entry)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
         found[part] = gzip.compress(buffer.getvalue())
         manifest = json.loads(found["manifest.json"])
         hashed = path.with_suffix(".part")
         hashed.write_bytes(found[part])
-        manifest["parts"][part] |= backup.describe(hashed)
+        manifest["parts"][part] |= files.describe(hashed)
         hashed.unlink()
         write_members(path, found | {"manifest.json": json.dumps(manifest).encode()})
 
@@ -203,7 +264,7 @@ DAMAGED: list[tuple[str, Callable[[Path], Any], str]] = [
     ("one member more", lambda path: write_members(path, members(path) | {"extra": b"x"}), "not in its manifest"),
     ("no dump", other_dump, "no dump of pg_dump"),
     ("foreign", with_manifest(lambda m: m.update(kind="other")), "no backup of an orchestration host"),
-    ("newer format", with_manifest(lambda m: m.update(format=2)), "format 2 is newer than 1"),
+    ("newer format", with_manifest(lambda m: m.update(format=3)), "format 3 is newer than 2"),
     ("hash removed", with_manifest(lambda m: m["parts"]["n8n.dump"].pop("sha256")), "no size and hash of n8n.dump"),
     ("part unlisted", with_manifest(lambda m: m["parts"].pop("n8n.dump")), "does not list the parts"),
     ("other root", with_manifest(lambda m: m.update(root="/srv/other")), "Set orchestration_root to that"),
@@ -237,41 +298,41 @@ DAMAGED: list[tuple[str, Callable[[Path], Any], str]] = [
 
 @pytest.mark.parametrize(("damage", "message"), [row[1:] for row in DAMAGED], ids=[row[0] for row in DAMAGED])
 def test_damaged_archive_is_refused_before_anything_is_touched(
-    config: Any, archive: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], Any], message: str
+    config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], Any], message: str
 ) -> None:
     damage(archive)
     before = tree(config.root)
     commands: list[list[str]] = []
-    monkeypatch.setattr(backup, "run", lambda command, **options: commands.append(command) or "")
+    monkeypatch.setattr(process, "run", lambda command, **options: commands.append(command) or "")
     expected = {"versions": VERSIONS}
-    with pytest.raises(backup.BackupError, match=f"refused: .*({message})"):
-        backup.check(config, archive, None, expected)
-    with pytest.raises(backup.BackupError, match=f"refused: .*({message})"):
-        backup.restore(config, archive, None, expected)
+    with pytest.raises(BackupError, match=f"refused: .*({message})"):
+        restore.check(config, archive, None, expected)
+    with pytest.raises(BackupError, match=f"refused: .*({message})"):
+        restore.restore(config, archive, None, expected)
     assert tree(config.root) == before
     assert commands == [["docker", "compose", "version"]]
 
 
-def test_path_that_is_there_twice_is_refused(config: Any, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_that_is_there_twice_is_refused(config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_member("n8n.tar.gz", member("data/n8n/config"))(archive)
     before = tree(config.root)
-    monkeypatch.setattr(backup, "run", lambda command, **options: "")
-    with pytest.raises(backup.BackupError, match="File exists"):
-        backup.restore(config, archive, None, {})
+    monkeypatch.setattr(process, "run", lambda command, **options: "")
+    with pytest.raises(BackupError, match="File exists"):
+        restore.restore(config, archive, None, {})
     assert tree(config.root) == before
 
 
-def test_sound_archive_passes(config: Any, archive: Path) -> None:
-    result = backup.check(config, archive, None, {"versions": VERSIONS})
+def test_sound_archive_passes(config: Config, archive: Path) -> None:
+    result = restore.check(config, archive, None, {"versions": VERSIONS})
     assert result["versions"] == VERSIONS
     assert result["counts"]["files"] == len(FILES)
-    assert backup.check(config, archive, None, {"versions": VERSIONS | {"n8n": "2.50.0"}})
+    assert restore.check(config, archive, None, {"versions": VERSIONS | {"n8n": "2.50.0"}})
 
 
 class Docker:
     """Stands in for Docker: records what is asked, and fails where it is told to."""
 
-    def __init__(self, config: Any, failing: str = "") -> None:
+    def __init__(self, config: Config, failing: str = "") -> None:
         self.config, self.failing = config, failing
         self.commands: list[str] = []
         self.scripts: list[str] = []
@@ -286,11 +347,11 @@ class Docker:
             return "postgres running healthy\nother running"
         if self.failing and self.failing in text + self.scripts[-1]:
             self.failing = ""
-            raise backup.BackupError("as told")
-        return "public.t|3" if options.get("text") == backup.COUNT_ROWS else ""
+            raise BackupError("as told")
+        return "public.t|3" if options.get("text") == compose.COUNT_ROWS else ""
 
 
-def changed(config: Any) -> dict[str, tuple[int, bytes]]:
+def changed(config: Config) -> dict[str, tuple[int, bytes]]:
     """Change the host's state, so that it differs from the archive's, and return it."""
     (config.root / "data/kestra/main/company/file with spaces").write_text("changed since")
     (config.root / "data/n8n/new").write_text("new")
@@ -299,13 +360,13 @@ def changed(config: Any) -> dict[str, tuple[int, bytes]]:
 
 
 def test_restore_brings_back_every_file_with_its_mode(
-    config: Any, archive: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = tree(config.root)
     changed(config)
     docker = Docker(config)
-    monkeypatch.setattr(backup, "run", docker)
-    backup.restore(config, archive, None, {"versions": VERSIONS})
+    monkeypatch.setattr(process, "run", docker)
+    restore.restore(config, archive, None, {"versions": VERSIONS})
     found = tree(config.root)
     assert "data/postgres/fresh" in found and not any(path.startswith("data/postgres/pgdata") for path in found)
 
@@ -318,37 +379,203 @@ def test_restore_brings_back_every_file_with_its_mode(
     assert any("PASSWORD 'it''s'" in script for script in docker.scripts)
 
 
-@pytest.mark.parametrize("failing", ["down", "up --detach postgres", "CREATE ROLE n8n", "pg_restore", "{{.Health}}"])
-def test_failed_restore_puts_the_former_state_back(
-    config: Any, archive: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+def archive_of_format_1(config: Config, archive: Path) -> None:
+    """Make an archive as the program made it before: `rollback` was called `former`."""
+    found = members(archive)
+    manifest = json.loads(found["manifest.json"]) | {"format": 1}
+    old = io.BytesIO()
+    name = "configuration.tar.gz"
+    with (
+        tarfile.open(fileobj=io.BytesIO(found[name])) as source,
+        tarfile.open(fileobj=old, mode="w:gz", format=tarfile.PAX_FORMAT) as target,
+    ):
+        for entry in source:
+            content = source.extractfile(entry)
+            entry.name = re.sub("^rollback", "former", entry.name)
+            target.addfile(entry, content)
+    part = archive.with_suffix(".part")
+    part.write_bytes(old.getvalue())
+    manifest["parts"][name] |= files.describe(part)
+    part.unlink()
+    write_members(archive, found | {name: old.getvalue(), "manifest.json": json.dumps(manifest).encode()})
+
+
+def test_archive_of_the_former_format_is_restored_under_the_names_of_today(
+    config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = changed(config)
-    monkeypatch.setattr(backup, "run", Docker(config, failing))
-    with pytest.raises(backup.BackupError, match="as told"):
-        backup.restore(config, archive, None, {"versions": VERSIONS})
-    backup.recover(config)
+    archive_of_format_1(config, archive)
+    wanted = tree(config.root)
+    (config.root / "rollback").rename(config.root / "former")
+    monkeypatch.setattr(process, "run", Docker(config))
+    restore.restore(config, archive, None, {"versions": VERSIONS})
+    found = tree(config.root)
+    assert found["rollback/n8n/record.json"] == wanted["rollback/n8n/record.json"]
+    assert not (config.root / "former").exists()
+    assert {path for path in found if path.startswith(".")} == set()
+
+
+def test_restore_that_the_former_program_left_cut_off_is_recovered(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config.root / "rollback").rename(config.root / "former")
+    before = tree(config.root)
+    (config.root / "former").rename(config.root / ".former.former")
+    (config.root / "former").mkdir()
+    (config.root / "versions").mkdir()
+    monkeypatch.setattr(process, "run", Docker(config))
+    present = [str(item) for item in config.replaced if (config.root / item).exists() and item != "versions"]
+    files.write_private(config.journal, json.dumps({"present": present}))
+    assert restore.recover(config) == {"recovered": True}
     assert tree(config.root) == before
 
 
-def test_rows_that_differ_fail_the_restore(config: Any, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migration_keeps_the_former_cluster_and_changes_the_image(
+    config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BackupError, match=r"postgres\.yml"), monkeypatch.context() as patch:
+        patch.setattr(process, "run", Docker(config))
+        migrate.migrate(config, archive, None, "postgres:18")
+    assert not config.journal.exists() and not (config.root / ".services.restored").exists()
+    with_member("configuration.tar.gz", member("services/postgres.yml"), b"  postgres:\n    image: postgres:17\n")(
+        archive
+    )
+    docker = Docker(config)
+    monkeypatch.setattr(process, "run", docker)
+    migrate.migrate(config, archive, None, "postgres:18")
+    assert (config.root / "services/postgres.yml").read_text() == "  postgres:\n    image: postgres:18\n"
+    (kept,) = (config.root / "data").glob("postgres-17.*")
+    assert (kept / "pgdata/PG_VERSION").read_text() == "17\n"
+    assert "docker compose up --detach postgres" in docker.commands
+    assert "docker compose up --detach" not in docker.commands
+    assert not [path for path in tree(config.root) if ".former" in path or ".restored" in path]
+
+
+@pytest.mark.parametrize("username", ["then@example.com", ""])
+def test_verification_logs_in_as_the_user_of_the_archive(
+    config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch, username: str
+) -> None:
+    """An archive of format 1 does not name the user: it is that of today."""
+    if username:
+        with_manifest(lambda m: m.update(kestra_username=username))(archive)
+    with_member("configuration.tar.gz", member("secrets/kestra_password"), b"secret")(archive)
+    with_member("configuration.tar.gz", member("env/kestra.env"), b"A='b'\n")(archive)
+    config.last.write_text(json.dumps({"archive": str(archive), "verified": None}))
+    commands: list[str] = []
+    logins: list[str] = []
+
+    def run(command: list[str], **options: Any) -> str:
+        commands.append(" ".join(command))
+        if options.get("text") == compose.COUNT_ROWS:
+            return "public.t|3"
+        if "search?size=1" in command[-1]:
+            logins.append(options["text"])
+            return json.dumps({"total": 7})
+        return ""
+
+    monkeypatch.setattr(process, "run", run)
+    result = verify.verify(config, archive, None)
+    assert (result["counts"]["flows"], result["counts"]["executions"], result["counts"]["decrypted"]) == (7, 7, 0)
+    assert logins == [f'user = "{username or "admin@example.com"}:secret"'] * 2
+    assert not any("secret" in command for command in commands)
+    assert any("kestra-config:/app/kestra-config:ro" in command for command in commands)
+    assert any(command.endswith("http://localhost:8081/health") for command in commands)
+    assert commands[0].startswith("docker network create --internal orchestration-verify-")
+    assert commands[-1].startswith("docker network rm orchestration-verify-")
+    assert json.loads(config.last.read_text())["verified"] == result["verified"]
+
+
+FAKE_DOCKER = r"""#!/usr/bin/python3
+import json, sys
+words = " ".join(sys.argv[1:])
+if words.startswith("compose config"):
+    print(json.dumps({"services": {"n8n": {"image": "docker.io/n8nio/n8n:2.41.1@sha256:00"}}}))
+elif words.startswith("image inspect"):
+    print("n8nio/n8n@sha256:00")
+elif "pg_dump" in words:
+    assert "--snapshot 0001" in words
+    print("PGDMP of", sys.argv[-1])
+elif "psql" in words:
+    query = ""
+    for line in sys.stdin:
+        if not line.startswith("\\echo"):
+            query += line
+            continue
+        if "pg_export_snapshot" in query:
+            print("0001")
+        elif "count(*)" in query:
+            n8n = "public.workflow_entity|2\npublic.credentials_entity|0"
+            print(n8n if sys.argv[-1] == "n8n" else "public.flows|5")
+        elif "server_version" in query:
+            print("17.2 (Debian)")
+        query = ""
+        print("end of answer", flush=True)
+else:
+    sys.exit(f"unexpected: {words}")
+"""
+
+
+def test_backup_is_created_and_passes_its_own_check(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = tmp_path / "path" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(FAKE_DOCKER)
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+    old = config.directory / "orchestration-20200101T000000Z.tar"
+    old.touch()
+    marker = create.create(dataclasses.replace(config, keep=1))
+    counts = {"workflows": 2, "credentials": 0, "rows": 7, "files": len(FILES)}
+    assert (marker["verified"], marker["counts"], marker["removed"]) == (None, counts, [old.name])
+    path = Path(marker["archive"])
+    assert path.stat().st_mode & 0o777 in (0o600, 0o644) and list(config.directory.glob("orchestration-*")) == [path]
+    assert json.loads(config.last.read_text()) == {name: marker[name] for name in marker if name != "removed"}
+    found = restore.check(config, path, None, {"versions": {"n8n": "2.41.1"}})
+    assert (found["versions"], found["counts"]) == ({"n8n": "2.41.1"}, counts)
+    manifest = json.loads(members(path)["manifest.json"])
+    assert manifest["databases"]["kestra"] == {"server": "17.2", "rows": {"public.flows": 5}}
+    assert (manifest["format"], manifest["kestra_username"]) == (2, "admin@example.com")
+    assert manifest["images"]["n8n"]["digests"] == "n8nio/n8n@sha256:00"
+
+
+def test_services_get_the_time_that_kestra_needs_to_stop(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = Docker(config)
+    monkeypatch.setattr(process, "run", docker)
+    compose.stop(dataclasses.replace(config, kestra_stop_timeout=630))
+    assert docker.commands == ["docker compose down --timeout 630"]
+
+
+@pytest.mark.parametrize("failing", ["down", "up --detach postgres", "CREATE ROLE n8n", "pg_restore", "{{.Health}}"])
+def test_failed_restore_puts_the_former_state_back(
+    config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    before = changed(config)
+    monkeypatch.setattr(process, "run", Docker(config, failing))
+    with pytest.raises(BackupError, match="as told"):
+        restore.restore(config, archive, None, {"versions": VERSIONS})
+    restore.recover(config)
+    assert tree(config.root) == before
+
+
+def test_rows_that_differ_fail_the_restore(config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_manifest(lambda m: m["databases"]["n8n"]["rows"].update({"public.t": 4}))(archive)
     before = changed(config)
-    monkeypatch.setattr(backup, "run", Docker(config))
-    with pytest.raises(backup.BackupError, match=r"public\.t: 3 instead of 4"):
-        backup.restore(config, archive, None, {"versions": VERSIONS})
+    monkeypatch.setattr(process, "run", Docker(config))
+    with pytest.raises(BackupError, match=r"public\.t: 3 instead of 4"):
+        restore.restore(config, archive, None, {"versions": VERSIONS})
     assert tree(config.root) == before
 
 
 @pytest.mark.parametrize("cut", range(14))
 def test_restore_cut_off_at_any_point_is_recovered(
-    config: Any, archive: Path, monkeypatch: pytest.MonkeyPatch, cut: int
+    config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch, cut: int
 ) -> None:
     """The program is gone after so many renames: what it left is put back, and backups are refused until then."""
     before = changed(config)
-    monkeypatch.setattr(backup, "run", Docker(config))
-    manifest, _dumps = backup.stage(config, archive, None, {})
-    present = [item for item in (*backup.ITEMS, backup.CLUSTER) if (config.root / item).exists()]
-    backup.write_private(config.journal, json.dumps({"present": present}))
+    monkeypatch.setattr(process, "run", Docker(config))
+    manifest, _dumps = restore.stage(config, archive, None, {})
+    present = [item for item in config.replaced if (config.root / item).exists()]
+    files.write_private(config.journal, json.dumps({"present": present}))
     renames = 0
     rename = Path.rename
 
@@ -362,10 +589,10 @@ def test_restore_cut_off_at_any_point_is_recovered(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", counted)
         with pytest.raises(KeyboardInterrupt):
-            backup.swap(config)
-    with pytest.raises(backup.BackupError, match="a restore was interrupted"):
-        backup.create(config)
-    assert backup.recover(config) == {"recovered": True}
+            restore.swap(config)
+    with pytest.raises(BackupError, match="a restore was interrupted"):
+        create.create(config)
+    assert restore.recover(config) == {"recovered": True}
     assert tree(config.root) == before
     assert manifest["parts"]
 
@@ -374,30 +601,30 @@ def test_restore_cut_off_at_any_point_is_recovered(
     ("keep", "days", "gone"),
     [(1, 0, [1, 2, 3, 4]), (3, 0, [1, 2]), (9, 0, []), (1, 2, [1, 2]), (4, 2, [1])],
 )
-def test_retention(config: Any, keep: int, days: int, gone: list[int]) -> None:
+def test_retention(config: Config, keep: int, days: int, gone: list[int]) -> None:
     for day in range(1, 6):
         (config.directory / f"orchestration-2026010{day}T120000Z.tar").touch()
     for name in ("other.tar", "orchestration-20260101T120000Z.tar.txt", "last.json"):
         (config.directory / name).touch()
     kept = dataclasses.replace(config, keep=keep, keep_days=days)
-    expired = backup.expired(kept, datetime(2026, 1, 5, 11, tzinfo=UTC))
+    expired = create.expired(kept, datetime(2026, 1, 5, 11, tzinfo=UTC))
     assert [path.name[14:22] for path in expired] == [f"2026010{day}" for day in gone]
 
 
-def test_links_and_sockets_are_counted_and_left_out(config: Any, tmp_path: Path) -> None:
+def test_links_and_sockets_are_counted_and_left_out(config: Config, tmp_path: Path) -> None:
     (config.root / "data/n8n/link").symlink_to("/etc")
-    found = backup.pack(config.root, ("data/n8n",), tmp_path / "n8n.tar.gz")
+    found = create.pack(config.root, ("data/n8n",), tmp_path / "n8n.tar.gz")
     assert found == {"files": 1, "left_out": 1}
     with tarfile.open(tmp_path / "n8n.tar.gz") as tar:
         assert tar.getnames() == ["data/n8n", "data/n8n/config"]
 
 
-class Freezer:
-    """A project of two services of which one does not freeze at first."""
+class Pauser:
+    """A project of two services of which one cannot be paused at first."""
 
     def __init__(self, refusals: int) -> None:
         self.refusals = refusals
-        self.frozen: list[str] = []
+        self.paused: list[str] = []
         self.commands: list[str] = []
 
     def __call__(self, command: list[str], **_options: Any) -> str:
@@ -405,70 +632,70 @@ class Freezer:
         words = command[2:]
         if words[0] == "ps":
             if words[1:] == ["--services", "--status", "paused"]:
-                return "\n".join(self.frozen)
+                return "\n".join(self.paused)
             return "postgres\nkestra\nn8n" if "running" in words else "Up 2 minutes (healthy)"
         if words[0] == "unpause":
-            assert sorted(words[1:]) == sorted(self.frozen), "Docker refuses to thaw what is not frozen"
-            self.frozen.clear()
+            assert sorted(words[1:]) == sorted(self.paused), "Docker refuses to unpause what is not paused"
+            self.paused.clear()
         if words[0] == "pause":
-            assert not set(words[1:]) & set(self.frozen), "Docker refuses to freeze what is frozen"
+            assert not set(words[1:]) & set(self.paused), "Docker refuses to pause what is paused"
             for name in words[1:]:
                 if name == "n8n" and self.refusals:
                     self.refusals -= 1
-                    raise backup.BackupError("unable to freeze")
-                self.frozen.append(name)
+                    raise BackupError("unable to pause")
+                self.paused.append(name)
         return ""
 
 
 @pytest.mark.parametrize("refusals", [0, 2, 99])
-def test_frozen_services_run_again_even_where_one_does_not_freeze(
-    config: Any, monkeypatch: pytest.MonkeyPatch, refusals: int
+def test_paused_services_run_again_even_if_one_cannot_be_paused(
+    config: Config, monkeypatch: pytest.MonkeyPatch, refusals: int
 ) -> None:
-    docker, clock = Freezer(refusals), iter(range(0, 1000, 10))
-    monkeypatch.setattr(backup, "run", docker)
-    monkeypatch.setattr(backup.subprocess, "run", lambda *_arguments, **_options: SimpleNamespace(returncode=0))
-    monkeypatch.setattr(backup.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(backup.time, "sleep", lambda _seconds: None)
-    expected = pytest.raises(backup.BackupError, match="unable to freeze") if refusals > 9 else contextlib.nullcontext()
-    with expected, backup.paused(dataclasses.replace(config, pause=True)):
-        assert docker.frozen == ["kestra", "n8n"]
-    assert docker.frozen == []
+    docker, clock = Pauser(refusals), iter(range(0, 1000, 10))
+    monkeypatch.setattr(process, "run", docker)
+    monkeypatch.setattr(process, "succeeds", lambda command: True)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    expected = pytest.raises(BackupError, match="unable to pause") if refusals > 9 else contextlib.nullcontext()
+    with expected, compose.paused(dataclasses.replace(config, pause=True)):
+        assert docker.paused == ["kestra", "n8n"]
+    assert docker.paused == []
     assert docker.commands[-1] == "systemctl start orchestration-watchdog.timer"
 
 
-def test_second_run_is_kept_out(config: Any) -> None:
+def test_second_run_is_kept_out(config: Config) -> None:
     with (
-        backup.locked(config),
-        pytest.raises(backup.BackupError, match="another backup or restore runs"),
-        backup.locked(config),
+        lock.locked(config),
+        pytest.raises(BackupError, match="another backup or restore runs"),
+        lock.locked(config),
     ):
         pass
 
 
-def hold(config: Any, since: float) -> None:
+def hold(config: Config, since: float) -> None:
     """Let a playbook hold the host, as it does; it has renewed its lock so many seconds ago."""
     now = host_lock.uptime()
     host_lock.store(config.host_lock, host_lock.Lock(host_lock.Run("ops@ci", "ci", "1-1"), 1.0, now - since))
 
 
 def test_nightly_backup_waits_for_a_playbook_and_another_backup(
-    config: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hold(config, since=5)
-    lock, other = config.root / "backups" / ".lock", contextlib.ExitStack()
+    other = contextlib.ExitStack()
 
     def next_step(_seconds: float) -> None:
         if config.host_lock.exists():
-            assert not is_locked(lock), "the playbook finds the host undisturbed while the backup waits for it"
+            assert not is_locked(config.lock), "the playbook finds the host undisturbed while the backup waits for it"
             config.host_lock.unlink()
-            other.enter_context(backup.locked(config))
+            other.enter_context(lock.locked(config))
         else:
             other.close()
 
-    monkeypatch.setattr(backup.time, "sleep", next_step)
-    with backup.quiet(config):
-        assert is_locked(lock)
-    assert not is_locked(lock)
+    monkeypatch.setattr(time, "sleep", next_step)
+    with lock.quiet(config):
+        assert is_locked(config.lock)
+    assert not is_locked(config.lock)
     assert re.findall("waits, since (.*)", capsys.readouterr().err) == [
         "a playbook of ops@ci changes this host",
         "another backup or restore runs on this host; wait until it has ended",
@@ -476,42 +703,138 @@ def test_nightly_backup_waits_for_a_playbook_and_another_backup(
 
 
 def test_nightly_backup_takes_what_the_playbook_has_set(
-    config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "backup.json"
 
-    def write(**changes: int) -> None:
-        path.write_text(json.dumps(dataclasses.asdict(config) | changes, default=str))
-
     def playbook_ends(_seconds: float) -> None:
-        write(keep=3)
+        path.write_text(json.dumps(settings(tmp_path) | {"keep": 3}))
         config.host_lock.unlink()
 
-    write(keep=9)
     hold(config, since=5)
-    monkeypatch.setattr(backup.time, "sleep", playbook_ends)
-    monkeypatch.setattr(backup, "create", lambda found: {"keep": found.keep})
-    options = backup.parser().parse_args(["--config", str(path), "create", "--wait"])
-    assert backup.act(backup.Config.read(path), options) == {"keep": 3}
+    monkeypatch.setattr(time, "sleep", playbook_ends)
+    monkeypatch.setattr(cli, "create", lambda found: {"keep": found.keep})
+    options = cli.parser().parse_args(["--config", str(path), "create", "--wait"])
+    assert cli.act(Config.read(path), options) == {"keep": 3}
 
 
 @pytest.mark.parametrize("since", [4000, -10])
-def test_nightly_backup_minds_no_lock_that_is_left(config: Any, since: float) -> None:
+def test_nightly_backup_minds_no_lock_that_is_left(config: Config, since: float) -> None:
     hold(config, since)
-    with backup.quiet(config):
+    with lock.quiet(config):
         pass
 
 
-def test_nightly_backup_gives_up_at_last_and_says_who_is_at_work(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nightly_backup_gives_up_at_last_and_says_who_is_at_work(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hold(config, since=5)
-    monkeypatch.setattr(backup, "LONGEST_WAIT", -1)
-    with pytest.raises(backup.BackupError, match="a playbook of ops@ci changes this host"), backup.quiet(config):
+    monkeypatch.setattr(lock, "LONGEST_WAIT", -1)
+    with pytest.raises(BackupError, match="a playbook of ops@ci changes this host"), lock.quiet(config):
         pass
 
 
-def test_configuration_that_is_missing_names_the_playbook(tmp_path: Path) -> None:
-    with pytest.raises(backup.BackupError, match=r"playbooks/backup\.yml, which writes it"):
-        backup.Config.read(tmp_path / "backup.json")
+def keys(found: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return the names of all keys, but not those that are names of parts and files."""
+    names = []
+    for name, value in found.items():
+        names.append(f"{prefix}{name}")
+        if isinstance(value, dict) and name not in ("trees", "former_names"):
+            names += keys(value, f"{prefix}{name}.")
+    return names
+
+
+@pytest.mark.parametrize("key", keys(settings(Path("/"))))
+def test_configuration_without_a_key_is_refused(tmp_path: Path, key: str) -> None:
+    found = settings(tmp_path)
+    parent, _dot, name = key.rpartition(".")
+    del (found[parent] if parent else found)[name]
+    path = tmp_path / "backup.json"
+    path.write_text(json.dumps(found))
+    with pytest.raises(BackupError, match=re.escape(f"backup.json: key {key} is missing; run site.yml again")):
+        Config.read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keep": "7"}, "key keep is not a whole number"),
+        ({"keep": True}, "key keep is not a whole number"),
+        ({"pause": "yes"}, "key pause is not true or false"),
+        ({"project": None}, "key project is not text"),
+        ({"lock": "backups/.lock"}, "key lock is not an absolute path"),
+        ({"recipients": "age1"}, "key recipients is not a list"),
+        ({"trees": []}, "key trees is not an object"),
+        ({"trees": {"n8n.tar.gz": [1]}}, "key trees.n8n.tar.gz[0] is not text"),
+        ({"kestra": []}, "key kestra is not an object"),
+        ({"databases": [{"name": "n8n", "owner": "n8n"}]}, "key databases[0].password_secret is missing"),
+    ],
+)
+def test_configuration_of_another_type_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = tmp_path / "backup.json"
+    path.write_text(json.dumps(settings(tmp_path) | change))
+    with pytest.raises(BackupError, match=re.escape(f"{path}: {message}; run site.yml again")):
+        Config.read(path)
+
+
+@pytest.mark.parametrize("text", [None, "", "[]"])
+def test_configuration_that_cannot_be_read_names_the_playbook(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "backup.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(BackupError, match=r"backup\.json: .*; run site\.yml again"):
+        Config.read(path)
+
+
+def leaves(found: Any) -> set[str]:
+    """Return all texts of a configuration, and the names of its parts."""
+    if isinstance(found, dict):
+        return leaves(list(found.values())) | {name for name in found if "." in name}
+    return set().union(*map(leaves, found)) if isinstance(found, list) else {str(found)}
+
+
+def test_program_knows_its_host_from_the_configuration_alone() -> None:
+    facts = {text.removeprefix("/root/backups/") for text in leaves(settings(Path("/")))}
+    facts = {text for text in facts if re.search("[/._-]", text)}
+    # It is a module's name as well.
+    facts = facts - {".lock"} | {"/.lock", '".lock"'}
+    assert {"last.json", "/app/data", "kestra_database_password", "orchestration-watchdog.timer"} <= facts
+    facts |= {"/run/", "/opt/", "/app", "/etc/", "pgdata", "PGDATA", "localhost", "standalone", "8080", "8081", "330"}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        text = path.read_text("utf-8")
+        assert [fact for fact in sorted(facts) if fact in text] == [], path.name
+
+
+def program(*arguments: str, directory: Path = PROGRAM.parent) -> subprocess.CompletedProcess[str]:
+    """Run the program as it is on a host, by its first line."""
+    command = [str(directory / "orchestration-backup"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_program_is_one_file_that_reads_the_configuration_beside_it(
+    config: Config, archive: Path, tmp_path: Path
+) -> None:
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    shutil.copy(PROGRAM, directory)
+    result = program("list", directory=directory)
+    assert result.returncode == 1
+    assert re.fullmatch(r"orchestration-backup: /.*/bin/backup.json: .*; run site.yml again\n", result.stderr)
+    shutil.copy(tmp_path / "backup.json", directory)
+    result = program("list", directory=directory)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout) == {"archives": [{"archive": str(archive), "size": archive.stat().st_size}]}
+    other = json.dumps({"versions": VERSIONS | {"kestra": "v3.0.0"}})
+    result = program("check", "--expected", other, directory=directory)
+    assert result.returncode == 1 and "kestra v2.0.5, and kestra_version is v3.0.0" in result.stderr
+    assert {path.name for path in directory.iterdir()} == {"orchestration-backup", "backup.json"}
+    assert result.stdout == ""
+
+
+def test_program_runs_with_every_python_that_hosts_have() -> None:
+    """Hosts may have Python 3.10: nothing newer is used, as far as its grammar goes. ruff and mypy check the rest."""
+    for path in PACKAGE.rglob("*.py"):
+        ast.parse(path.read_text("utf-8"), feature_version=(3, 10))
 
 
 @pytest.mark.parametrize(
@@ -523,19 +846,21 @@ def test_configuration_that_is_missing_names_the_playbook(tmp_path: Path) -> Non
         (["kestra running healthy\nn8n exited"], "n8n is exited after 0 s"),
     ],
 )
-def test_services_are_awaited(config: Any, monkeypatch: pytest.MonkeyPatch, answers: list[str], message: str) -> None:
+def test_services_are_awaited(
+    config: Config, monkeypatch: pytest.MonkeyPatch, answers: list[str], message: str
+) -> None:
     waiting = dataclasses.replace(config, start_timeout=0 if message else 60)
-    monkeypatch.setattr(backup.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
     def run(command: list[str], **_options: Any) -> str:
         if "logs" in command:
             return "last words"
         return (answers.pop(0) if len(answers) > 1 else answers[0]) if "ps" in command else ""
 
-    monkeypatch.setattr(backup, "run", run)
+    monkeypatch.setattr(process, "run", run)
     if message:
-        with pytest.raises(backup.BackupError, match=message):
-            backup.start(waiting)
+        with pytest.raises(BackupError, match=message):
+            compose.start(waiting)
     else:
-        backup.start(waiting)
+        compose.start(waiting)
         assert len(answers) == 1

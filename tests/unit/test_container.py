@@ -1,4 +1,4 @@
-"""What `container_health` makes of a container's state."""
+"""What the state of a container means."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.container import State, verdict
-from ansible_collections.devorch.orchestration.plugins.modules import container_health
-
-from .in_process import call
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.container import State, verdict
 
 TOLD: dict[str, Any] = {
     "RestartCount": 0,
@@ -68,37 +65,3 @@ def test_verdict(state: State | None, expected: str | None) -> None:
 )
 def test_restart(state: State, dependency: State | None, now: float, expected: bool) -> None:
     assert state.needs_restart(dependency, now) is expected
-
-
-class Docker:
-    """Answers with one state after the other, and counts restarts."""
-
-    def __init__(self, states: list[State]) -> None:
-        self.states, self.restarted = states, 0
-
-    def state(self, _name: str) -> State:
-        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
-
-    def restart(self, _name: str) -> None:
-        self.restarted += 1
-
-
-@pytest.mark.parametrize(
-    ("states", "changed", "message"),
-    [
-        ([WELL], False, "kestra is healthy"),
-        ([replace(WELL, health="starting"), WELL], False, "kestra is healthy"),
-        ([replace(WELL, health="unhealthy"), replace(WELL, health="starting"), WELL], True, "kestra is healthy"),
-        ([replace(WELL, health="starting")], False, "kestra is not healthy after 0 s"),
-        ([replace(WELL, restarts=7), replace(WELL, restarts=8)], False, "kestra is healthy"),
-    ],
-)
-def test_module(monkeypatch: pytest.MonkeyPatch, states: list[State], changed: bool, message: str) -> None:
-    docker = Docker(states)
-    monkeypatch.setattr(container_health, "Docker", lambda _module: docker)
-    monkeypatch.setattr(container_health, "INTERVAL", 0.01)
-    limit = 0 if len(states) == 1 else 30
-    result = call("container_health", {"name": "kestra", "wait_timeout": limit})
-    assert result["msg"] == message
-    assert result.get("changed", False) is changed
-    assert docker.restarted == int(changed)

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import host
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import listeners as host
 
 
 @pytest.mark.parametrize(

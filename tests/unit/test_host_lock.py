@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.devorch.orchestration.plugins.action import host_lock as action
-from ansible_collections.devorch.orchestration.plugins.module_utils import host_lock
-from ansible_collections.devorch.orchestration.plugins.module_utils.host_lock import Lock, Run
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Lock, Run
 from ansible_collections.devorch.orchestration.plugins.modules import host_lock as module
 
 from .in_process import call
@@ -51,6 +51,22 @@ def test_lock_of_a_dead_run_is_taken_over_and_no_other(tmp_path: Path) -> None:
     host_lock.take(path, OTHER, 100.0, 60)
     assert host_lock.take(path, MINE, 101.0, 60, dead=Run("x", "y", "z"))[0].run == OTHER
     assert host_lock.take(path, MINE, 101.0, 60, dead=OTHER)[0].run == MINE
+
+
+def test_lock_is_renewed_for_whoever_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    host_lock.renew(path, 100.0)
+    host_lock.renew(tmp_path / "nowhere" / "lock", 100.0)
+    assert not path.exists()
+    host_lock.take(path, OTHER, 100.0, 60)
+    host_lock.renew(path, 150.0)
+    assert host_lock.load(path) == Lock(OTHER, 100.0, 150.0)
+    assert host_lock.take(path, MINE, 200.0, 60)[0].run == OTHER
+    host_lock.renew(path)
+    assert host_lock.load(path) == Lock(OTHER, 100.0, pytest.approx(host_lock.uptime(), abs=5))
+    path.write_text("{half")
+    host_lock.renew(path)
+    assert path.read_text() == "{half"
 
 
 def test_damaged_lock_does_not_stop_anybody(tmp_path: Path) -> None:
@@ -105,7 +121,7 @@ def test_run_that_was_killed_on_this_controller_keeps_nobody_out(tmp_path: Path)
 
 def test_what_wants_the_host_undisturbed_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, file = tmp_path / "lock", tmp_path / "backup.lock"
-    options = {"path": str(path), "quiet_file": str(file), "_run": asdict(MINE)}
+    options = {"path": str(path), "wait_for_lock_file": str(file), "_run": asdict(MINE)}
     assert call("host_lock", options)["acquired"], "no such file, so nobody to wait for"
     path.unlink()
     waited: list[float] = []
@@ -130,12 +146,10 @@ def test_host_is_given_back_where_what_wants_it_undisturbed_does_not_end(
     with subprocess.Popen(["flock", "--no-fork", str(file), "sleep", "60"]) as holder:
         while not module.is_locked(file):
             time.sleep(0.05)
-        result = call("host_lock", {"path": str(path), "quiet_file": str(file), "_run": asdict(MINE)})
+        result = call("host_lock", {"path": str(path), "wait_for_lock_file": str(file), "_run": asdict(MINE)})
         holder.kill()
     assert result["failed"]
-    said = (
-        f"process {holder.pid} (sleep 60) on the host wants nobody to change it: it has held {file} for more than 1 s"
-    )
+    said = f"process {holder.pid} (sleep 60) holds the backup lock {file} for more than 1 s"
     assert result["msg"].startswith(said)
     assert not path.exists()
 
@@ -164,7 +178,7 @@ def test_check_mode_takes_nothing(tmp_path: Path) -> None:
 def test_two_at_once_never_both_hold_it(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from ansible_collections.devorch.orchestration.plugins.module_utils.host_lock import Run, take, uptime\n"
+        "from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Run, take, uptime\n"
         "run = Run(sys.argv[3], 'c', 'p')\n"
         "print(take(Path(sys.argv[2]), run, uptime(), 60)[0].run == run)"
     )

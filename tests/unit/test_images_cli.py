@@ -343,7 +343,7 @@ def test_engine_that_refuses_to_drop_a_capability_is_asked_without_it(monkeypatc
         return subprocess.CompletedProcess(arguments, int(refused), "", "invalid CapDrop" if refused else "")
 
     monkeypatch.setattr(hosts, "docker", docker)
-    hosts._create(hosts.run_arguments("h", "localhost/testhost:trixie", []))
+    hosts.create(hosts.run_arguments("h", "localhost/testhost:trixie", []))
     assert len(asked) == 2
     assert set(asked[0]) - set(asked[1]) == {"--cap-drop=SYS_RESOURCE"}
 
@@ -354,4 +354,4 @@ def test_host_that_cannot_start_is_reported_with_the_engines_words(monkeypatch: 
 
     monkeypatch.setattr(hosts, "docker", docker)
     with pytest.raises(settings.ImagesError, match="port is already allocated"):
-        hosts._create(["run"])
+        hosts.create(["run"])

@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
         ({"kestra": {"queue": {"type": "rabbit"}}}, "kestra.queue.type: is one of postgres, mysql,"),
         ({"micronaut": {"server": {"port": 9}}}, "micronaut.server.port: must be 8080"),
         ({"endpoints": {"all": {"port": 9}}}, "endpoints.all.port: must be 8081"),
-        (["a"], "the configuration is no dictionary"),
+        (["a"], "the configuration is not a dictionary"),
     ],
 )
 def test_problem(configuration: Any, expected: str) -> None:
@@ -69,8 +69,11 @@ def test_what_the_site_allows_passes() -> None:
 
 def test_yaml_that_cannot_be_read_is_told_with_its_line() -> None:
     (found,) = kestra_config_problems("kestra:\n  url: [\n")
-    assert found.startswith("the configuration is no YAML (line 3):")
+    assert found.startswith("the configuration is not valid YAML (line 3):")
     assert kestra_config_problems("kestra: {url: x}") == []
+    assert kestra_config_problems("kestra: \x00") == [
+        "the configuration is not valid YAML: special characters are not allowed"
+    ]
 
 
 @pytest.mark.parametrize(("name", "expected"), [("basicAuth", "basic-auth"), ("tmp_dir", "tmp-dir"), ("url", "url")])

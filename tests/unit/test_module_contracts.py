@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 KESTRA_MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("kestra_*.py"))
 SIDECAR_MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("multipass_*.py"))
 MODULES = KESTRA_MODULES + SIDECAR_MODULES
-UTILITIES = sorted(path.stem for path in (ROOT / "plugins" / "module_utils").glob("*.py"))
+UTILITIES = sorted(path.stem for path in (ROOT / "plugins" / "module_utils").rglob("*.py"))
 CONTRACTS = ROOT / "tests" / "integration" / "contracts"
 
 
@@ -66,4 +66,4 @@ def test_documentation_is_whole(module: str) -> None:
 @pytest.mark.parametrize("utility", UTILITIES)
 def test_pure_parts_have_unit_tests(utility: str) -> None:
     tests = "\n".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    assert re.search(rf"module_utils\.{utility} import|module_utils import .*\b{utility}\b", tests)
+    assert re.search(rf"module_utils\.(\w+\.)?{utility} import|module_utils(\.\w+)* import .*\b{utility}\b", tests)

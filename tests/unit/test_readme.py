@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -14,7 +18,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def options() -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
     for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"):
-        found |= yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+        found |= yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].get(
+            "main" if path.parts[-3] != "common" else "variables", {"options": {}}
+        )["options"]
     return found
 
 
@@ -61,3 +67,38 @@ def test_modules_are_all_there_as_they_describe_themselves() -> None:
     texts = {path.stem: path.read_text("utf-8") for path in ROOT.glob("plugins/modules/*.py")}
     described = {name: re.search(r"^short_description: (.+)$", text, re.M) for name, text in texts.items()}
     assert dict(rows) == {name: match[1] for name, match in described.items() if match}
+
+
+def lines(program: str) -> list[str]:
+    """Return the README's lines that begin with a program: of the code blocks, and those within a sentence."""
+    found = re.findall(rf"^({program} .+?)(?: +#.*)?$", README, re.MULTILINE)
+    return sorted({*found, *re.findall(rf"`({program} [^`<]+)`", README)})
+
+
+def in_a_clean_home(home: Path, *command: str) -> str:
+    """Run a command in the checkout, with neither settings nor variables of anybody; return what it prints."""
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, f"{shlex.join(command)}:\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("line", lines("ansible-playbook"))
+def test_playbooks_are_found_from_the_checkout_alone(line: str, tmp_path: Path) -> None:
+    # The inventory is the reader's copy.
+    words = shlex.split(re.sub(r"-i inventor\S+", "-i inventories/example", line))
+    in_a_clean_home(tmp_path, *words, "--syntax-check")
+
+
+@pytest.mark.parametrize("line", lines("ansible-doc"))
+def test_documentation_is_shown_from_the_checkout_alone(line: str, tmp_path: Path) -> None:
+    shown = in_a_clean_home(tmp_path, *shlex.split(line))
+    assert all(name in shown for name in ("kestra_username", "kestra_password"))
+
+
+def test_shipped_inventories_have_one_host_that_ansible_reaches(tmp_path: Path) -> None:
+    for name, connection in (("local", "ansible_connection"), ("example", "ansible_user")):
+        shown = in_a_clean_home(tmp_path, "ansible-inventory", "-i", f"inventories/{name}", "--list")
+        (variables,) = yaml.safe_load(shown)["_meta"]["hostvars"].values()
+        assert variables["ansible_python_interpreter"] == "/usr/bin/python3"
+        assert connection in variables

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.registry import Reference, problem
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.registry import Reference, problem, problems
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -30,7 +30,7 @@ def test_names(image: str, expected: Reference) -> None:
 
 @pytest.mark.parametrize("image", ["", "Postgres:17", "postgres:", "postgres:17@sha256:ab", "post gres:17", "a//b:1"])
 def test_what_is_no_name(image: str) -> None:
-    with pytest.raises(ValueError, match="is no name of an image"):
+    with pytest.raises(ValueError, match="is not a valid image reference"):
         Reference.parse(image)
 
 
@@ -90,3 +90,11 @@ def test_answers(address: str, repository: str, version: str, expected: str) -> 
 
 def test_nobody_answers() -> None:
     assert "refused" in problem("http://127.0.0.1:9", Reference("a", "1")).lower()
+
+
+def test_registries_are_asked_until_one_has_it(address: str) -> None:
+    dead = "http://127.0.0.1:9"
+    assert list(problems("open/image:1", [dead, address, "http://127.0.0.1:8"])) == [dead]
+    assert list(problems("open/image:2", [dead, address])) == [dead, address]
+    assert problems("open/image:1", []) == {}
+    assert "is not a valid image reference" in problems("no name", [dead])[dead]

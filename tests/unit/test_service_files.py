@@ -1,221 +1,145 @@
-"""`service_files`: validated before they land, kept when they work, put back when they do not, whole at any moment."""
+"""The files of a service: whole at any moment, kept as a set, and shown without secrets."""
 
 from __future__ import annotations
 
 import base64
 import json
-import tempfile
+import os
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from ansible_collections.devorch.orchestration.plugins.module_utils import service_files as files
-from ansible_collections.devorch.orchestration.plugins.modules import service_files as module
-
-from .in_process import call
-from .playbook import play
-
-
-class Site:
-    """A service with an environment file, a configuration and a password that another task writes."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "secrets").mkdir()
-        self.password = root / "secrets" / "password"
-        self.env = root / "env" / "application.env"
-        self.config = root / "application.yml"
-        self.password.write_text("first-password")
-
-    def run(self, state: str, env: str = "", config: str = "", **more: Any) -> dict[str, Any]:
-        check = more.pop("check", False)
-        options = {
-            "service": "application",
-            "store": str(self.root / "former"),
-            "state": state,
-            "kept": [str(self.password)],
-            "secrets": str(self.root / "secrets"),
-            "files": [
-                {"path": str(self.env), "content": env, "mode": "0600", "secret": "all"},
-                {"path": str(self.config), "content": config, "validate": ["grep", "good", "%s"]},
-            ],
-        }
-        return call("service_files", {**options, **more}, check=check)
-
-    def tree(self) -> dict[str, str]:
-        return {str(path.relative_to(self.root)): path.read_text() for path in self.root.rglob("*") if path.is_file()}
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import service_files as files
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
+    File,
+    FilesError,
+    LastKnownGood,
+)
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path) -> dict[Path, File]:
+    """Two files that are on the host."""
+    found = {tmp_path / "env": File(b"A='1'\n", 0o600), tmp_path / "config.yml": File(b"a: 1\n", 0o644)}
+    for path, file in found.items():
+        files.write(path, file)
+    return found
 
 
-@pytest.fixture
-def healthy(site: Site) -> Site:
-    """A service that was accepted with its first files."""
-    assert site.run("written", "A='one'\nDB_PASSWORD='db-one'\n", "good: 1\n")["pending"]
-    accepted = site.run("accepted")
-    assert accepted["changed"] and not accepted["pending"]
-    return site
+def test_write_replaces_content_and_mode_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    files.write(path, File(b"new", 0o640))
+    assert files.read(path) == File(b"new", 0o640)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_gid == os.getegid()
 
 
-def test_first_files_are_pending_until_they_are_accepted(site: Site) -> None:
-    first = site.run("written", "A='one'\n", "good: 1\n")
-    assert first["changed"] and first["pending"] and not first["former"]
-    again = site.run("written", "A='one'\n", "good: 1\n")
-    assert not again["changed"] and again["pending"], "a run that was killed must restart the service the next time"
-    site.run("accepted")
-    last = site.run("written", "A='one'\n", "good: 1\n")
-    assert not last["changed"] and not last["pending"] and last["former"]
-    assert not site.run("accepted")["changed"]
-    assert site.env.stat().st_mode & 0o777 == 0o600
-    assert site.config.stat().st_mode & 0o777 == 0o644
+def test_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write(path, File(b"new", 0o600))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_journal_gets_no_content(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    logged: list[str] = []
-    monkeypatch.setattr(
-        "ansible.module_utils.basic.AnsibleModule.log",
-        lambda self, msg, log_args=None: logged.append(f"{msg} {log_args}"),
-    )
-    site.run("written", "DB_PASSWORD='db-one'\nMORE='more'\n", "good: 1\n")
-    assert logged and "Invoked with" in logged[0]
-    assert not [text for text in logged if "db-one" in text or "good: 1" in text]
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    (tmp_path / f"{files.temporary_prefix(path)}x1").write_text("half")
+    (tmp_path / ".other.new-x1").write_text("somebody else's")
+    files.remove_leftovers([path, tmp_path / "nowhere" / "file"])
+    assert [found.name for found in tmp_path.iterdir()] == [".other.new-x1"]
 
 
-def test_refused_file_lands_nowhere_and_says_why(healthy: Site) -> None:
-    before = healthy.tree()
-    refused = healthy.run("written", "A='two'\n", "bad: 1\n")
-    assert refused["failed"]
-    assert refused["msg"].startswith(f"application: {healthy.config}: grep refuses the new file, and the host is as")
-    assert healthy.tree() == before
+def test_set_is_kept_and_returns(site: dict[Path, File], tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    extra = {password: File(b"secret", 0o600)}
+    good = LastKnownGood(tmp_path / "rollback" / "service")
+    assert not good.exists and good.committed == ""
+    good.commit(site, extra, "hash")
+    again = LastKnownGood(tmp_path / "rollback" / "service")
+    assert again.exists and again.config_hash == "hash"
+    assert again.files() == {**site, **extra}
+    assert again.holds({**site, **extra})
+    assert not again.holds({**site, password: File(b"other", 0o600)})
+    assert again.committed == files.set_digest(site), "whoever knows the files alone can compare"
+    for name in ("rollback", "rollback/service"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o700
 
 
-def test_validation_sees_the_new_files_together(site: Site) -> None:
-    """A path of another file in the set stands for the new one, which is not in place yet."""
-    options = {"service": "a", "store": str(site.root / "former")}
-    wanted = [
-        {"path": str(site.env), "content": "MARK='new'\n"},
-        {"path": str(site.config), "content": f"{site.env}\n", "validate": ["sh", "-c", "grep new $(cat %s)"]},
-    ]
-    assert not call("service_files", {**options, "files": wanted})["failed"]
+def test_while_a_deployment_is_under_way_nothing_counts_as_committed(site: dict[Path, File], tmp_path: Path) -> None:
+    good = LastKnownGood(tmp_path / "good")
+    good.commit(site, {}, "hash")
+    good.begin()
+    again = LastKnownGood(tmp_path / "good")
+    assert again.exists and again.committed == "" and not again.holds(site)
+    assert again.files() == site
+    good.abandon()
+    assert LastKnownGood(tmp_path / "good").holds(site)
 
 
-def test_former_files_return_with_what_others_have_written(healthy: Site) -> None:
-    before = {name: text for name, text in healthy.tree().items() if not name.startswith("former")}
-    healthy.password.write_text("second-password")
-    assert healthy.run("written", "A='two'\nDB_PASSWORD='db-two'\n", "good: 2\n")["pending"]
-    restored = healthy.run("restored", log=["sh", "-c", "echo second-password first-password db-two; echo plain >&2"])
-    assert set(restored["paths"]) == {str(healthy.env), str(healthy.config), str(healthy.password)}
-    assert {name: text for name, text in healthy.tree().items() if not name.startswith("former")} == before
-    assert restored["log"] == "******** ******** ********\nplain"
-    assert not healthy.run("restored")["changed"]
+def test_first_deployment_has_nothing_to_return_to(tmp_path: Path) -> None:
+    good = LastKnownGood(tmp_path / "good")
+    good.begin()
+    again = LastKnownGood(tmp_path / "good")
+    assert again.record is not None and not again.exists and again.files() == {}
 
 
-def test_value_whose_other_end_has_changed_stays(healthy: Site) -> None:
-    healthy.run("written", "A='two'\nDB_PASSWORD='db-two'\n", "good: 2\n")
-    healthy.run("restored", carried={"DB_PASSWORD": "db-two", "UNKNOWN": "x"})
-    assert healthy.env.read_text() == "A='one'\nDB_PASSWORD='db-two'\n"
+def test_set_of_version_0_2_is_understood(site: dict[Path, File], tmp_path: Path) -> None:
+    """Its digest had the extra files in it, and named the directory."""
+    extra = {tmp_path / "password": File(b"secret", 0o600)}
+    directory = tmp_path / "good"
+    LastKnownGood(directory).commit(site, extra)
+    record = json.loads((directory / files.RECORD).read_text())
+    old = {"digest": files.set_digest({**site, **extra}), "files": record["files"]}
+    (directory / files.RECORD).write_text(json.dumps(old))
+    good = LastKnownGood(directory)
+    assert good.exists and good.holds({**site, **extra})
+    assert good.files() == {**site, **extra}
+    good.begin()
+    assert LastKnownGood(directory).files() == {**site, **extra}
 
 
-def test_unproven_files_never_become_the_former_ones(healthy: Site) -> None:
-    healthy.run("written", "A='two'\n", "good: 2\n")  # and the run was killed
-    healthy.run("written", "A='three'\n", "good: 3\n")
-    healthy.run("restored")
-    assert healthy.env.read_text() == "A='one'\nDB_PASSWORD='db-one'\n"
-
-
-def test_without_former_files_nothing_returns(site: Site) -> None:
-    site.run("written", "A='one'\n", "good: 1\n")
-    restored = site.run("restored")
-    assert not restored["changed"] and not restored["former"]
-    assert site.config.read_text() == "good: 1\n"
-
-
-def test_files_from_before_there_were_former_ones_count_as_good(site: Site) -> None:
-    site.env.parent.mkdir()
-    site.env.write_text("A='old'\n")
-    site.config.write_text("good: old\n")
-    assert site.run("written", "A='two'\n", "good: 2\n")["former"]
-    site.run("restored")
-    assert site.env.read_text() == "A='old'\n"
-
-
-def test_temporary_files_of_a_killed_run_are_removed(healthy: Site) -> None:
-    (healthy.env.parent / f"{files.temporary_prefix(healthy.env)}x1").write_text("half")
-    healthy.run("written", "A='one'\n", "good: 1\n")
-    assert [path.name for path in healthy.env.parent.iterdir()] == ["application.env"]
-
-
-def test_what_a_killed_run_validated_is_removed_and_what_another_validates_stays(
-    healthy: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run in check mode holds no lock of the host."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("shared")))
-    killed, other = (Path(tempfile.mkdtemp(prefix="orchestration-application-")) for _ in range(2))
-    with module.held(other):
-        assert not healthy.run("written", "A='two'\n", "good: 2\n")["failed"]
-    assert other.exists() and not killed.exists()
-
-
-def test_check_mode_predicts_and_writes_nothing(site: Site) -> None:
-    before = site.tree()
-    checked = site.run("written", "A='one'\n", "good: 1\n", check=True)
-    assert site.tree() == before
-    real = site.run("written", "A='one'\n", "good: 1\n")
-    assert {**checked} == {**real}
-    assert site.run("written", "A='one'\n", "bad\n", check=True)["failed"]
-    accepted = site.run("accepted", check=True)
-    assert accepted == site.run("accepted")
-
-
-def test_diff_shows_which_secret_changes_and_none_of_them(healthy: Site) -> None:
-    changed = healthy.run("written", "A='one'\nDB_PASSWORD='db-two'\n", "good: 2\n")
-    env, config = changed["diff"]
-    assert env["before"] == "A=********\nDB_PASSWORD=******** (former)\n"
-    assert env["after"] == "A=********\nDB_PASSWORD=******** (changed)\n"
-    assert config["after"] == "good: 2\n"
-    assert "db-one" not in json.dumps(changed) and "db-two" not in json.dumps(changed)
-
-
-def test_damaged_copy_is_told_and_not_put_back(healthy: Site) -> None:
-    copy = next((healthy.root / "former").rglob("application.yml"))
+def test_damage_is_reported(site: dict[Path, File], tmp_path: Path) -> None:
+    good = LastKnownGood(tmp_path / "good")
+    good.commit(site, {})
+    copy = next((tmp_path / "good").rglob("config.yml"))
     copy.write_text("damaged")
-    healthy.run("written", "A='two'\n", "good: 2\n")
-    failed = healthy.run("restored")
-    assert failed["failed"]
-    assert f"{copy}: the copy of {healthy.config} is missing or was changed" in failed["msg"]
+    with pytest.raises(FilesError, match=r"config\.yml: the copy of .* is missing or was changed"):
+        good.files()
+    (tmp_path / "good" / files.RECORD).write_text("{half")
+    with pytest.raises(FilesError, match="it is damaged"):
+        LastKnownGood(tmp_path / "good")
 
 
-@pytest.mark.parametrize("moment", range(8))
-def test_killed_at_any_write_the_next_run_does_it_all(
-    healthy: Site, moment: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every write in turn is the last one of a run; then the change is made again and taken back."""
-    real, writes = files.write, 0
+def test_only_the_newest_set_is_kept(site: dict[Path, File], tmp_path: Path) -> None:
+    good = LastKnownGood(tmp_path / "good")
+    good.commit(site, {})
+    good.commit({**site, tmp_path / "env": File(b"A='2'\n", 0o600)}, {})
+    assert len([path for path in (tmp_path / "good").iterdir() if path.is_dir()]) == 1
 
-    def killed(path: Path, file: files.File) -> None:
-        nonlocal writes
-        writes += 1
-        if writes > moment:
-            raise KeyboardInterrupt
-        real(path, file)
 
-    for target in (files, module):
-        monkeypatch.setattr(target, "write", killed)
+def test_directories_above_are_open_and_the_wanted_one_is_not(tmp_path: Path) -> None:
+    before = os.umask(0o077)
     try:
-        healthy.run("written", "A='two'\n", "good: 2\n")
-        healthy.run("accepted")
-    except KeyboardInterrupt:
-        pass
-    for target in (files, module):
-        monkeypatch.setattr(target, "write", real)
-    healthy.run("written", "A='three'\n", "good: 3\n")
-    assert healthy.run("restored")["former"]
-    assert healthy.config.read_text() in ("good: 1\n", "good: 2\n")
-    assert (healthy.env.read_text() == "A='two'\n") == (healthy.config.read_text() == "good: 2\n")
+        files.make_directory(tmp_path / "a" / "b" / "c", 0o700)
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "a", tmp_path / "a/b", tmp_path / "a/b/c")] == [
+        0o755,
+        0o755,
+        0o700,
+    ]
+
+
+def test_variables_keep_the_values_that_others_have_already() -> None:
+    env = b"A='1'\nDB_PASSWORD='old'\n"
+    assert files.preserve_env(env, {"DB_PASSWORD": "new", "UNKNOWN": "x"}) == b"A='1'\nDB_PASSWORD='new'\n"
 
 
 def test_secret_values_are_found_also_in_base64() -> None:
@@ -223,13 +147,96 @@ def test_secret_values_are_found_also_in_base64() -> None:
     found = files.secret_values(text)
     assert {"inner-value", "outer-value"} <= found
     assert not {"UTC", "${NAME}"} & found
-    assert files.mask("inner-value outer-value-more", found) == "******** ********-more"
 
 
-def test_example(tmp_path: Path) -> None:
-    tasks = yaml.safe_load(module.EXAMPLES.replace("/opt/orchestration", str(tmp_path / "root")))
-    played = play(tmp_path, tasks, "--diff", "-vvv")
-    assert played.returncode == 0
-    assert "PASSWORD=********" in played.output
-    assert "'changed'" not in played.output
-    assert (tmp_path / "root" / "application.env").read_text() == "PASSWORD='changed'\n"
+def test_the_longest_secret_is_masked_first() -> None:
+    assert files.mask("short-and-more short", ["short", "short-and-more"]) == "******** ********"
+
+
+def test_diff_has_each_secret_masked_and_the_rest_as_it_is() -> None:
+    old, new = b"TZ: UTC\npassword: one\ntoken: same\n", b"TZ: CET\npassword: two\ntoken: same\n"
+    assert files.shown(old, new, every=False) == (
+        "TZ: UTC\npassword: ******** (old)\ntoken: ********\n",
+        "TZ: CET\npassword: ******** (changed)\ntoken: ********\n",
+    )
+    assert files.shown(b"TZ='UTC'\n", b"TZ='CET'\n", every=True) == ("TZ=******** (old)\n", "TZ=******** (changed)\n")
+
+
+def test_public_names_are_shown_unless_they_look_secret() -> None:
+    old = b"TZ='UTC'\nOTHER='a'\nDB_PASSWORD='b'\n"
+    new = b"TZ='Europe/Berlin'\nOTHER='c'\nDB_PASSWORD='d'\nDB_URL='postgres://u:secret-one@h'\nOPTS='-DtrustPassword=x'\n"
+    before, after = files.shown(old, new, True, ["TZ", "DB_PASSWORD", "DB_URL", "OPTS"])
+    assert before == "TZ='UTC'\nOTHER=******** (old)\nDB_PASSWORD=******** (old)\n"
+    assert after == (
+        "TZ='Europe/Berlin'\nOTHER=******** (changed)\nDB_PASSWORD=******** (changed)\n"
+        "DB_URL=******** (changed)\nOPTS=******** (changed)\n"
+    )
+
+
+CONFIGURATION = """\
+url: jdbc:postgresql://h/db?password=hunter2
+pwd: hunter3
+Authorization: Bearer hunter4
+mail: smtp://u:hunter5@mail
+"http-proxy": "http://u:hunter6@proxy:3128",
+configurations: [{"values": {"token": "hunter7"}}]
+server:
+  private-key: |
+    hunter8 and
+
+    hunter9
+  other: seen
+tokens:
+  - hunter10
+  - name: hunter11
+  # A comment.
+"""
+READABLE = """\
+interval: 5s
+"max-concurrent-downloads": 5,
+TZ='UTC'
+url: jdbc:postgresql://postgres:5432/kestra
+encryption:
+  secret-key: ${KESTRA_ENCRYPTION_KEY}
+  basic-auth:
+    username: kestra
+    open-urls:
+      - /api/v1/main
+  url: http://u:${PASSWORD}@host
+"log-opts": {
+  "max-size": "10m"
+}
+"""
+
+
+def test_secrets_are_masked_wherever_they_stand() -> None:
+    before, after = files.shown(CONFIGURATION.encode(), (CONFIGURATION + READABLE).encode(), every=False)
+    assert "hunter" not in before + after
+    assert after == before + READABLE
+    assert "  private-key: ********\n    ********\n\n    ********\n  other: seen\n" in before
+    assert before.endswith("  # A comment.\n")
+    found = files.secret_values(CONFIGURATION + READABLE)
+    assert {f"hunter{number}" for number in (2, 3, 4, 5, 6, 7, 9, 10, 11)} | {"hunter8 and"} <= found
+    assert not {"seen", "kestra", "UTC", "/api/v1/main", "${KESTRA_ENCRYPTION_KEY}"} & found
+
+
+def test_every_line_of_a_file_of_secrets_is_masked() -> None:
+    text = (
+        "# Managed\n\nTZ='UTC'\nA='line-one\nB=line-two\n# three'\nC='plain'\nFLAG='true'\n"
+        "admin admin 1a76deadbeef\nY2FiYg==\n"
+    )
+    before, after = files.shown(text.encode(), b"", every=True, public=["T*"])
+    assert before == (
+        "# Managed\n\nTZ='UTC'\nA=******** (old)\n******** (old)\n******** (old)\nC=******** (old)\n"
+        "FLAG=******** (old)\n******** (old)\n******** (old)\n"
+    )
+    assert after == ""
+    found = files.secret_values(text, True, ["TZ"])
+    assert {"line-one", "B=line-two", "plain", "1a76deadbeef", "Y2FiYg=="} <= found
+    assert not {"UTC", "true", "admin"} & found
+
+
+def test_what_is_masked_is_not_masked_again() -> None:
+    same = b"KESTRA_DB_PASSWORD='****'\n"
+    before, after = files.shown(same, same, every=True)
+    assert files.mask(before, files.secret_values(same.decode(), True)) == after == "KESTRA_DB_PASSWORD=********\n"

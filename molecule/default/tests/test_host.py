@@ -16,7 +16,7 @@ def test_service_runs_and_is_enabled(host, name):
 
 @pytest.mark.parametrize(
     ("path", "mode"),
-    [("", 0o755), ("/secrets", 0o700), ("/env", 0o700), ("/data", 0o700), ("/former", 0o700), ("/services", 0o755)],
+    [("", 0o755), ("/secrets", 0o700), ("/env", 0o700), ("/data", 0o700), ("/rollback", 0o700), ("/services", 0o755)],
 )
 def test_directory(host, path, mode):
     directory = host.file(ROOT + path)

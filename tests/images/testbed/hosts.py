@@ -116,7 +116,8 @@ def wait_running(name: str, seconds: float = BOOT_TIMEOUT) -> float:
     )
 
 
-def _create(arguments: list[str]) -> None:
+def create(arguments: list[str]) -> None:
+    """Run a command of `docker` that makes a host, without what the engine refuses."""
     done = docker(*arguments, check=False)
     if done.returncode != 0 and "invalid CapDrop" in done.stderr:
         # A newer engine knows by itself what this machine cannot give, and refuses to hear it.
@@ -153,7 +154,7 @@ def up(name: str, *, suite: str = "trixie", publish: list[str] | None = None) ->
             raise ImagesError(f"{recipe.tag} is not there: build it with 'build {recipe.name}'")
         ensure_network()
         docker("volume", "create", "--label", f"{LABEL}=1", volume(name))
-        _create(arguments)
+        create(arguments)
         seconds = wait_running(name)
         try:
             _hand_over_settings(name)

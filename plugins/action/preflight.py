@@ -1,0 +1,224 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads the variables of the roles by their argument specifications and checks them against a look at the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.errors import ArgumentValueError, ElementError
+from ansible.plugins.action import ActionBase
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import preflight
+
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # before ansible-core 2.19 every text is a template
+
+    def trust_as_template(value: str) -> str:
+        return value
+
+
+ROLES = Path(__file__).parents[2] / "roles"
+KINDS = {
+    "bool": "true or false",
+    "dict": "a dictionary",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "path": "a path",
+    "str": "a text",
+}
+LONGEST_VALUE = 80
+FILES = ("orchestration_bundle",)
+"""Variables that name a file of the controller."""
+
+
+def read_options(role: str, roles: Path = ROLES) -> dict[str, dict[str, Any]] | None:
+    """Return the options of a role by their names, None if there is no such role."""
+    path = roles / role / "meta" / "argument_specs.yml"
+    if not path.is_file():
+        return None
+    specification = yaml.safe_load(path.read_text(encoding="utf-8"))
+    point = specification["argument_specs"]["variables" if role == preflight.SHARED else "main"]
+    options: dict[str, dict[str, Any]] = point.get("options") or {}
+    return options
+
+
+def validate(name: str, option: Mapping[str, Any], value: Any) -> tuple[Any, list[str]]:
+    """Return a value in the type of its option, and what is wrong with it; a secret value is never shown."""
+    if value is None:
+        if option.get("default") is None and not option.get("required"):
+            return None, []
+        return None, [f"{name}: is null. Set a value, or leave {name} out."]
+    secret = bool(option.get("no_log"))
+    own = {key: option[key] for key in ("type", "elements", "choices") if key in option}
+    checked = ArgumentSpecValidator({name: own}).validate({name: value})
+    found = [
+        f"{name}: {_reason(option, value, error)} {_advice(name, option, error)}" for error in checked.errors.errors
+    ]
+    if not found and "options" in option:
+        checked = ArgumentSpecValidator({name: {**own, "options": option["options"]}}).validate({name: value})
+        for error in checked.errors.errors:
+            reason = "the value does not fit" if secret else error.msg.rstrip(".")
+            found.append(f"{name}: {reason}. Correct the value.")
+    return (None if found else checked.validated_parameters[name]), found
+
+
+def _reason(option: Mapping[str, Any], value: Any, error: Exception) -> str:
+    simple = isinstance(value, (str, int, float)) and len(str(value)) <= LONGEST_VALUE and not option.get("no_log")
+    shown = f"'{value}'" if simple else "the value"
+    if isinstance(error, ElementError):
+        return f"an item is not {_kind(option, 'elements')}."
+    if isinstance(error, ArgumentValueError):
+        return f"{shown} is not one of {', '.join(str(choice) for choice in option['choices'])}."
+    return f"{shown} is not {_kind(option, 'type')}."
+
+
+def _advice(name: str, option: Mapping[str, Any], error: Exception) -> str:
+    if isinstance(error, ElementError):
+        return f"Set each item to {_kind(option, 'elements')}."
+    return f"Set {name} to {'one of them' if isinstance(error, ArgumentValueError) else _kind(option, 'type')}."
+
+
+def _kind(option: Mapping[str, Any], key: str) -> str:
+    kind = str(option.get(key, "str"))
+    return KINDS.get(kind, kind)
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    @classmethod
+    def finalize_task_arg(cls, name: str, value: Any, templar: Any, context: Any) -> Any:
+        """Leave the texts of O(rendered) to run(): a template that fails is one problem among the others."""
+        if name == "rendered" and isinstance(value, Mapping):
+            return value
+        return super().finalize_task_arg(name, value, templar, context)
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Read all variables, apply all rules, and fail with every problem at once."""
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _checked, arguments = self.validate_argument_spec(
+            argument_spec={
+                "services": {"type": "list", "elements": "str", "required": True},
+                "host": {"type": "dict", "required": True},
+                "upgrade": {"type": "bool", "default": False},
+                "rendered": {"type": "dict", "default": {}},
+            }
+        )
+        services = arguments["services"]
+        specifications = {role: read_options(role) for role in (preflight.SHARED, *preflight.SERVICES, *services)}
+        for service in services:
+            if specifications[service] is None:
+                raise AnsibleActionFail(f"services: '{service}' is not a role of this collection")
+        options = {role: found for role, found in specifications.items() if found is not None}
+        reader = _Reader(self._templar, task_vars, options)
+        variables, problems = reader.read([preflight.SHARED, *services])
+        problems = [*renamed(task_vars), *problems]
+        rendered, failed = reader.render(self._task.args.get("rendered") or {}, services, variables)
+        problems += failed
+        given = {
+            "services": services,
+            "variables": variables,
+            "host": arguments["host"],
+            "facts": task_vars.get("ansible_facts", {}),
+        }
+        missing = [name for name in FILES if variables.get(name) and not Path(variables[name]).expanduser().exists()]
+        problems += preflight.problems(upgrade=arguments["upgrade"], rendered=rendered, missing_files=missing, **given)
+        problems = list(dict.fromkeys(problems))
+        warnings = preflight.warnings(**given)
+        result.update(changed=False, problems=problems, warnings=warnings, msg="no problems")
+        if problems:
+            count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+            result.update(
+                failed=True, msg="\n".join([f"{count}; nothing was changed:", *(f"- {text}" for text in problems)])
+            )
+        return result
+
+
+def renamed(task_vars: Mapping[str, Any]) -> Iterator[str]:
+    """Return a problem for each variable that has another name now."""
+    for former, name in preflight.RENAMED.items():
+        if former in task_vars:
+            yield f"{former}: was renamed. Set {name} instead."
+
+
+def message(error: AnsibleError) -> str:
+    """Return what an error says, in one line without the full stop."""
+    return " ".join(str(error.message).split()).rstrip(".")
+
+
+class _Reader:
+    """The variables of a host, by the specifications of the roles; a role that is not loaded has its defaults."""
+
+    def __init__(self, templar: Any, task_vars: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> None:
+        self._templar = templar
+        self._options = options
+        self._given = task_vars
+        self._defaults: dict[str, Any] = {}
+        for specification in options.values():
+            for name, option in specification.items():
+                if "default" in option:
+                    default = option["default"]
+                    self._defaults[name] = trust_as_template(default) if isinstance(default, str) else default
+
+    def read(self, roles: list[str]) -> tuple[dict[str, Any], list[str]]:
+        """Return the variables of these roles and of their neighbours, and what is wrong with the former."""
+        variables: dict[str, Any] = {}
+        problems: list[str] = []
+        for role, specification in self._options.items():
+            templar = self._templar_of(role)
+            for name, option in specification.items():
+                if role not in roles and name not in preflight.NEIGHBOURS:
+                    continue
+                value, found = self._value(templar, name, option)
+                if value is not None:
+                    variables[name] = value
+                if role in roles:
+                    problems += found
+        return variables, problems
+
+    def render(
+        self, templates: Mapping[str, Any], services: list[str], variables: Mapping[str, Any]
+    ) -> tuple[dict[str, str], list[str]]:
+        """Return the texts that the run needs, by the variable that names the template, and those that fail."""
+        rendered: dict[str, str] = {}
+        problems: list[str] = []
+        for name, text in templates.items():
+            owner = next((role for role, options in self._options.items() if name in options), preflight.SHARED)
+            if owner != preflight.SHARED and (owner not in services or variables.get(f"{owner}_state") == "absent"):
+                continue
+            try:
+                rendered[str(name)] = str(self._templar_of(owner).template(text))
+            except AnsibleError as error:
+                problems.append(f"{name}: the template fails: {message(error)}. Correct it, or what it uses.")
+        return rendered, problems
+
+    def _templar_of(self, role: str) -> Any:
+        # Defaults of a role name files below it.
+        own = {"role_path": str(ROLES / role)}
+        return self._templar.copy_with_new_env(available_variables={**self._defaults, **self._given, **own})
+
+    def _value(self, templar: Any, name: str, option: Mapping[str, Any]) -> tuple[Any, list[str]]:
+        if name not in self._given and name not in self._defaults:
+            return None, []
+        try:
+            value = templar.template(self._given[name] if name in self._given else self._defaults[name])
+        except AnsibleError as error:
+            secret = option.get("no_log") and not isinstance(error, AnsibleUndefinedVariable)
+            reason = "" if secret else f": {message(error)}"
+            return None, [f"{name}: the value cannot be read{reason}. Correct the variable."]
+        if "omit" in self._given and value is self._given["omit"]:
+            return None, []
+        return validate(name, option, value)

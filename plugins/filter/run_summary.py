@@ -1,0 +1,115 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run has changed, as a table that people can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+DOCUMENTATION = r"""
+name: run_summary
+short_description: Show what a run has changed
+version_added: 0.3.0
+author:
+  - devorch maintainers (@devorch)
+description:
+  - Makes a table of the results of the tasks that deploy the services, a line for each service, and a total.
+  - Results without a service, such as those of skipped tasks, are left out.
+positional: check_mode
+options:
+  _input:
+    description:
+      - Results, each with C(service), C(changed), C(action), C(restarted), C(paths), C(seconds) and C(reasons).
+    type: list
+    elements: dict
+    required: true
+  check_mode:
+    description: Whether the results tell what a run would do.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Show what the run has changed
+  ansible.builtin.debug:
+    msg: "{{ [postgres_deployed, kestra_deployed] | devorch.orchestration.run_summary(ansible_check_mode) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The lines of the table.
+  type: list
+  elements: str
+"""
+
+SHOWN = 3
+"""Paths and reasons of a service that are listed; the others are counted."""
+DONE = {
+    "create": "created",
+    "update": "updated",
+    "restart": "restarted",
+    "start": "started",
+    "rollback": "rolled back",
+    "none": "changed",
+}
+
+
+def run_summary(results: Iterable[Any], check_mode: bool = False) -> list[str]:
+    """Return the lines of the table."""
+    if isinstance(results, (str, Mapping)) or not isinstance(results, Iterable):
+        raise AnsibleFilterError("run_summary: the input is not a list of results")
+    deployed = [result for result in results if isinstance(result, Mapping) and result.get("service")]
+    headings = ("service", "would change" if check_mode else "changed", "would restart" if check_mode else "restarted")
+    table = [(*headings, "seconds")] + [_row(result, check_mode) for result in deployed]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    return [*lines, _total(deployed, check_mode)] if deployed else [_total(deployed, check_mode)]
+
+
+def _row(result: Mapping[str, Any], check_mode: bool) -> tuple[str, ...]:
+    restarted = "yes" if result.get("restarted") else "no"
+    return (str(result["service"]), _change(result, check_mode), restarted, f"{_seconds(result):.1f}")
+
+
+def _change(result: Mapping[str, Any], check_mode: bool) -> str:
+    if not result.get("changed"):
+        return "failed" if result.get("failed") else "-"
+    action = str(result.get("action") or "none")
+    word = DONE.get(action, action)
+    if check_mode:
+        word = "change" if action == "none" else action
+    paths = [PurePosixPath(path).name for path in result.get("paths") or []]
+    listed = paths or [str(reason) for reason in result.get("reasons") or []]
+    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    shown = f" ({', '.join(listed[:SHOWN])}{more})" if listed else ""
+    return f"{'failed, ' if result.get('failed') else ''}{word}{shown}"
+
+
+def _total(deployed: list[Mapping[str, Any]], check_mode: bool) -> str:
+    changed = sum(bool(result.get("changed")) for result in deployed)
+    restarted = sum(bool(result.get("restarted")) for result in deployed)
+    seconds = sum(_seconds(result) for result in deployed)
+    services = "1 service" if len(deployed) == 1 else f"{len(deployed)} services"
+    would = "would be " if check_mode else ""
+    return f"{services}: {changed} {would}changed, {restarted} {would}restarted, {seconds:.1f} s"
+
+
+def _seconds(result: Mapping[str, Any]) -> float:
+    try:
+        return float(result.get("seconds") or 0)
+    except (TypeError, ValueError):
+        return 0.0
+
+
+class FilterModule:
+    """The filter."""
+
+    def filters(self) -> dict[str, Callable[..., list[str]]]:
+        """Return it by its name."""
+        return {"run_summary": run_summary}

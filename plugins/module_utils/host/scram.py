@@ -1,0 +1,71 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a password is the one of a SCRAM-SHA-256 verifier, as PostgreSQL stores it (RFC 5803, RFC 7677)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import stringprep
+import unicodedata
+
+VERIFIER = re.compile(
+    r"SCRAM-SHA-256\$(?P<iterations>[1-9]\d*):(?P<salt>[\w+/=]+)\$(?P<stored>[\w+/=]+):(?P<server>[\w+/=]+)", re.ASCII
+)
+MOST_ITERATIONS = 1_000_000
+"""More would take longer than a look at the host may; PostgreSQL's default is 4096."""
+
+PROHIBITED = (
+    stringprep.in_table_c12,
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c7,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
+    stringprep.in_table_a1,
+)
+
+
+def prepare(password: str) -> str:
+    """Return a password as SASLprep (RFC 4013) makes it, or as it is where that refuses it, as PostgreSQL does."""
+    if password.isascii():
+        return password
+    # U+200B is in both tables; for PostgreSQL it is a space.
+    spaced = "".join(" " if stringprep.in_table_c12(letter) else letter for letter in password)
+    mapped = "".join(letter for letter in spaced if not stringprep.in_table_b1(letter))
+    prepared = unicodedata.normalize("NFKC", mapped)
+    if not prepared or any(table(letter) for letter in prepared for table in PROHIBITED):
+        return password
+    if any(stringprep.in_table_d1(letter) for letter in prepared):
+        ends = stringprep.in_table_d1(prepared[0]) and stringprep.in_table_d1(prepared[-1])
+        if not ends or any(stringprep.in_table_d2(letter) for letter in prepared):
+            return password
+    return prepared
+
+
+def compare(verifier: str, password: str) -> str:
+    """Return C(current) where the verifier is that of the password, C(other) where it is not, else C(unknown).
+
+    What is no SCRAM verifier, an MD5 hash or an empty text, is another one.
+    """
+    match = VERIFIER.fullmatch(verifier)
+    if not match:
+        return "other"
+    iterations = int(match["iterations"])
+    if iterations > MOST_ITERATIONS:
+        return "unknown"
+    try:
+        salt, stored = (base64.b64decode(match[part], validate=True) for part in ("salt", "stored"))
+    except binascii.Error:
+        return "other"
+    salted = hashlib.pbkdf2_hmac("sha256", prepare(password).encode(), salt, iterations)
+    client = hmac.new(salted, b"Client Key", hashlib.sha256).digest()
+    return "current" if hmac.compare_digest(hashlib.sha256(client).digest(), stored) else "other"

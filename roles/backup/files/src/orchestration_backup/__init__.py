@@ -1,0 +1,9 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Back up, check, restore and verify an orchestration host: its databases, files, secrets and configuration.
+
+Nothing is needed but Python 3.10 or newer, Docker, and age or gpg for encrypted archives. The host has the package as
+one zip file, with the collection's `versions.py` in it.
+"""

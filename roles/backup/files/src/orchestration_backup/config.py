@@ -1,0 +1,188 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The configuration, backup.json: everything that the program knows of its host, as the role writes it.
+
+Every key is needed: one that is missing or of another type is an error that names it. Paths "below the root" are
+relative, since an archive holds them as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from .errors import BackupError
+
+Kind = TypeVar("Kind")
+TYPES = {str: "text", int: "a whole number", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database that is backed up, and is made anew by a restore."""
+
+    name: str
+    owner: str
+    """The role that owns it and logs in to it."""
+    password_secret: str
+    """Name of the secret with the owner's password."""
+
+
+@dataclass(frozen=True)
+class Kestra:
+    """How a verification starts Kestra's web server on restored files, and logs in to it."""
+
+    config_directory: str
+    """Below the root: the directory with Kestra's configuration."""
+    config_mount: str
+    """Where the container has that directory."""
+    config_file: str
+    """The configuration file in the container."""
+    data_directory: str
+    """Below the root."""
+    data_mount: str
+    """Where the container has that directory."""
+    health_url: str
+    """In the container; answers with success as soon as Kestra works."""
+    api_url: str
+    """In the container, with the tenant: /flows/search and /executions/search are below it."""
+    username: str
+    password_secret: str
+    """Name of the secret with the password of that user."""
+
+
+@dataclass(frozen=True)
+class N8n:
+    """How a verification starts n8n on restored files."""
+
+    data_directory: str
+    """Below the root."""
+    data_mount: str
+    """Where the container has that directory."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The complete backup.json."""
+
+    root: Path
+    """The root of the host's files, where the Compose file is; an archive is restored only to the root it is from."""
+    project: str
+    """Name of the Compose project."""
+    compose_file: str
+    """Below the root, as the next three."""
+    services_directory: str
+    """The Compose files of the services, each named after its service."""
+    environment_directory: str
+    """The environment files of the services, each named after its service."""
+    secrets_directory: str
+    """One file for each secret, named after it."""
+    cluster: str
+    """Below the root: PostgreSQL's data, which are dumped and never copied."""
+    databases: tuple[Database, ...]
+    trees: dict[str, tuple[str, ...]]
+    """Files and directories below the root, by the part of the archive that holds them."""
+    former_names: dict[str, str]
+    """Old names of files and directories in `trees`, in archives and on hosts, and those that they have now."""
+    directory: Path
+    """Where archives are."""
+    keep: int
+    """So many of the newest archives are kept,"""
+    keep_days: int
+    """and those that are younger than so many days."""
+    encryption: str
+    """none, age or gpg."""
+    recipients: tuple[str, ...]
+    """Public keys for which archives are encrypted."""
+    pause: bool
+    """Whether services are paused while files are read."""
+    paused_services: tuple[str, ...]
+    """Which those are."""
+    watchdog: str
+    """The systemd unit that is stopped meanwhile: it would restart what is paused."""
+    start_timeout: int
+    """Seconds until a service that starts has to be healthy."""
+    kestra_stop_timeout: int
+    """Seconds that containers have to stop: longer than Kestra waits for its tasks."""
+    state_directory: Path
+    """Where archives are unpacked to; on the file system of the root."""
+    lock: Path
+    """Locked while a command runs; playbooks look at it."""
+    last: Path
+    """The marker of the last backup that succeeded."""
+    journal: Path
+    """It exists while a restore replaces the host's state."""
+    host_lock: Path
+    """The lock of playbooks, which the module host_lock writes."""
+    host_lock_expires: int
+    """Seconds after which a host lock that is not renewed is ignored."""
+    kestra: Kestra
+    n8n: N8n
+
+    @classmethod
+    def read(cls, path: Path) -> Config:
+        """Read the file; raise BackupError if it cannot be read or does not fit."""
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise BackupError(f"{path}: cannot be read ({error}); run site.yml again") from error
+        try:
+            return build(cls, found)
+        except ValueError as error:
+            raise BackupError(f"{path}: {error}; run site.yml again") from error
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Return every file and directory that archives hold, below the root."""
+        return tuple(item for items in self.trees.values() for item in items)
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """Return every file and directory that a restore replaces, below the root."""
+        return (*self.items, *self.former_names, self.cluster)
+
+    @property
+    def dumps(self) -> dict[str, Database]:
+        """Return the databases by the part of an archive that holds them."""
+        return {f"{database.name}.dump": database for database in self.databases}
+
+
+def build(kind: type[Kind], found: Any, prefix: str = "") -> Kind:
+    """Return a dataclass with the values of a JSON object; raise ValueError with the key that does not fit."""
+    if not isinstance(found, dict):
+        raise ValueError(f"key {prefix.rstrip('.')} is not an object" if prefix else "is not a JSON object")
+    hints = get_type_hints(kind)
+    values = {}
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        key = f"{prefix}{field.name}"
+        if field.name not in found:
+            raise ValueError(f"key {key} is missing")
+        values[field.name] = convert(hints[field.name], found[field.name], key)
+    return kind(**values)
+
+
+def convert(kind: Any, value: Any, key: str) -> Any:
+    """Return the value of one key as the type that its field has."""
+    if dataclasses.is_dataclass(kind):
+        return build(kind, value, f"{key}.")  # type: ignore[arg-type]
+    if kind is Path:
+        if not isinstance(value, str) or not value.startswith("/"):
+            raise ValueError(f"key {key} is not an absolute path")
+        return Path(value)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"key {key} is not a list")
+        return tuple(convert(get_args(kind)[0], item, f"{key}[{number}]") for number, item in enumerate(value))
+    if get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"key {key} is not an object")
+        return {name: convert(get_args(kind)[1], item, f"{key}.{name}") for name, item in value.items()}
+    # To Python, true is a whole number as well.
+    if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+        raise ValueError(f"key {key} is not {TYPES[kind]}")
+    return value

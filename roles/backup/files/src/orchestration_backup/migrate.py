@@ -1,0 +1,47 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restore an archive with another PostgreSQL, and keep the former cluster beside the new one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from orchestration_backup.versions import numbers
+
+from . import compose
+from .archive import summary
+from .config import Config
+from .errors import BackupError
+from .files import beside, compact, now
+from .restore import replace, unstage
+
+
+def migrate(config: Config, path: Path, identity: Path | None, postgres_image: str) -> dict[str, Any]:
+    """Load the databases into another PostgreSQL; the other services are left to their roles."""
+    services = beside(config.root / config.services_directory, "restored")
+    manifest = replace(
+        config,
+        path,
+        identity,
+        {},
+        begin=lambda: use_image(services / f"{compose.POSTGRES}.yml", postgres_image),
+        end=lambda: None,
+    )
+    server = next(iter(manifest["databases"].values()))["server"]
+    kept = config.root / f"{config.cluster}-{numbers(server)[0]}.{compact(now())}"
+    beside(config.root / config.cluster, "former").rename(kept)
+    unstage(config)
+    return summary(path, manifest)
+
+
+def use_image(path: Path, image: str) -> None:
+    """Put another image into the Compose file of one service."""
+    text = path.read_text("utf-8") if path.is_file() else ""
+    text, changed = re.subn(r"(?m)^( +image: ).*$", lambda match: match[1] + image, text, count=1)
+    if not changed:
+        raise BackupError(f"the archive has no image in {path.name}; restore it instead")
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,166 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Verify an archive: restore it into temporary containers on an isolated network, and count what is in them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from . import compose, process
+from .archive import Place, counts, scan, summary
+from .config import Config
+from .errors import BackupError
+from .files import now, stamp, write_private
+
+# An export activates no workflow. What is decrypted stays in the container's memory; its number is printed.
+SCRATCH = "/scratch"
+DECRYPT = f"""
+n8n export:credentials --all --decrypted --output={SCRATCH}/credentials >{SCRATCH}/log 2>&1 || {{
+  tail -n 5 {SCRATCH}/log >&2
+  exit 1
+}}
+node -e 'const all = JSON.parse(require("fs").readFileSync("{SCRATCH}/credentials"));
+console.log(all.filter((one) => one.data && typeof one.data === "object").length)'
+"""
+
+
+class Trial:
+    """Temporary containers on a network without access to any other; removed at the end, with their data."""
+
+    def __init__(self, config: Config, manifest: dict[str, Any], directory: Path) -> None:
+        self.name = f"{config.project}-verify-{secrets.token_hex(4)}"
+        self.config = config
+        self.manifest = manifest
+        self.directory = directory
+
+    def __enter__(self) -> Trial:
+        process.run(["docker", "network", "create", "--internal", self.name])
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        containers = process.run(["docker", "ps", "--all", "--quiet", "--filter", f"network={self.name}"]).split()
+        if containers:
+            process.run(["docker", "rm", "--force", "--volumes", *containers])
+        process.run(["docker", "network", "rm", self.name])
+
+    def start(self, service: str, *options: str, command: tuple[str, ...] = (), once: bool = False) -> str:
+        """Run a container of the image that the archive names; return its output when it is to run once."""
+        name = f"{self.name}-{service}"
+        how = ["--rm"] if once else ["--detach", "--network-alias", service]
+        image = self.manifest["images"][service]["image"]
+        return process.run(["docker", "run", *how, "--name", name, "--network", self.name, *options, image, *command])
+
+    def inside(self, service: str, *command: str, **options: Any) -> str:
+        """Run a command in a container; options are those of `run`."""
+        return process.run(["docker", "exec", "--interactive", f"{self.name}-{service}", *command], **options)
+
+    def wait(self, service: str, *command: str) -> None:
+        """Wait until a command in a container succeeds; raise BackupError with the container's log otherwise."""
+        deadline = time.monotonic() + self.config.start_timeout
+        while True:
+            try:
+                self.inside(service, *command)
+                return
+            except BackupError as error:
+                name = f"{self.name}-{service}"
+                up = process.run(["docker", "inspect", "--format", "{{.State.Running}}", name]) == "true"
+                if up and time.monotonic() < deadline:
+                    time.sleep(1)
+                    continue
+                log = process.output(["docker", "logs", "--tail", "15", name])
+                raise BackupError(f"{service} does not start on the restored data: {log}") from error
+
+    def environment(self, service: str) -> str:
+        """Write a service's restored environment file as `docker run` reads it; return its path."""
+        restored = self.directory / self.config.environment_directory / f"{service}.env"
+        lines = restored.read_text("utf-8").splitlines()
+        pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+        path = self.directory / f"{service}.environment"
+        path.touch(0o600)
+        path.write_text("".join(f"{name}={value[1:-1]}\n" for name, _equals, value in pairs), encoding="utf-8")
+        return str(path)
+
+    def databases(self) -> None:
+        """Load the databases and compare their rows."""
+        postgres = compose.POSTGRES
+        self.start(postgres, "--env", "POSTGRES_HOST_AUTH_METHOD=trust")
+        self.wait(postgres, "pg_isready", "--quiet", "--host", "127.0.0.1", "--username", "postgres")
+        for dump, database in self.config.dumps.items():
+            name, owner = database.name, database.owner
+            role = ("-c", f"CREATE ROLE {owner} LOGIN")
+            self.inside(
+                postgres, *compose.PSQL, *role, "-c", f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0"
+            )
+            with (self.directory / dump).open("rb") as source:
+                self.inside(postgres, "pg_restore", "--exit-on-error", "-U", "postgres", "-d", name, source=source)
+            rows = self.inside(postgres, *compose.PSQL, "-d", name, text=compose.COUNT_ROWS)
+            compose.compare_rows(name, self.manifest, compose.parse_rows(rows.splitlines()))
+
+    def n8n(self) -> int:
+        """Decrypt the stored credentials with the restored key, in the container only; return how many."""
+        expected = counts(self.manifest)["credentials"]
+        if "n8n" not in self.manifest["images"] or not expected:
+            return 0
+        known = self.config.n8n
+        mounts = ("--volume", f"{self.directory / known.data_directory}:{known.data_mount}")
+        memory = ("--tmpfs", f"{SCRATCH}:mode=1777")
+        options = (*mounts, *memory, "--env-file", self.environment("n8n"), "--entrypoint", "sh")
+        decrypted = int(self.start("n8n", *options, command=("-c", DECRYPT), once=True).splitlines()[-1])
+        if decrypted != expected:
+            raise BackupError(
+                f"n8n: only {decrypted} of {expected} credentials can be decrypted with the key of the archive"
+            )
+        return decrypted
+
+    def kestra(self) -> dict[str, int]:
+        """Start Kestra's web server alone, which runs nothing, and ask it for flows and executions."""
+        if "kestra" not in self.manifest["images"]:
+            return {}
+        known = self.config.kestra
+        secret = self.directory / self.config.secrets_directory / known.password_secret
+        # Archives of format 1 do not name the user.
+        username = self.manifest.get("kestra_username", known.username)
+        mounts = (
+            "--volume",
+            f"{self.directory / known.config_directory}:{known.config_mount}:ro",
+            "--volume",
+            f"{self.directory / known.data_directory}:{known.data_mount}",
+        )
+        environment = ("--env-file", self.environment("kestra"), "--env", "JAVA_OPTS=-Xmx768m")
+        server = ("server", "webserver", "--config", known.config_file)
+        self.start("kestra", "--user", "root", *mounts, *environment, command=server)
+        self.wait("kestra", "curl", "--fail", "--silent", "--output", "/dev/null", known.health_url)
+        login = f'user = "{username}:{secret.read_text("utf-8")}"'
+        curl = ("curl", "--fail", "--silent", "--show-error", "--config", "-")
+        found = {}
+        for kind in ("flows", "executions"):
+            answer = self.inside("kestra", *curl, f"{known.api_url}/{kind}/search?size=1", text=login)
+            found[kind] = int(json.loads(answer)["total"])
+        return found
+
+
+def verify(config: Config, path: Path, identity: Path | None) -> dict[str, Any]:
+    """Restore an archive into temporary containers, count what is in them, and mark it as verified."""
+    with tempfile.TemporaryDirectory(dir=config.state_directory, prefix=".verifying-") as temporary:
+        root = Path(temporary)
+        place = Place(root, lambda member: root / member)
+        manifest = scan(config, path, identity, place)
+        place.finish()
+        with Trial(config, manifest, root) as trial:
+            trial.databases()
+            result = summary(path, manifest)
+            result["counts"] |= {"decrypted": trial.n8n(), **trial.kestra()}
+    result["verified"] = stamp(now())
+    if config.last.is_file():
+        marker = json.loads(config.last.read_text("utf-8"))
+        if marker.get("archive") == str(path):
+            marker |= {"verified": result["verified"], "counts": result["counts"]}
+            write_private(config.last, json.dumps(marker, indent=2))
+    return result

@@ -1,0 +1,58 @@
+"""The table of what a run has changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.devorch.orchestration.plugins.filter.run_summary import FilterModule
+
+run_summary = FilterModule().filters()["run_summary"]
+
+
+def result(service: str, action: str = "none", **more: Any) -> dict[str, Any]:
+    unchanged = {"changed": action != "none", "restarted": False, "paths": [], "seconds": 0.04, "reasons": []}
+    return {"service": service, "action": action, **unchanged, **more}
+
+
+def test_table() -> None:
+    results = [
+        result("postgres"),
+        result("kestra", "update", restarted=True, paths=["env/kestra.env", "b", "c", "d", "e"], seconds=61.25),
+        {"skipped": True, "changed": False},
+        result("n8n", "restart", restarted=True, reasons=["postgres was restarted under it"], seconds="2"),
+    ]
+    assert run_summary(results) == [
+        "service   changed                                      restarted  seconds",
+        "postgres  -                                            no         0.0",
+        "kestra    updated (kestra.env, b, c and 2 more)        yes        61.2",
+        "n8n       restarted (postgres was restarted under it)  yes        2.0",
+        "3 services: 2 changed, 2 restarted, 63.3 s",
+    ]
+
+
+def test_check_mode_says_what_would_happen() -> None:
+    assert run_summary([result("kestra", "create", restarted=True, paths=["a"])], True) == [
+        "service  would change  would restart  seconds",
+        "kestra   create (a)    yes            0.0",
+        "1 service: 1 would be changed, 1 would be restarted, 0.0 s",
+    ]
+
+
+def test_failed_service() -> None:
+    lines = run_summary([result("n8n", "rollback", failed=True), result("kestra", failed=True)])
+    assert [line.split()[:4] for line in lines[1:3]] == [
+        ["n8n", "failed,", "rolled", "back"],
+        ["kestra", "failed", "no", "0.0"],
+    ]
+
+
+def test_nothing_was_deployed() -> None:
+    assert run_summary([]) == ["0 services: 0 changed, 0 restarted, 0.0 s"]
+
+
+@pytest.mark.parametrize("value", ["x", {"service": "kestra"}, None])
+def test_something_else_is_refused(value: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="not a list of results"):
+        run_summary(value)
