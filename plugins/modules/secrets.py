@@ -191,7 +191,7 @@ def keep(directory: Path, wanted: list[Wanted], check_mode: bool) -> dict[str, A
             replaced.append(secret.name)
         values[secret.name] = secret.value
     tighten = directory.is_dir() and bool(directory.stat().st_mode & 0o077)
-    if not check_mode:
+    if wanted and not check_mode:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
         remove_leftovers(directory / secret.name for secret in wanted)

@@ -93,3 +93,8 @@ def test_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").touch()
     with pytest.raises(secrets.SecretError, match="is empty; put the value back"):
         keep(tmp_path, {"key": {}})
+
+
+def test_nothing_is_made_for_no_secret(tmp_path: Path) -> None:
+    result = secrets.keep(tmp_path / "root" / "secrets", [], False)
+    assert result["changed"] is False and not (tmp_path / "root").exists()
