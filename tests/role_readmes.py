@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 ROLES = Path(__file__).parents[1] / "roles"
-HEAD = "<!-- Written by make role-readmes, from meta/argument_specs.yml and the comments of the entry points in tasks/. -->"
+HEAD = "<!-- `make role-readmes` writes this page from meta/argument_specs.yml and the entry points in tasks/. -->"
 ENTRY_POINT = re.compile(r"---\n# Entry point: ((?:.+\n)(?:# .+\n)*)")
 
 
