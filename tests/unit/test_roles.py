@@ -117,7 +117,7 @@ TASK_FILES = sorted(
     path
     for folder in ("roles", "playbooks", "molecule")
     for path in (ROOT / folder).rglob("*.yml")
-    if path.parent.name in {"tasks", "handlers", "playbooks"} or folder == "molecule" and path.stem != "molecule"
+    if path.parent.name in {"tasks", "handlers", "playbooks"} or (folder == "molecule" and path.stem != "molecule")
 )
 INCLUDES = {f"{prefix}_{kind}" for prefix in ("import", "include") for kind in ("playbook", "role", "tasks")}
 
