@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from tests import role_readmes
+from tests.unit.playbook import play
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -175,3 +178,22 @@ def test_task_files_that_others_use_are_entry_points() -> None:
 @pytest.mark.parametrize("path", role_readmes.pages(), ids=lambda path: path.parent.name)
 def test_readmes_are_those_of_the_specifications(path: Path) -> None:
     assert path.read_text("utf-8") == role_readmes.pages()[path], "run make role-readmes"
+
+
+def test_a_value_of_kestra_config_may_be_encrypted(tmp_path: Path) -> None:
+    """Kestra does not know ansible-vault: its file has the value itself, and the grace period is read from that."""
+    (tmp_path / "password").write_text("secret")
+    vault = [str(Path(sys.executable).with_name("ansible-vault")), "encrypt_string", "--vault-password-file"]
+    encrypted = subprocess.run(
+        [*vault, str(tmp_path / "password"), "plain-value"], capture_output=True, text=True, check=True
+    ).stdout
+    (tmp_path / "variables.yml").write_text(f"kestra_config:\n  kestra:\n    url: {encrypted}")
+    message = "{{ [(_kestra_configuration_file.content | from_yaml).kestra.url, kestra_stop_timeout] }}"
+    files = [f"{ROOT}/roles/{role}/{kind}/main.yml" for role in ("common", "kestra") for kind in ("defaults", "vars")]
+    played = play(
+        tmp_path,
+        [{"ansible.builtin.debug": {"msg": message}}],
+        *("--vault-password-file", str(tmp_path / "password"), "--extra-vars", f"@{tmp_path / 'variables.yml'}"),
+        play_keys={"vars_files": files, "vars": {"role_path": f"{ROOT}/roles/kestra"}},
+    )
+    assert played.last["msg"] == ["plain-value", 330], played.output
