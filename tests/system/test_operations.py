@@ -266,7 +266,7 @@ if "upgrade" in PARTS:
             tagged(host, service, after, healthy)
         variables = {f"{service}_version": after, "orchestration_start_timeout": 300 if healthy else 30}
         plan = host.playbook("upgrade", variables, "--check", about="about 20 s").succeeded()
-        assert f"{service}: docker.io/" in plan.output and "it comes back from the backup" in " ".join(
+        assert f"{service}: docker.io/" in plan.output and "a rollback restores the backup" in " ".join(
             plan.output.split()
         )
         assert running(host, service) == old
