@@ -362,7 +362,7 @@ def test_resize_changes_what_differs_and_refuses_to_shrink(sidecar: Service) -> 
     assert sidecar.done("POST", "/instances/dev/resize", json={"cpus": 2, "disk": "6G"})["result"]["changed"] is True
     assert sidecar.world.arguments("set") == [["set", "local.dev.disk=6G"], ["set", "local.dev.cpus=2"]]
     job = sidecar.done("POST", "/instances/dev/resize", "failed", json={"cpus": 4, "disk": "5G"})
-    assert "6.0GiB ; it cannot shrink to 5G" in check_failed(job, 409, "disk-can-not-shrink")
+    assert "6.0GiB; it cannot shrink to 5G" in check_failed(job, 409, "disk-can-not-shrink")
     assert sidecar.http.get("/instances/dev/size").json() == {"cpus": 2, "memory": 1024**3, "disk": 6 * 1024**3}
 
 
