@@ -166,7 +166,7 @@ def test_timer_runs_the_same_program(host: Host, archive: Path) -> None:
         given=json.dumps(lock),
     )
     journal = "journalctl --no-pager --unit orchestration-backup.service"
-    words = "waits, since a playbook of ops@ci changes this host"
+    words = "waiting: a playbook of ops@ci is changing this host"
     host.wait("the backup waits for the playbook", lambda: words in host.shell(journal), 30)
     assert last(host) == before
     host.shell("rm /run/orchestration.lock")
