@@ -116,7 +116,7 @@ VARIABLES = (
 )
 
 
-def look(client: Sidecar, states: list[str] | None) -> list[dict[str, Any]]:
+def fetch_instances(client: Sidecar, states: list[str] | None) -> list[dict[str, Any]]:
     """Return the VMs with their details and the names of their environments."""
     environments: dict[str, list[str]] = {}
     for environment in client.environments():
@@ -169,7 +169,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         except ValueError as error:
             raise AnsibleParserError(f"{path}: {error}") from error
         try:
-            return look(client, self.get_option("states"))
+            return fetch_instances(client, self.get_option("states"))
         except SidecarError as error:
             raise AnsibleParserError(f"{path}: {error}") from error
         finally:

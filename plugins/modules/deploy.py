@@ -288,8 +288,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy import (
     Deployment,
+    DeployRequest,
     Failed,
-    Order,
     last_known_good,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_plan import (
@@ -316,7 +316,7 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     host = Host()
     good = last_known_good(Path(wanted.root), wanted.service)
     runtime = runtime_of(wanted, host, secret["verify"], options["log"], good.config_hash)
-    order = Order(
+    order = DeployRequest(
         wanted=wanted,
         contents=contents,
         secrecy={spec["path"]: spec["secret"] for spec in options["files"]},

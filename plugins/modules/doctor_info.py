@@ -251,7 +251,7 @@ QUERY = (
 )
 
 
-class Look:
+class Collector:
     """Reads one host."""
 
     def __init__(self, module: AnsibleModule) -> None:
@@ -415,7 +415,7 @@ class Look:
         connection = Connection(params["kestra_url"], params["kestra_username"], password, timeout=TIMEOUT, retries=0)
         client = KestraClient(connection)
         try:
-            return activity.look(client, now, params["days"], params["limits"]["stuck_hours"])
+            return activity.collect(client, now, params["days"], params["limits"]["stuck_hours"])
         except ServiceError as error:
             return {"error": str(error)}
         finally:
@@ -475,8 +475,8 @@ def main() -> None:
     if not 1 <= module.params["days"] <= 31:
         module.fail_json(msg=f"days is {module.params['days']}; it is a number from 1 to 31")
     now = datetime.now(UTC)
-    facts = Look(module).facts(now)
-    findings = doctor.examine(facts, doctor.Limits(**module.params["limits"]), now)
+    facts = Collector(module).facts(now)
+    findings = doctor.evaluate(facts, doctor.Limits(**module.params["limits"]), now)
     summary = doctor.count(findings)
     module.exit_json(
         changed=False,

@@ -334,7 +334,7 @@ THREADS = 16
 """So many that a program that hangs keeps none of the others waiting."""
 
 
-class Look:
+class Collector:
     """One look at the host: what needs programs is asked at once, each in a thread of its own."""
 
     def __init__(self, module: AnsibleModule) -> None:
@@ -452,7 +452,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, **Look(module).result())
+    module.exit_json(changed=False, **Collector(module).result())
 
 
 if __name__ == "__main__":

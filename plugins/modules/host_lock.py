@@ -128,7 +128,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Run, release, take, uptime
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import PlaybookRun, release, take, uptime
 
 LONGEST_WAIT = 60.0
 
@@ -208,13 +208,13 @@ def main() -> None:
         module.fail_json(msg="host_lock: works as a task only, since its other half runs on the controller")
     if module.check_mode:
         module.exit_json(changed=False, acquired=False, msg="not needed in check mode")
-    run = Run(**module.params["_run"])
+    run = PlaybookRun(**module.params["_run"])
     path = Path(module.params["path"])
     if module.params["state"] == "released":
         mine = release(path, run)
         module.exit_json(changed=False, acquired=False, msg="given back" if mine else "was not held by this run")
     now = uptime()
-    dead = Run(**module.params["_dead"]) if module.params["_dead"] else None
+    dead = PlaybookRun(**module.params["_dead"]) if module.params["_dead"] else None
     lock, before = take(path, run, now, module.params["expires"], dead)
     if lock.run != run:
         module.fail_json(

@@ -172,8 +172,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     Plan,
     Stored,
     is_disabled,
-    judge_findings,
     make_plan,
+    split_findings,
     with_switch,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
@@ -255,7 +255,7 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
         )
     plan = plan_for(module, client, stored)
     sync = FlowSync(client)
-    removed, warnings = judge_findings(plan, client.server_info().is_2)
+    removed, warnings = split_findings(plan, client.server_info().is_2)
     refused, more = sync.validate(plan.to_validate)
     for warning in warnings + more:
         module.warn(warning)

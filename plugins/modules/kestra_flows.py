@@ -148,7 +148,7 @@ options:
     type: int
     version_added: 0.2.0
     default: 1800
-  _handed_over:
+  _packed_src:
     description: Where the action plugin has put what it read on the controller. Not for use in a task.
     type: path
 attributes:
@@ -437,11 +437,11 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     SavedPlan,
     Stored,
     dump_plan,
-    judge_findings,
     load_plan,
     make_plan,
+    mark_drift,
     prune_problem,
-    tell_drift,
+    split_findings,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import Record
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
@@ -556,7 +556,7 @@ class Wanted:
 
 def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem]]:
     """Return the texts, read here or handed over by the action plugin."""
-    handed = module.params["_handed_over"]
+    handed = module.params["_packed_src"]
     if handed is not None:
         first, *rest = unpack(Path(handed))
         packed = Path(handed).read_bytes()
@@ -627,7 +627,7 @@ def plan_from_files(module: AnsibleModule, sync: FlowSync, state: Run) -> dict[s
     for warning in warnings:
         module.warn(warning)
     policy = module.params["drift"]
-    state.plan = tell_drift(state.plan, records, block=policy != "overwrite")
+    state.plan = mark_drift(state.plan, records, block=policy != "overwrite")
     drifted = [item for item in state.plan.items if item.drift is not None]
     if policy == "fail" and drifted:
         lines = "\n".join(f"  {item.name} ({item.file or 'no file'}): {item.reason}" for item in drifted)
@@ -685,7 +685,7 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> str:
     state.server = {"version": info.version, "edition": info.edition}
     state.lap("plan")
 
-    removed, warnings = judge_findings(state.plan, info.is_2)
+    removed, warnings = split_findings(state.plan, info.is_2)
     refused, more = sync.validate(state.plan.to_validate)
     state.problems = sorted(removed + refused, key=lambda problem: (problem.file, problem.line or 0))
     for warning in warnings + more:
@@ -780,7 +780,7 @@ def main() -> None:
             "plan": {"type": "path"},
             "concurrency": {"type": "int", "default": 8},
             "run_timeout": {"type": "int", "default": 1800},
-            "_handed_over": {"type": "path"},
+            "_packed_src": {"type": "path"},
         },
         required_together=REQUIRED_TOGETHER,
         required_one_of=[("src", "content", "plan")],

@@ -199,8 +199,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv im
     check_namespace,
     differences,
     lifetime_from,
+    lifetime_text,
     value_from,
-    words_for_lifetime,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
@@ -228,11 +228,11 @@ def shown(value: Value | None, description: str, lifetime: Lifetime, hidden: str
         "type": value.type,
         "value": value.content if hidden is None else hidden,
         "description": description,
-        "ttl": words_for_lifetime(lifetime),
+        "ttl": lifetime_text(lifetime),
     }
 
 
-class Run:
+class KeyTask:
     """One run of the module: what is asked for, and where."""
 
     def __init__(self, module: AnsibleModule, given: Any, client: KestraClient) -> None:
@@ -354,7 +354,7 @@ def main() -> None:
         module.params["value"] = HIDDEN
 
     def body(client: KestraClient) -> dict[str, Any]:
-        run = Run(module, given, client)
+        run = KeyTask(module, given, client)
         checked("namespace", check_namespace, module.params["namespace"])
         checked("key", check_key, module.params["key"])
         return run.absent() if module.params["state"] == "absent" else run.present()

@@ -68,7 +68,7 @@ options:
     description: How many requests are in flight at the same time, from 1 to 32. Never two for the same file.
     type: int
     default: 8
-  _handed:
+  _packed_src:
     description: Where the files are that the action plugin read on the controller. Not for use in a task.
     type: path
   _problems:
@@ -268,13 +268,13 @@ def gather(module: AnsibleModule) -> tuple[Sequence[Content], list[str]]:
         return read_tree(directory, module.params["ignore_file"])
     if module.params["_problems"]:
         return [], list(module.params["_problems"])
-    if module.params["_handed"] is None:
+    if module.params["_packed_src"] is None:
         raise Failure(
             "The files were not handed over: with remote_src=false the module runs through its action plugin, in a "
             "playbook or by the ansible command."
         )
     try:
-        return unpack(Path(module.params["_handed"])), []
+        return unpack(Path(module.params["_packed_src"])), []
     except (OSError, ValueError) as error:
         raise Failure(f"The files were handed over damaged: {error}") from error
 
@@ -294,7 +294,7 @@ def result_of(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def words(summary: dict[str, int]) -> str:
+def summary_text(summary: dict[str, int]) -> str:
     """Return the counts as a sentence."""
     always = ("created", "updated", "unchanged")
     shown = [name for name in (*ACTIONS, "extra") if name in always or summary[name]]
@@ -349,7 +349,7 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
         done = [outcome.item.path for outcome in planned if outcome.action in DONE]
         kept = f"Done before that, and kept: {', '.join(done)}" if done else "Nothing was written"
         raise Failure(f"{len(failed)} files are not as they should be:\n{lines}\n{kept}.", **result)
-    return {**result, "msg": words(result["summary"])}
+    return {**result, "msg": summary_text(result["summary"])}
 
 
 def check(parameters: dict[str, Any]) -> str | None:
@@ -379,7 +379,7 @@ def main() -> None:
             "prune": {"type": "bool", "default": False},
             "prune_limit": {"type": "str", "default": "10"},
             "concurrency": {"type": "int", "default": 8},
-            "_handed": {"type": "path"},
+            "_packed_src": {"type": "path"},
             "_problems": {"type": "list", "elements": "str"},
         },
         required_together=REQUIRED_TOGETHER,

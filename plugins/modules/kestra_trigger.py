@@ -208,19 +208,19 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.modul
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.triggers import (
     UNSCHEDULED,
     Triggers,
-    Wanted,
+    WantedTrigger,
     make_plan,
     reached,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 
 
-def wanted_from(params: dict[str, Any]) -> Wanted:
+def wanted_from(params: dict[str, Any]) -> WantedTrigger:
     """Return what the options ask for."""
     backfill = params["backfill"]
     if backfill is None:
-        return Wanted(params["enabled"], params["unlocked"])
-    return Wanted(
+        return WantedTrigger(params["enabled"], params["unlocked"])
+    return WantedTrigger(
         params["enabled"],
         params["unlocked"],
         backfill["state"],

@@ -188,11 +188,11 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.pl
     hidden_definition,
     normal_definition,
     plan_environment,
-    words,
+    summary_text,
 )
 
 
-class Run:
+class EnvironmentTask:
     """One run of the module."""
 
     def __init__(self, module: AnsibleModule, client: Sidecar) -> None:
@@ -211,7 +211,7 @@ class Run:
         state = environment_state(states.values()) if after else "absent"
         return {
             "changed": bool(self.steps),
-            "msg": words(self.name, self.steps, nothing),
+            "msg": summary_text(self.name, self.steps, nothing),
             "name": self.name,
             "steps": self.steps,
             "state": state,
@@ -302,7 +302,11 @@ def run(module: AnsibleModule, client: Sidecar) -> dict[str, Any]:
         for each in options["instances"] or []:
             check_name(each["name"])
             check_sizes(each["cpus"], each["memory"], each["disk"])
-        return Run(module, client).absent() if options["state"] == "absent" else Run(module, client).present()
+        return (
+            EnvironmentTask(module, client).absent()
+            if options["state"] == "absent"
+            else EnvironmentTask(module, client).present()
+        )
     except PlanProblem as problem:
         raise Failure(str(problem)) from problem
 

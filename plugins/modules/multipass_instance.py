@@ -210,7 +210,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.pl
     instance_from,
     make_plan,
     shown,
-    words,
+    summary_text,
 )
 
 
@@ -254,7 +254,7 @@ def run(module: AnsibleModule, client: Sidecar) -> dict[str, Any]:
     nothing = "is not there" if after is None else "is as it should be"
     return {
         "changed": bool(steps),
-        "msg": words(name, steps, nothing),
+        "msg": summary_text(name, steps, nothing),
         "name": name,
         "steps": steps,
         "state": after.state if after else None,

@@ -110,7 +110,7 @@ class SecretError(Exception):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedSecret:
     """One secret as the task asks for it."""
 
     name: str
@@ -121,7 +121,7 @@ class Wanted:
     renew: bool = False
 
     @classmethod
-    def parse(cls, name: str, spec: Any) -> Wanted:
+    def parse(cls, name: str, spec: Any) -> WantedSecret:
         """Read one entry of the C(secrets) option; raise SecretError where it is malformed."""
         if not name or name.startswith(".") or "/" in name:
             raise SecretError(f"secret {name!r}: the name is the file's name, without a slash or a leading dot")
@@ -156,7 +156,7 @@ def generate(kind: str, length: int) -> str:
             return value
 
 
-def keep(directory: Path, wanted: list[Wanted], check_mode: bool) -> dict[str, Any]:
+def ensure(directory: Path, wanted: list[WantedSecret], check_mode: bool) -> dict[str, Any]:
     """Bring the directory to what is wanted and return the module's result.
 
     Raise SecretError before anything is written.
@@ -221,8 +221,8 @@ def main() -> None:
     )
     os.umask(0o077)
     try:
-        wanted = [Wanted.parse(str(name), spec) for name, spec in module.params["secrets"].items()]
-        result = keep(Path(module.params["path"]), wanted, module.check_mode)
+        wanted = [WantedSecret.parse(str(name), spec) for name, spec in module.params["secrets"].items()]
+        result = ensure(Path(module.params["path"]), wanted, module.check_mode)
     except (SecretError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

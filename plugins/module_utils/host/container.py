@@ -40,9 +40,9 @@ class State:
     config_hash: str = ""
 
     @classmethod
-    def parse(cls, told: dict[str, Any]) -> State:
+    def parse(cls, inspected: dict[str, Any]) -> State:
         """Read one element of what C(docker inspect) prints."""
-        state, config = told["State"], told.get("Config") or {}
+        state, config = inspected["State"], inspected.get("Config") or {}
         health = state.get("Health") or {}
         # Python 3.10 reads neither nine digits of a second nor a Z.
         started = re.sub(r"(\.\d{1,6})\d*", r"\1", state["StartedAt"]).replace("Z", "+00:00")
@@ -53,14 +53,14 @@ class State:
             status=state["Status"],
             health=health.get("Status", ""),
             failures=int(health.get("FailingStreak", 0)),
-            restarts=int(told.get("RestartCount", 0)),
+            restarts=int(inspected.get("RestartCount", 0)),
             exit_code=int(state.get("ExitCode", 0)),
             out_of_memory=bool(state.get("OOMKilled")),
             error=str(state.get("Error", "")),
             started=datetime.fromisoformat(started).timestamp() if not started.startswith("0001") else 0.0,
-            id=str(told.get("Id", "")),
+            id=str(inspected.get("Id", "")),
             image=str(config.get("Image", "")),
-            image_id=str(told.get("Image", "")),
+            image_id=str(inspected.get("Image", "")),
             config_hash=str((config.get("Labels") or {}).get(CONFIG_HASH, "")),
         )
 

@@ -34,8 +34,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_
     UPDATE,
     Found,
     Need,
-    Wanted,
     WantedDirectory,
+    WantedService,
     directory_problem,
     file_problem,
     file_reasons,
@@ -118,10 +118,10 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True)
-class Order:
+class DeployRequest:
     """What is wanted, with the contents of the files and how each is treated."""
 
-    wanted: Wanted
+    wanted: WantedService
     contents: Mapping[str, bytes]
     secrecy: Mapping[str, str] = field(default_factory=dict)
     validators: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -137,7 +137,7 @@ class Order:
 
 
 @dataclass
-class Plan:
+class DeployPlan:
     """What is to be done, and what was there before."""
 
     present: dict[Path, File]
@@ -156,7 +156,7 @@ class Plan:
     diff: list[dict[str, str]] = field(default_factory=list)
 
 
-def look_at(path: Path, *, follow: bool = False) -> Found | None:
+def inspect(path: Path, *, follow: bool = False) -> Found | None:
     """Return what is at a path, with the digest of a file; None if there is nothing.
 
     A link is one, whatever it leads to; with C(follow), one to a directory counts as that directory.
@@ -201,7 +201,7 @@ def number_of(lookup: Any, name: str | None, what: str) -> int:
 class Deployment:
     """One service on this host."""
 
-    def __init__(self, order: Order, runtime: Runtime, host: Commands, good: LastKnownGood) -> None:
+    def __init__(self, order: DeployRequest, runtime: Runtime, host: Commands, good: LastKnownGood) -> None:
         self.order, self.runtime, self.host, self.good = order, runtime, host, good
         self.wanted = order.wanted
         self.files = {Path(file.path): File(order.contents[file.path], file.mode) for file in self.wanted.files}
@@ -244,15 +244,15 @@ class Deployment:
         """Return the files of the set, and the extra files, as they are on the host."""
         return {path: file for path in [*self.files, *self.extra] if (file := read(path)) is not None}
 
-    def plan(self) -> Plan:
+    def plan(self) -> DeployPlan:
         """Compare the host with what is wanted; changes nothing."""
         owner = (os.geteuid(), os.getegid())
         present = self.present()
         after = {**present, **self.files}
-        found = {each.path: look_at(Path(each.path)) for each in self.wanted.files}
+        found = {each.path: inspect(Path(each.path)) for each in self.wanted.files}
         for directory in self.wanted.directories:
             path = Path(directory.path)
-            found[directory.path] = look_at(path, follow=self.may_be_link(path))
+            found[directory.path] = inspect(path, follow=self.may_be_link(path))
         holds = self.good.holds(after)
         reasons = file_reasons(self.wanted, found, self.wanted.digest if holds else "", owner)
         derived = {path: file for path, file in self.runtime.derived(self.files).items() if read(path) != file}
@@ -267,7 +267,7 @@ class Deployment:
             action = max((need.action for need in needs), key=STRENGTH.index, default=NONE)
         reasons += [need.reason for need in needs]
         pending = bool(self.files) and not holds
-        plan = Plan(present, changed, derived, directories, pending, reasons, action)
+        plan = DeployPlan(present, changed, derived, directories, pending, reasons, action)
         plan.diff = self.diff(plan)
         return plan
 
@@ -278,7 +278,7 @@ class Deployment:
         """
         return Path(self.wanted.root) not in directory.parents
 
-    def refuse(self, plan: Plan) -> None:
+    def refuse(self, plan: DeployPlan) -> None:
         """Raise DeployError if something else is where a directory is wanted."""
         for directory in plan.directories:
             path = Path(directory.path)
@@ -325,7 +325,7 @@ class Deployment:
             said = replaced(ended.said, {place: original for original, place in staged.items()})
             raise FilesError(f"{path}: {command[0]} refuses the new file, and nothing was changed: {self.masked(said)}")
 
-    def write(self, plan: Plan) -> None:
+    def write(self, plan: DeployPlan) -> None:
         """Make the directories and write what differs; if that fails, restore what was there."""
         self._adopt_former_directory()
         remove_leftovers([*self.files, *self.runtime.derived(self.files), self.good.directory / RECORD])
@@ -345,7 +345,7 @@ class Deployment:
         except (FilesError, OSError) as error:
             raise DeployError(f"{error}. {self._undo(plan, done)}") from error
 
-    def _undo(self, plan: Plan, done: Iterable[Path]) -> str:
+    def _undo(self, plan: DeployPlan, done: Iterable[Path]) -> str:
         """Restore what was at these paths, before anything was started; return what became of it."""
         try:
             for path in done:
@@ -369,7 +369,7 @@ class Deployment:
     def _make(self, directory: WantedDirectory) -> None:
         path = Path(directory.path)
         follow = self.may_be_link(path)
-        found = look_at(path, follow=follow)
+        found = inspect(path, follow=follow)
         owner = number_of(pwd.getpwnam, directory.owner, "user"), number_of(grp.getgrnam, directory.group, "group")
         mode = directory.mode if directory.mode is not None else found.mode if found else 0o755
         try:
@@ -377,7 +377,7 @@ class Deployment:
         except FilesError as error:
             raise DeployError(str(error)) from error
 
-    def start(self, plan: Plan) -> str:
+    def start(self, plan: DeployPlan) -> str:
         """Start, wait and verify; return an empty string, or what failed."""
         try:
             self.started = self.runtime.start(plan.pending or bool(plan.changed))
@@ -391,7 +391,7 @@ class Deployment:
         extra = {path: file for path, file in present.items() if path not in self.files}
         self.good.commit(files, extra, self.runtime.config_hash())
 
-    def roll_back(self, plan: Plan, reason: str) -> Failed:
+    def roll_back(self, plan: DeployPlan, reason: str) -> Failed:
         """Restore the last known good files and start with them; return the failure that tells all of it."""
         log = self.runtime.log()
         restored: list[Path] = []
@@ -482,7 +482,7 @@ class Deployment:
         self.hidden |= self.secret_texts()
         return mask(text, self.hidden)
 
-    def diff(self, plan: Plan) -> list[dict[str, str]]:
+    def diff(self, plan: DeployPlan) -> list[dict[str, str]]:
         """Return what changes, file by file, without a secret."""
         result = []
         for path in [*plan.changed, *plan.derived]:
@@ -502,7 +502,7 @@ class Deployment:
         before, after = shown(old, new, secrecy == ONLY_SECRETS, self.order.public.get(str(path), ()))
         return mask(before, self.hidden), mask(after, self.hidden)
 
-    def result(self, plan: Plan) -> dict[str, Any]:
+    def result(self, plan: DeployPlan) -> dict[str, Any]:
         """Return the result of the module."""
         action = plan.action
         changed = action != NONE
@@ -519,14 +519,14 @@ class Deployment:
             message += f": {'; '.join(plan.reasons)}" if plan.reasons and action != CREATE else ""
         return self._result(plan, changed, action, message, [*plan.changed, *plan.derived], restarted)
 
-    def failed(self, message: str, plan: Plan, action: str, restored: Sequence[Path] = ()) -> Failed:
+    def failed(self, message: str, plan: DeployPlan, action: str, restored: Sequence[Path] = ()) -> Failed:
         """Return a failure, without a secret in its message."""
         text = self.masked(message)
         paths = list(dict.fromkeys([*plan.changed, *plan.derived, *restored])) if action != NONE else []
         return Failed(text, self._result(plan, action != NONE, action, text, paths, self.started.restarted))
 
     def _result(
-        self, plan: Plan, changed: bool, action: str, message: str, paths: Iterable[Path], restarted: bool
+        self, plan: DeployPlan, changed: bool, action: str, message: str, paths: Iterable[Path], restarted: bool
     ) -> dict[str, Any]:
         return {
             "changed": changed,

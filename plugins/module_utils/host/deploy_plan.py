@@ -114,7 +114,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedService:
     """A service as it should be."""
 
     service: str
@@ -213,7 +213,7 @@ def octal(value: Any, option: str) -> int:
     return int(value, 8)
 
 
-def parse(options: Mapping[str, Any], digests: Mapping[str, str]) -> Wanted:
+def parse(options: Mapping[str, Any], digests: Mapping[str, str]) -> WantedService:
     """Read the options of the module; C(digests) are the SHA-256 of the files' contents by path."""
     service, kind = str(options["service"]), str(options["type"])
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", service):
@@ -231,7 +231,7 @@ def parse(options: Mapping[str, Any], digests: Mapping[str, str]) -> Wanted:
             raise PlanError(f"files: {path} is there twice")
     if kind == SYSTEMD and not options["units"]:
         raise PlanError("units: is empty. Set the units to run, in the order in which they are started")
-    return Wanted(
+    return WantedService(
         service=service,
         type=kind,
         root=PurePosixPath(options["root"]),
@@ -349,7 +349,7 @@ def compose_file(root: PurePosixPath) -> str:
 
 
 def file_reasons(
-    wanted: Wanted, files: Mapping[str, Found | None], committed: str, owner: tuple[int, int] = (0, 0)
+    wanted: WantedService, files: Mapping[str, Found | None], committed: str, owner: tuple[int, int] = (0, 0)
 ) -> list[str]:
     """Return how files and directories differ; C(committed) is the digest of the set that was committed."""
     reasons = [
@@ -367,7 +367,7 @@ def file_reasons(
     return reasons
 
 
-def difference(wanted: Wanted, host: Mapping[str, Any], now: float) -> list[str]:
+def difference(wanted: WantedService, host: Mapping[str, Any], now: float) -> list[str]:
     """Return why a service is to be deployed, from what M(devorch.orchestration.host_info) has returned.
 
     An empty list means that it is as wanted, and healthy. What was not looked at counts as different.
@@ -408,14 +408,14 @@ def _is_in(path: str, directory: PurePosixPath) -> bool:
     return PurePosixPath(path).parent == directory
 
 
-def _is_left(path: str, wanted: Wanted) -> bool:
+def _is_left(path: str, wanted: WantedService) -> bool:
     record = str(wanted.root / "rollback" / wanted.service / RECORD)
     written = [*(file.path for file in wanted.files), record]
     written += [compose_file(wanted.root)] if wanted.type == COMPOSE else []
     return any(path.startswith(str(PurePosixPath(each).parent / temporary_prefix(Path(each)))) for each in written)
 
 
-def _compose_reasons(wanted: Wanted, files: Mapping[str, Found], text: str) -> list[str]:
+def _compose_reasons(wanted: WantedService, files: Mapping[str, Found], text: str) -> list[str]:
     path = compose_file(wanted.root)
     problem = file_problem(WantedFile(path, sha256(text.encode()), 0o644), files.get(path))
     return [f"{path} {problem}"] if problem else []

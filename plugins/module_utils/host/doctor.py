@@ -379,7 +379,7 @@ def _above(value: float, warning: float, critical: float) -> str:
     return CRITICAL if value >= critical else WARNING if value >= warning else OK
 
 
-def examine(facts: Facts, limits: Limits, now: datetime) -> list[Finding]:
+def evaluate(facts: Facts, limits: Limits, now: datetime) -> list[Finding]:
     """Return all findings, the worst first, else in the order of the checks."""
     found = [
         *check_services(facts),

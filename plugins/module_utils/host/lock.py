@@ -23,7 +23,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.service
 
 
 @dataclass(frozen=True)
-class Run:
+class PlaybookRun:
     """A run of ansible-playbook: who started it, the controller, and the process on it."""
 
     owner: str
@@ -35,7 +35,7 @@ class Run:
 class Lock:
     """Who holds the host; both times are seconds since it was started, which nobody sets back."""
 
-    run: Run
+    run: PlaybookRun
     taken: float
     renewed: float
 
@@ -68,8 +68,8 @@ def load(path: Path) -> Lock | None:
     """Return the lock at a path; None where there is none, or one that can't be read."""
     file = read(path)
     try:
-        told = json.loads(file.content) if file else {}
-        return Lock(Run(**told["run"]), float(told["taken"]), float(told["renewed"]))
+        data = json.loads(file.content) if file else {}
+        return Lock(PlaybookRun(**data["run"]), float(data["taken"]), float(data["renewed"]))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -80,7 +80,9 @@ def store(path: Path, lock: Lock) -> None:
     write(path, File(json.dumps(asdict(lock)).encode(), 0o644))
 
 
-def take(path: Path, run: Run, now: float, limit: float, dead: Run | None = None) -> tuple[Lock, Lock | None]:
+def take(
+    path: Path, run: PlaybookRun, now: float, limit: float, dead: PlaybookRun | None = None
+) -> tuple[Lock, Lock | None]:
     """Take or renew the lock for a run, also from one that is dead or expired.
 
     Return the lock that holds now, and the one before where it was another run's. The first is another run's
@@ -109,7 +111,7 @@ def renew(path: Path, now: float | None = None) -> None:
             store(path, Lock(before.run, before.taken, uptime() if now is None else now))
 
 
-def release(path: Path, run: Run) -> bool:
+def release(path: Path, run: PlaybookRun) -> bool:
     """Give the lock back, and tell whether it was this run's."""
     with alone(path):
         before = load(path)

@@ -384,9 +384,9 @@ def _image(service: str) -> Rule:
         )
         missing = reference in situation.host.get("missing_images", ())
         if missing and not situation.flag("orchestration_offline") and len(reasons) >= len(asked):
-            told = "; ".join(f"{registry}: {reason}" for registry, reason in reasons.items())
+            listed = "; ".join(f"{registry}: {reason}" for registry, reason in reasons.items())
             yield (
-                f"{service}_version: {reference} is not on the host, and no registry gives it ({told}). Correct"
+                f"{service}_version: {reference} is not on the host, and no registry gives it ({listed}). Correct"
                 f" {service}_version or {service}_digest, or set orchestration_registry or docker_registry_mirrors to a"
                 " registry that the host can reach."
             )

@@ -30,7 +30,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_
     SYSTEMD,
     Need,
     Unit,
-    Wanted,
+    WantedService,
     compose_file,
     compose_project,
     container_needs,
@@ -137,7 +137,7 @@ class Started:
 class Files:
     """Nothing but files, which their readers read by themselves; and what the other types have in common."""
 
-    wanted: Wanted
+    wanted: WantedService
     host: Host = field(default_factory=Host)
     checks: Sequence[Mapping[str, Any]] = ()
     log_command: Sequence[str] = ()
@@ -404,7 +404,7 @@ RUNTIMES: dict[str, type[Files]] = {COMPOSE: Compose, SYSTEMD: Systemd, DOCKER: 
 
 
 def runtime_of(
-    wanted: Wanted,
+    wanted: WantedService,
     host: Host,
     checks: Sequence[Mapping[str, Any]] = (),
     log_command: Sequence[str] = (),

@@ -74,17 +74,17 @@ def parse_units(printed: str, asked: Iterable[str]) -> dict[str, dict[str, Any]]
     """Return the state of each asked unit, also by a name that is an alias."""
     found: dict[str, dict[str, Any]] = {}
     for block in printed.split("\n\n"):
-        told: dict[str, list[str]] = {}
+        properties: dict[str, list[str]] = {}
         for line in block.splitlines():
             name, _sign, value = line.partition("=")
-            told.setdefault(name, []).append(value)
+            properties.setdefault(name, []).append(value)
         unit = {
-            "load": told.get("LoadState", [""])[0],
-            "active": told.get("ActiveState", [""])[0],
-            "enabled": told.get("UnitFileState", [""])[0],
-            "listen": [value for value in told.get("Listen", []) if value],
+            "load": properties.get("LoadState", [""])[0],
+            "active": properties.get("ActiveState", [""])[0],
+            "enabled": properties.get("UnitFileState", [""])[0],
+            "listen": [value for value in properties.get("Listen", []) if value],
         }
-        for name in {*told.get("Id", []), *" ".join(told.get("Names", [])).split()}:
+        for name in {*properties.get("Id", []), *" ".join(properties.get("Names", [])).split()}:
             found[name] = unit
     return {name: found[name] for name in asked if name in found}
 
@@ -105,17 +105,17 @@ def parse_listed(printed: str, project: str) -> tuple[dict[int, dict[str, str]],
 def parse_containers(printed: str, project: str) -> dict[str, dict[str, Any]]:
     """Return the container of each service of a Compose project, without its environment."""
     found: dict[str, dict[str, Any]] = {}
-    for told in json.loads(printed or "[]"):
-        labels = told["Config"].get("Labels") or {}
+    for container in json.loads(printed or "[]"):
+        labels = container["Config"].get("Labels") or {}
         service = labels.get("com.docker.compose.service")
         if not service:
             continue
-        state = asdict(State.parse(told))
+        state = asdict(State.parse(container))
         container = {
-            "id": told["Id"],
-            "name": told["Name"].lstrip("/"),
-            "image": told["Config"]["Image"],
-            "image_id": told["Image"],
+            "id": container["Id"],
+            "name": container["Name"].lstrip("/"),
+            "image": container["Config"]["Image"],
+            "image_id": container["Image"],
             **{key: state[key] for key in ("status", "health", "failures", "restarts", "started")},
             "config_hash": labels.get("com.docker.compose.config-hash", ""),
         }
@@ -128,15 +128,15 @@ def parse_containers(printed: str, project: str) -> dict[str, dict[str, Any]]:
 def parse_databases(printed: str, password: Callable[[str], str | None]) -> dict[str, Any]:
     """Return roles and databases; of each role's verifier only whether it is that of the password by this name."""
     try:
-        told = json.loads(printed)
+        data = json.loads(printed)
     except ValueError:
         return {"reachable": False, "roles": {}, "databases": {}}
     roles = {}
-    for name, role in told["roles"].items():
+    for name, role in data["roles"].items():
         verifier = role.pop("verifier")
         wanted = password("postgres_password" if name == "postgres" else f"{name}_database_password")
         roles[name] = {**role, "password": "unknown" if wanted is None else scram.compare(verifier, wanted)}
-    return {"reachable": True, "roles": roles, "databases": told["databases"]}
+    return {"reachable": True, "roles": roles, "databases": data["databases"]}
 
 
 def users(asked: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -72,7 +72,7 @@ def describe_trigger(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def look(client: KestraClient, now: datetime, days: int, stuck_hours: int) -> dict[str, Any]:
+def collect(client: KestraClient, now: datetime, days: int, stuck_hours: int) -> dict[str, Any]:
     """Return everything that is judged about a server's work."""
     executions = Executions(client)
     flows = client.search(client.path("flows", "search"), "list the flows")

@@ -154,7 +154,7 @@ def moment(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ActionPlan:
     """What is to be done with an execution: an action, or nothing, and the state that it leads to."""
 
     action: str | None
@@ -162,24 +162,26 @@ class Plan:
     problem: str | None = None
 
 
-def plan_action(wanted: str, state: str) -> Plan:
+def plan_action(wanted: str, state: str) -> ActionPlan:
     """Return what a wanted state means for an execution that is in C(state)."""
     if wanted == "killed":
-        return Plan(None) if state in ENDED else Plan("kill", "KILLED")
+        return ActionPlan(None) if state in ENDED else ActionPlan("kill", "KILLED")
     if wanted == "paused":
         if state == "PAUSED":
-            return Plan(None)
+            return ActionPlan(None)
         if state == "RUNNING":
-            return Plan("pause", "PAUSED")
-        return Plan(None, problem=f"it is {state}, and only a RUNNING execution can be paused")
+            return ActionPlan("pause", "PAUSED")
+        return ActionPlan(None, problem=f"it is {state}, and only a RUNNING execution can be paused")
     if wanted == "resumed":
-        return Plan("resume", "RUNNING") if state == "PAUSED" else Plan(None)
+        return ActionPlan("resume", "RUNNING") if state == "PAUSED" else ActionPlan(None)
     if wanted == "restarted":
         if state in ("FAILED", "PAUSED"):
-            return Plan("restart", "RESTARTED")
+            return ActionPlan("restart", "RESTARTED")
         if state in ("KILLED", "CANCELLED"):
-            return Plan(None, problem=f"it is {state}, and such an execution can only be replayed (state=replayed)")
-        return Plan(None)
+            return ActionPlan(
+                None, problem=f"it is {state}, and such an execution can only be replayed (state=replayed)"
+            )
+        return ActionPlan(None)
     raise ValueError(f"no action leads to {wanted}")
 
 

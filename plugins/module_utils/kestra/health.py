@@ -160,7 +160,7 @@ class Probe:
         self.client.close()
         self.management.close()
 
-    def look(self, timeout: float | None = None) -> Health:
+    def check(self, timeout: float | None = None) -> Health:
         """Ask every part once; C(timeout) in seconds limits each request."""
         wait = self.timeout if timeout is None else min(timeout, self.timeout)
         health = self._look_at_management(wait)
@@ -198,7 +198,7 @@ class Probe:
             alive = self._status("/health/liveness", doing, wait)
         except KestraError as error:
             liveness = DOWN if error.kind in ("refused", "closed", "no-answer") else UNKNOWN
-            return Health(liveness=liveness, readiness=DOWN, reasons=(f"management port: {_words(error)}",))
+            return Health(liveness=liveness, readiness=DOWN, reasons=(f"management port: {_error_text(error)}",))
         parts = {**ready[1], **whole[1]}
         reasons: list[str] = []
         for path, (status, found, message) in (("/health/readiness", ready), ("/health", whole)):
@@ -237,14 +237,14 @@ class Probe:
             self.client.check_credentials(timeout=wait)
         except KestraError as error:
             if error.status == 401:
-                reason = f"credentials: {_words(error)}"
+                reason = f"credentials: {_error_text(error)}"
                 return replace(health, api=UP, credentials=DOWN, reasons=(reason,))
-            return replace(health, api=DOWN, reasons=(f"API: {_words(error)}",))
+            return replace(health, api=DOWN, reasons=(f"API: {_error_text(error)}",))
         # The list of flows comes from the database.
         return replace(health, api=UP, credentials=UP, database=UP)
 
 
-def _words(error: KestraError) -> str:
+def _error_text(error: KestraError) -> str:
     return f"{error.reason.rstrip('. ')}. {error.hint}" if error.hint else error.reason
 
 
@@ -273,7 +273,7 @@ def wait_until_healthy(
     looks = 0
     while True:
         remaining = wait_timeout - (clock() - start)
-        health = probe.look(timeout=max(1.0, remaining) if wait_timeout > 0 else None)
+        health = probe.check(timeout=max(1.0, remaining) if wait_timeout > 0 else None)
         looks += 1
         refusals = refusals + 1 if health.credentials == DOWN else 0
         elapsed = clock() - start

@@ -276,7 +276,7 @@ def lifetime_from(text: str | None) -> timedelta | Literal["never"] | None:
     return timedelta(seconds=length)
 
 
-def words_for_lifetime(lifetime: Lifetime) -> str:
+def lifetime_text(lifetime: Lifetime) -> str:
     """Return a lifetime as option C(ttl) takes it."""
     return NEVER if lifetime is None else f"PT{round(lifetime.total_seconds())}S"
 
@@ -366,7 +366,7 @@ class KeyStore:
         """Write a key; without a lifetime it does not expire."""
         headers = {"description": description} if description else {}
         if lifetime is not None:
-            headers["ttl"] = words_for_lifetime(lifetime)
+            headers["ttl"] = lifetime_text(lifetime)
         self.client.request(
             "PUT",
             self._path(key),

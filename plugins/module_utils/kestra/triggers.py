@@ -79,7 +79,7 @@ def parse(raw: Mapping[str, Any]) -> Trigger:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedTrigger:
     """What a trigger is to be like; None leaves it as it is. C(backfill) is C(running), C(paused) or C(absent)."""
 
     enabled: bool | None = None
@@ -92,7 +92,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TriggerPlan:
     """The steps that lead to what is wanted, in their order, what they lead to, and why they cannot be gone."""
 
     steps: tuple[str, ...]
@@ -108,7 +108,7 @@ def same_moment(one: str | None, other: str | None) -> bool:
     return datetime.fromisoformat(one) == datetime.fromisoformat(other)
 
 
-def make_plan(trigger: Trigger, wanted: Wanted) -> Plan:
+def make_plan(trigger: Trigger, wanted: WantedTrigger) -> TriggerPlan:
     """Return what has to be done; nothing where the trigger is as wanted."""
     steps: list[str] = []
     before = _shown(trigger)
@@ -143,7 +143,7 @@ def make_plan(trigger: Trigger, wanted: Wanted) -> Plan:
         elif paused != (wanted.backfill == "paused"):
             steps.append("unpause-backfill" if paused else "pause-backfill")
             after["backfill"] = {**(after["backfill"] or {}), "paused": not paused}
-    return Plan(tuple(steps), before, after, problem)
+    return TriggerPlan(tuple(steps), before, after, problem)
 
 
 def reached(step: str, before: Trigger, now: Trigger) -> bool:
@@ -171,7 +171,7 @@ def _shown(trigger: Trigger) -> dict[str, Any]:
     }
 
 
-def _difference(backfill: Mapping[str, Any], wanted: Wanted) -> str | None:
+def _difference(backfill: Mapping[str, Any], wanted: WantedTrigger) -> str | None:
     """Return in what a backfill is not the wanted one, or None. What is not wanted explicitly is not compared."""
     if wanted.start is not None and not same_moment(backfill.get("start"), wanted.start):
         return f"from {backfill.get('start')}"
@@ -227,7 +227,9 @@ class Triggers:
             self.pause(min(interval, left))
             interval = min(interval * 1.5, LONGEST_INTERVAL)
 
-    def apply(self, namespace: str, flow: str, trigger_id: str, step: str, trigger: Trigger, wanted: Wanted) -> None:
+    def apply(
+        self, namespace: str, flow: str, trigger_id: str, step: str, trigger: Trigger, wanted: WantedTrigger
+    ) -> None:
         """Go one step of a plan."""
         name = {"namespace": namespace, "flowId": flow, "triggerId": trigger_id}
         doing = f"{step.replace('-', ' the ')} of trigger {namespace}/{flow}/{trigger_id}"

@@ -263,7 +263,7 @@ def _move(wanted: Wanted, state: str) -> tuple[list[Step], str]:
     return [], state
 
 
-def words(name: str, steps: Sequence[Step | str], nothing: str) -> str:
+def summary_text(name: str, steps: Sequence[Step | str], nothing: str) -> str:
     """Return what was done in words: C(stopped, resized and started web)."""
     verbs = [PAST[step if isinstance(step, str) else step.verb] for step in steps]
     if not verbs:

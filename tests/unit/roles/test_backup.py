@@ -675,7 +675,7 @@ def test_second_command_is_refused(config: Config) -> None:
 def hold(config: Config, since: float) -> None:
     """Write the host lock of a playbook that renewed it so many seconds ago."""
     now = host_lock.uptime()
-    host_lock.store(config.host_lock, host_lock.Lock(host_lock.Run("ops@ci", "ci", "1-1"), 1.0, now - since))
+    host_lock.store(config.host_lock, host_lock.Lock(host_lock.PlaybookRun("ops@ci", "ci", "1-1"), 1.0, now - since))
 
 
 def test_nightly_backup_waits_for_a_playbook_and_another_backup(

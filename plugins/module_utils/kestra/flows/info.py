@@ -65,7 +65,7 @@ class Found:
     last_execution: Mapping[str, Any] | None = None
 
 
-def look(
+def find_flows(
     client: KestraClient,
     query: Query,
     most: int,
@@ -141,9 +141,9 @@ def as_result(found: Found, source: bool) -> dict[str, Any]:
 
 
 def _revision(raw: Mapping[str, Any], source: bool) -> dict[str, Any]:
-    told = {name: raw.get(name) for name in ("revision", "updated")}
-    told.update({name: bool(raw.get(name)) for name in ("deleted", "disabled")})
-    return {**told, "source": raw.get("source")} if source else told
+    shown = {name: raw.get(name) for name in ("revision", "updated")}
+    shown.update({name: bool(raw.get(name)) for name in ("deleted", "disabled")})
+    return {**shown, "source": raw.get("source")} if source else shown
 
 
 def _execution(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -94,13 +94,13 @@ class FlowSync:
         """
         if not namespaces:
             return {}
-        again = self.client.again
+        retry = self.client.retry
         with ThreadPoolExecutor(max_workers=1) as pool:
-            entries = pool.submit(again, lambda: self.client.search_flows(namespaces))
+            entries = pool.submit(retry, lambda: self.client.search_flows(namespaces))
             # First, since it says most simply that this is no Kestra.
-            again(self.client.server_info)
+            retry(self.client.server_info)
             try:
-                archive = again(lambda: self.client.export_flows(namespaces))
+                archive = retry(lambda: self.client.export_flows(namespaces))
             except KestraError as error:
                 if error.status is None or error.status in (401, 403):
                     raise
@@ -109,7 +109,7 @@ class FlowSync:
         texts = exported_sources(archive, listed)
         listed = {key: entry for key, entry in listed.items() if key[0] in namespaces}
         missing = [key for key in listed if key not in texts]
-        singles = self._each(lambda key: self.client.again(lambda: self.client.get_flow(*key)), missing)
+        singles = self._each(lambda key: self.client.retry(lambda: self.client.get_flow(*key)), missing)
         for key, single in zip(missing, singles, strict=True):
             if single is None:
                 del listed[key]
@@ -139,13 +139,13 @@ class FlowSync:
         problems: list[Problem] = []
         warnings: list[str] = []
         for index, flow in enumerate(flows):
-            found_problems, found_warnings = judge(flow, answers.get(index, []))
+            found_problems, found_warnings = read_answers(flow, answers.get(index, []))
             problems += found_problems
             warnings += found_warnings
         return problems, warnings
 
     def _validated(self, entries: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
-        return self.client.again(lambda: self.client.validate_flows([text for _index, text in entries]))
+        return self.client.retry(lambda: self.client.validate_flows([text for _index, text in entries]))
 
     def read_records(self, namespaces: Iterable[str]) -> tuple[dict[str, Record], list[str]]:
         """Return the record of each namespace, without those that may not be read, and warnings about these."""
@@ -153,7 +153,7 @@ class FlowSync:
 
         def read(namespace: str) -> Record | KestraError:
             try:
-                stored = self.client.again(lambda: KeyStore(self.client, namespace).value(RECORD_KEY))
+                stored = self.client.retry(lambda: KeyStore(self.client, namespace).value(RECORD_KEY))
                 return Record.from_value(stored.content if stored else None)
             except KestraError as error:
                 if error.status in (401, 403, 405):
@@ -189,7 +189,7 @@ class FlowSync:
     def _put_record(self, entry: tuple[str, Record]) -> None:
         namespace, record = entry
         value = Value("JSON", record.as_value())
-        self.client.again(lambda: KeyStore(self.client, namespace).put(RECORD_KEY, value, RECORD_DESCRIPTION, None))
+        self.client.retry(lambda: KeyStore(self.client, namespace).put(RECORD_KEY, value, RECORD_DESCRIPTION, None))
 
     def apply(self, plan: Plan, records: Mapping[str, Record] | None = None, rollback: bool = True) -> list[Outcome]:
         """Carry out a plan; return what became of each of its items, in the plan's order.
@@ -258,12 +258,12 @@ class FlowSync:
             except KestraError as error:
                 problem = error
             # The first attempt failed cleanly: nothing was written.
-            if attempt == 0 and not problem.is_passing and problem.status != 409:
+            if attempt == 0 and not problem.is_transient and problem.status != 409:
                 return Outcome(item, "failed", item.revision, "former", problem.reason)
             state, revision = self._state(item)
             if state == "planned":
                 return Outcome(item, DONE[item.action], revision, "planned")
-            if state != "former" or attempt == self.retries or not problem.is_passing:
+            if state != "former" or attempt == self.retries or not problem.is_transient:
                 return Outcome(item, "failed", revision, state, problem.reason)
             self.client.pause(attempt)
         raise AssertionError("the last attempt returns")
@@ -290,7 +290,7 @@ class FlowSync:
     def _state(self, item: Item) -> tuple[State, int | None]:
         """Return what the server holds of an item's flow, and its revision."""
         try:
-            now = self.client.again(lambda: self.client.get_flow(*item.key))
+            now = self.client.retry(lambda: self.client.get_flow(*item.key))
         except KestraError:
             return "unknown", None
         text = None if now is None else str(now.get("source", ""))
@@ -322,7 +322,7 @@ class FlowSync:
                     self._restore(item)
                 except KestraError as error:
                     reason = error.reason
-                    if not error.is_passing and error.status != 409:
+                    if not error.is_transient and error.status != 409:
                         break
         state, revision = self._state(item)
         if state == "former":
@@ -347,7 +347,7 @@ def _is_fatal(reason: str | None) -> bool:
     return not (reason or "").startswith(("HTTP 409", "HTTP 413", "HTTP 422"))
 
 
-def judge(flow: Flow, answers: Sequence[dict[str, Any]]) -> tuple[list[Problem], list[str]]:
+def read_answers(flow: Flow, answers: Sequence[dict[str, Any]]) -> tuple[list[Problem], list[str]]:
     """Return the problems and the warnings in what the server's validation says about one flow."""
     problems: list[Problem] = []
     warnings: list[str] = []

@@ -12,12 +12,12 @@ ENTRIES = [("a/ü b.txt", b"text\n"), ("empty", b""), ("not UTF-8 \udcff", bytes
 
 def test_gives_back_what_was_packed(tmp_path: Path) -> None:
     pack(iter(ENTRIES), tmp_path / "packed")
-    handed = unpack(tmp_path / "packed")
-    assert [(each.name, each.read()) for each in handed] == ENTRIES
+    files = unpack(tmp_path / "packed")
+    assert [(each.name, each.read()) for each in files] == ENTRIES
     packed = (tmp_path / "packed").read_bytes()
-    assert [(each.name, each.of(packed)) for each in handed] == ENTRIES
-    assert [each.size for each in handed] == [len(content) for _name, content in ENTRIES]
-    assert handed[3].read() == b"\0" and handed[0].read() == b"text\n"
+    assert [(each.name, each.of(packed)) for each in files] == ENTRIES
+    assert [each.size for each in files] == [len(content) for _name, content in ENTRIES]
+    assert files[3].read() == b"\0" and files[0].read() == b"text\n"
 
 
 def test_nothing_is_packed_as_well(tmp_path: Path) -> None:
@@ -39,9 +39,9 @@ def test_a_damaged_file_is_refused(tmp_path: Path, cut: int) -> None:
 
 def test_a_file_that_shrinks_meanwhile_is_told(tmp_path: Path) -> None:
     pack(ENTRIES, tmp_path / "packed")
-    handed = unpack(tmp_path / "packed")
+    files = unpack(tmp_path / "packed")
     (tmp_path / "packed").write_bytes(b"te")
     with pytest.raises(ValueError, match=r"ends before a/ü b\.txt does"):
-        handed[0].read()
+        files[0].read()
     with pytest.raises(ValueError, match=r"ends before a/ü b\.txt does"):
-        handed[0].of(b"te")
+        files[0].of(b"te")

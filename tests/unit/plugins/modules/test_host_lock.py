@@ -17,13 +17,13 @@ import pytest
 import yaml
 from ansible_collections.devorch.orchestration.plugins.action import host_lock as action
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Lock, Run
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Lock, PlaybookRun
 from ansible_collections.devorch.orchestration.plugins.modules import host_lock as module
 
 from ...in_process import call
 from ...playbook import play
 
-MINE, OTHER = Run("me@here", "here", "1-1"), Run("you@there", "there", "2-2")
+MINE, OTHER = PlaybookRun("me@here", "here", "1-1"), PlaybookRun("you@there", "there", "2-2")
 
 
 def test_second_run_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_stale_lock_is_taken_over(tmp_path: Path, now: float) -> None:
 def test_lock_of_a_dead_run_is_taken_over_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     host_lock.take(path, OTHER, 100.0, 60)
-    assert host_lock.take(path, MINE, 101.0, 60, dead=Run("x", "y", "z"))[0].run == OTHER
+    assert host_lock.take(path, MINE, 101.0, 60, dead=PlaybookRun("x", "y", "z"))[0].run == OTHER
     assert host_lock.take(path, MINE, 101.0, 60, dead=OTHER)[0].run == MINE
 
 
@@ -112,7 +112,7 @@ def test_other_controller_is_refused_with_who_holds_it(tmp_path: Path) -> None:
 
 def test_run_that_was_killed_on_this_controller_keeps_nobody_out(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    dead = Run("me@here", action.this_controller(), f"{os.getpid()}-1")
+    dead = PlaybookRun("me@here", action.this_controller(), f"{os.getpid()}-1")
     host_lock.store(path, Lock(dead, host_lock.uptime(), host_lock.uptime()))
     played = play(tmp_path, tasks(path))
     assert played.returncode == 0
@@ -178,9 +178,9 @@ def test_check_mode_takes_nothing(tmp_path: Path) -> None:
 def test_two_at_once_never_both_hold_it(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Run, take, uptime\n"
-        "run = Run(sys.argv[3], 'c', 'p')\n"
-        "print(take(Path(sys.argv[2]), run, uptime(), 60)[0].run == run)"
+        "from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock\n"
+        "run = lock.PlaybookRun(sys.argv[3], 'c', 'p')\n"
+        "print(lock.take(Path(sys.argv[2]), run, lock.uptime(), 60)[0].run == run)"
     )
     collections = os.environ["ANSIBLE_COLLECTIONS_PATH"]
     command = [sys.executable, "-c", script, collections, str(tmp_path / "lock")]

@@ -10,8 +10,8 @@ from ansible_collections.devorch.orchestration.plugins.modules import secrets
 
 
 def keep(directory: Path, spec: dict[str, object], check_mode: bool = False) -> dict[str, object]:
-    wanted = [secrets.Wanted.parse(name, fields) for name, fields in spec.items()]
-    return secrets.keep(directory, wanted, check_mode)
+    wanted = [secrets.WantedSecret.parse(name, fields) for name, fields in spec.items()]
+    return secrets.ensure(directory, wanted, check_mode)
 
 
 def test_generates_once_and_reads_back(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_loose_modes_are_tightened(tmp_path: Path) -> None:
 )
 def test_malformed_specification_is_refused(name: str, spec: dict[str, object], message: str) -> None:
     with pytest.raises(secrets.SecretError, match=message):
-        secrets.Wanted.parse(name, spec)
+        secrets.WantedSecret.parse(name, spec)
 
 
 def test_empty_file_is_refused(tmp_path: Path) -> None:
@@ -96,5 +96,5 @@ def test_empty_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_is_made_for_no_secret(tmp_path: Path) -> None:
-    result = secrets.keep(tmp_path / "root" / "secrets", [], False)
+    result = secrets.ensure(tmp_path / "root" / "secrets", [], False)
     assert result["changed"] is False and not (tmp_path / "root").exists()

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import deploy, deploy_plan, service_files
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy import Deployment, Failed, Order
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy import Deployment, DeployRequest, Failed
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_plan import Need
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.runtimes import DeployError, Host, Started
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import File
@@ -110,8 +110,8 @@ class Site:
         ]
         directories = (deploy_plan.WantedDirectory(str(self.root / "data"), 0o750),)
         root = PurePosixPath(self.root)
-        wanted = deploy_plan.Wanted("application", "compose", root, "x", tuple(files), directories)
-        order = Order(
+        wanted = deploy_plan.WantedService("application", "compose", root, "x", tuple(files), directories)
+        order = DeployRequest(
             wanted,
             contents,
             self.secrecy,
@@ -256,8 +256,8 @@ def test_archive_is_validated_undamaged(site: Site) -> None:
     archive = deploy_plan.archive({"a.py": f"print('{site.env}')\n".encode(), "b": b"\0"}, "a:main")
     contents = {str(site.env): b"A='one'\n", str(site.config): archive}
     files = tuple(deploy_plan.WantedFile(path, deploy_plan.sha256(text), 0o755) for path, text in contents.items())
-    wanted = deploy_plan.Wanted("application", "files", PurePosixPath(site.root), "x", files)
-    order = Order(wanted, contents, {}, {str(site.config): [sys.executable, "-m", "zipfile", "-t", "%s"]})
+    wanted = deploy_plan.WantedService("application", "files", PurePosixPath(site.root), "x", files)
+    order = DeployRequest(wanted, contents, {}, {str(site.config): [sys.executable, "-m", "zipfile", "-t", "%s"]})
     result = Deployment(order, site.program, Host(), deploy.last_known_good(site.root, "application")).run()
     assert result["changed"]
     assert result["diff"][1]["after"].startswith(f"{len(archive)} bytes, SHA-256 ")

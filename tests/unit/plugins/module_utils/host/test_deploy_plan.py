@@ -36,7 +36,7 @@ def options(**more: Any) -> dict[str, Any]:
     }
 
 
-def wanted(**more: Any) -> plan.Wanted:
+def wanted(**more: Any) -> plan.WantedService:
     return plan.parse(options(**more), {path: plan.sha256(content) for path, content in CONTENTS.items()})
 
 

@@ -82,12 +82,12 @@ WELL: dict[str, Any] = {
 }
 
 
-def examine(facts: dict[str, Any]) -> list[doctor.Finding]:
-    return doctor.examine(facts, doctor.Limits(), NOW)
+def evaluate(facts: dict[str, Any]) -> list[doctor.Finding]:
+    return doctor.evaluate(facts, doctor.Limits(), NOW)
 
 
 def test_all_is_well() -> None:
-    findings = examine(WELL)
+    findings = evaluate(WELL)
     assert {finding.status for finding in findings} == {"ok"}
     assert not [finding for finding in findings if finding.hint]
     assert doctor.worst(findings) == "ok"
@@ -201,7 +201,7 @@ def test_what_is_not_well_is_found_with_a_way_out(
     facts = copy.deepcopy(WELL)
     change(facts)
     facts["listeners"] = {port: found for port, found in facts["listeners"].items() if found}
-    findings = examine(facts)
+    findings = evaluate(facts)
     bad = [finding for finding in findings if finding.status != "ok"]
     assert [(f.check, f.status) for f in bad if message in f.message] == [(check, status)]
     assert all(finding.hint for finding in bad)
@@ -225,14 +225,14 @@ FINE: list[Callable[[dict[str, Any]], None]] = [
 def test_what_only_looks_bad_is_well(change: Callable[[dict[str, Any]], None]) -> None:
     facts = copy.deepcopy(WELL)
     change(facts)
-    assert [finding for finding in examine(facts) if finding.status != "ok"] == []
+    assert [finding for finding in evaluate(facts) if finding.status != "ok"] == []
 
 
 def test_a_published_port_may_be_open_where_its_variable_says_so() -> None:
     facts = copy.deepcopy(WELL)
     facts["ports"]["8080"]["addresses"] = ["0.0.0.0"]  # noqa: S104
     facts["listeners"]["8080"] = listener("0.0.0.0", "::")  # noqa: S104
-    assert doctor.worst(examine(facts)) == "ok"
+    assert doctor.worst(evaluate(facts)) == "ok"
 
 
 @pytest.mark.parametrize(

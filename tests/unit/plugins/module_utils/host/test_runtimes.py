@@ -79,8 +79,8 @@ INSPECT = f"docker inspect --type container {NAME}"
 POSTGRES = "docker inspect --type container orchestration-postgres-1"
 
 
-def wanted(kind: str, root: Path | str = "/opt/orchestration", **more: Any) -> deploy_plan.Wanted:
-    return deploy_plan.Wanted("kestra", kind, PurePosixPath(root), "orchestration", (), **more)
+def wanted(kind: str, root: Path | str = "/opt/orchestration", **more: Any) -> deploy_plan.WantedService:
+    return deploy_plan.WantedService("kestra", kind, PurePosixPath(root), "orchestration", (), **more)
 
 
 def compose(host: Host, **more: Any) -> runtimes.Files:

@@ -57,8 +57,8 @@ class Client:
         return value
 
 
-def look(client: Client, **more: int) -> dict[str, Any]:
-    return kestra_activity.look(client, NOW, **{"days": 3, "stuck_hours": 24, **more})  # type: ignore[arg-type]
+def collect(client: Client, **more: int) -> dict[str, Any]:
+    return kestra_activity.collect(client, NOW, **{"days": 3, "stuck_hours": 24, **more})  # type: ignore[arg-type]
 
 
 def test_executions_are_counted_by_day_and_state() -> None:
@@ -70,7 +70,7 @@ def test_executions_are_counted_by_day_and_state() -> None:
         ("CANCELLED", "2026-11-24T11:00:00.000Z"),
         ("RUNNING", "2026-11-21T11:00:00.000Z"),
     ]
-    found = look(Client(executions, [], []))
+    found = collect(Client(executions, [], []))
     nothing = {"success": 0, "warning": 0, "failed": 0, "killed": 0, "other": 0}
     assert found["by_day"] == [
         {**nothing, "day": "2026-11-22", "success": 2},
@@ -84,8 +84,8 @@ def test_executions_are_counted_by_day_and_state() -> None:
 
 def test_many_executions_take_as_many_requests_as_none() -> None:
     many, none = Client([("SUCCESS", "2026-11-24T01:00:00.000Z")] * 5000, [], []), Client([], [], [])
-    look(many)
-    look(none)
+    collect(many)
+    collect(none)
     assert many.requests == none.requests == 21
 
 
@@ -95,7 +95,7 @@ def test_flows_that_cannot_be_read_are_named() -> None:
         {"namespace": "a", "id": "bad", "exception": "no such task"},
         {"namespace": "a", "id": "gone", "tasks": [], "deleted": True},
     ]
-    assert look(Client([], flows, []))["broken_flows"] == {"a/bad": "no such task"}
+    assert collect(Client([], flows, []))["broken_flows"] == {"a/bad": "no such task"}
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_flows_that_cannot_be_read_are_named() -> None:
 )
 def test_triggers_of_both_dialects(entry: dict[str, Any]) -> None:
     flows = [{"namespace": "a", "id": "b", "tasks": [{}]}]
-    assert look(Client([], flows, [entry]))["triggers"] == [
+    assert collect(Client([], flows, [entry]))["triggers"] == [
         {"namespace": "a", "flow": "b", "id": "t", "enabled": True, "locked": True, "next_date": "n", "since": "u"}
     ]
 
 
 def test_triggers_of_disabled_flows_rest() -> None:
     flows = [{"namespace": "a", "id": "b", "tasks": [{}], "disabled": True}]
-    assert look(Client([], flows, [{"state": SCHEDULE}]))["triggers"] == []
+    assert collect(Client([], flows, [{"state": SCHEDULE}]))["triggers"] == []

@@ -41,7 +41,7 @@ def server() -> Iterator[FakeKestra]:
         yield fake
 
 
-def look(
+def check(
     url: str,
     management_url: str | None = None,
     password: str = PASSWORD,
@@ -50,7 +50,7 @@ def look(
 ) -> Health:
     probe = Probe(Connection(url, USERNAME, password, timeout=timeout), management_url or url, closed_addresses)
     try:
-        return probe.look()
+        return probe.check()
     finally:
         probe.close()
 
@@ -62,7 +62,7 @@ def closed_port() -> str:
 
 
 def test_healthy(server: FakeKestra) -> None:
-    health = look(server.url)
+    health = check(server.url)
     assert health == Health("UP", "UP", "UP", "UNKNOWN", "UP", "UP", "2.0.5", "OSS")
     assert health.healthy
     management = [r for r in server.requests if "/health" in r]
@@ -71,7 +71,7 @@ def test_healthy(server: FakeKestra) -> None:
 
 def test_credentials_are_not_sent_to_the_management_port(server: FakeKestra) -> None:
     with FakeKestra() as management:
-        look(server.url, management.url)
+        check(server.url, management.url)
         assert management.authorizations == {None}
 
 
@@ -79,40 +79,40 @@ def test_details_are_read_where_they_are_shown(server: FakeKestra) -> None:
     body = {**DETAILS, "status": "UP"}
     body["details"] = {**DETAILS["details"], "jdbc": {"status": "UP"}}  # type: ignore[dict-item]
     server.health["/health"] = Answer(200, body)
-    assert look(server.url).disk == "UP"
+    assert check(server.url).disk == "UP"
 
 
 def test_a_failing_database(server: FakeKestra) -> None:
     server.health["/health"] = server.health["/health/readiness"] = Answer(503, DETAILS)
-    health = look(server.url)
+    health = check(server.url)
     assert (health.liveness, health.readiness, health.database, health.disk) == ("UP", "DOWN", "DOWN", "UP")
     assert "/health/readiness answers HTTP 503, failing: jdbc" in health.reasons[0]
 
 
 def test_failing_without_details(server: FakeKestra) -> None:
     server.health["/health/readiness"] = Answer(503, {"name": "kestra", "status": "DOWN"})
-    health = look(server.url)
+    health = check(server.url)
     assert health.reasons == (
         "management port: /health/readiness answers HTTP 503, status DOWN, without saying which part fails",
     )
     server.health["/health/readiness"] = Answer(500, {"message": "Failed to obtain JDBC Connection"})
-    assert "Failed to obtain JDBC Connection" in look(server.url).reasons[0]
+    assert "Failed to obtain JDBC Connection" in check(server.url).reasons[0]
 
 
 def test_a_server_without_readiness(server: FakeKestra) -> None:
     del server.health["/health/readiness"]
     server.prepare("GET /health/readiness", Answer(404, {"message": "Not Found"}))
-    assert look(server.url).healthy
+    assert check(server.url).healthy
 
 
 def test_something_else_on_the_management_port(server: FakeKestra) -> None:
     server.health.clear()
     server.prepare("GET /health", Answer(404), Answer(404))
-    assert "is management_url right?" in look(server.url).reasons[0]
+    assert "is management_url right?" in check(server.url).reasons[0]
 
 
 def test_management_port_closed(server: FakeKestra) -> None:
-    health = look(server.url, closed_port())
+    health = check(server.url, closed_port())
     assert (health.liveness, health.readiness) == ("DOWN", "DOWN")
     assert "management port: connection refused" in health.reasons[0]
 
@@ -121,19 +121,19 @@ def test_management_port_open_and_silent(server: FakeKestra) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        health = look(server.url, f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.3)
+        health = check(server.url, f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.3)
     assert "is open, but nothing answers" in health.reasons[0]
     assert "PostgreSQL was restarted" in health.reasons[0]
 
 
 def test_api_closed_while_management_is_ready(server: FakeKestra) -> None:
-    health = look(closed_port(), server.url)
+    health = check(closed_port(), server.url)
     assert (health.readiness, health.api, health.credentials) == ("UP", "DOWN", "UNKNOWN")
     assert "API: connection refused" in health.reasons[0]
 
 
 def test_refused_credentials(server: FakeKestra) -> None:
-    health = look(server.url, password="wrong")
+    health = check(server.url, password="wrong")
     assert (health.readiness, health.api, health.credentials) == ("UP", "UP", "DOWN")
     assert health.reasons[0].startswith("credentials: HTTP 401")
 
@@ -202,19 +202,19 @@ def test_an_open_management_port(server: FakeKestra) -> None:
     """The addresses stand for those of a host; 127.0.0.2 is open there, 127.0.0.3 is closed."""
     port = int(server.url.rpartition(":")[2])
     with socket.create_server(("127.0.0.2", port)):
-        health = look(server.url, closed_addresses=("127.0.0.2", "127.0.0.3"))
+        health = check(server.url, closed_addresses=("127.0.0.2", "127.0.0.3"))
     assert health.management_exposed == ("127.0.0.2",)
     assert health.reasons == (
         "management port: open at 127.0.0.2, where it should be closed, since it asks for no password. Publish it on "
         "loopback alone, or allow it with management_closed_on",
     )
     assert (health.readiness, health.credentials, health.only_exposed) == ("UP", "UP", True)
-    assert look(server.url, closed_addresses=("127.0.0.2", "127.0.0.3")).healthy
+    assert check(server.url, closed_addresses=("127.0.0.2", "127.0.0.3")).healthy
 
 
 def test_an_open_management_port_of_a_server_that_is_not_ready(server: FakeKestra) -> None:
     server.health["/health"] = server.health["/health/readiness"] = Answer(503, DETAILS)
-    health = look(server.url, closed_addresses=("127.0.0.1",))
+    health = check(server.url, closed_addresses=("127.0.0.1",))
     assert health.management_exposed == ("127.0.0.1",)
     assert len(health.reasons) == 3 and not health.only_exposed
 
@@ -223,7 +223,7 @@ def test_addresses_are_not_tried_while_the_server_is_down() -> None:
     """Something else may listen there meanwhile."""
     closed = closed_port()
     with socket.create_server(("127.0.0.2", int(closed.rpartition(":")[2]))):
-        assert look(closed, closed, closed_addresses=("127.0.0.2",)).management_exposed == ()
+        assert check(closed, closed, closed_addresses=("127.0.0.2",)).management_exposed == ()
 
 
 class Scripted(Probe):
@@ -235,7 +235,7 @@ class Scripted(Probe):
         self.now = 100.0
         self.timeouts: list[float | None] = []
 
-    def look(self, timeout: float | None = None) -> Health:
+    def check(self, timeout: float | None = None) -> Health:
         self.timeouts.append(timeout)
         self.now += self.seconds
         return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]

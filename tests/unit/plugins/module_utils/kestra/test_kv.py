@@ -16,10 +16,10 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv im
     check_namespace,
     differences,
     lifetime_from,
+    lifetime_text,
     same,
     seconds,
     value_from,
-    words_for_lifetime,
 )
 
 NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
@@ -146,7 +146,7 @@ def test_a_lifetime_is_a_time_or_none_or_not_asked_for() -> None:
     assert lifetime_from(None) is None
     assert lifetime_from("never") == "never"
     assert lifetime_from("P1D") == timedelta(days=1)
-    assert words_for_lifetime(None) == "never" and words_for_lifetime(timedelta(hours=1)) == "PT3600S"
+    assert lifetime_text(None) == "never" and lifetime_text(timedelta(hours=1)) == "PT3600S"
     for text in ("PT0S", "1h"):
         with pytest.raises(ValueProblem):
             lifetime_from(text)

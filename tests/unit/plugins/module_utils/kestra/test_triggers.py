@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.triggers import (
-    Plan,
     Trigger,
-    Wanted,
+    TriggerPlan,
+    WantedTrigger,
     make_plan,
     parse,
     reached,
@@ -29,26 +29,26 @@ def trigger(disabled: bool = False, locked: bool = False, backfill: dict[str, An
 @pytest.mark.parametrize(
     ("now", "wanted", "steps"),
     [
-        (trigger(), Wanted(), ()),
-        (trigger(), Wanted(enabled=True), ()),
-        (trigger(), Wanted(enabled=False), ("disable",)),
-        (trigger(disabled=True), Wanted(enabled=True), ("enable",)),
-        (trigger(disabled=True), Wanted(enabled=False), ()),
-        (trigger(), Wanted(unlocked=True), ()),
-        (trigger(locked=True), Wanted(), ()),
-        (trigger(disabled=True, locked=True), Wanted(True, True), ("unlock", "enable")),
-        (trigger(locked=True), Wanted(False, True), ("disable", "unlock")),
-        (trigger(), Wanted(backfill="absent"), ()),
-        (trigger(backfill=BACKFILL), Wanted(backfill="absent"), ("delete-backfill",)),
-        (trigger(), Wanted(backfill="running", start=START), ("create-backfill",)),
-        (trigger(backfill=BACKFILL), Wanted(backfill="running"), ()),
-        (trigger(backfill=BACKFILL), Wanted(backfill="running", start=START, end=END, labels={"a": "b"}), ()),
-        (trigger(backfill=BACKFILL), Wanted(backfill="paused"), ("pause-backfill",)),
-        (trigger(backfill=BACKFILL | {"paused": True}), Wanted(backfill="paused"), ()),
-        (trigger(backfill=BACKFILL | {"paused": True}), Wanted(backfill="running"), ("unpause-backfill",)),
+        (trigger(), WantedTrigger(), ()),
+        (trigger(), WantedTrigger(enabled=True), ()),
+        (trigger(), WantedTrigger(enabled=False), ("disable",)),
+        (trigger(disabled=True), WantedTrigger(enabled=True), ("enable",)),
+        (trigger(disabled=True), WantedTrigger(enabled=False), ()),
+        (trigger(), WantedTrigger(unlocked=True), ()),
+        (trigger(locked=True), WantedTrigger(), ()),
+        (trigger(disabled=True, locked=True), WantedTrigger(True, True), ("unlock", "enable")),
+        (trigger(locked=True), WantedTrigger(False, True), ("disable", "unlock")),
+        (trigger(), WantedTrigger(backfill="absent"), ()),
+        (trigger(backfill=BACKFILL), WantedTrigger(backfill="absent"), ("delete-backfill",)),
+        (trigger(), WantedTrigger(backfill="running", start=START), ("create-backfill",)),
+        (trigger(backfill=BACKFILL), WantedTrigger(backfill="running"), ()),
+        (trigger(backfill=BACKFILL), WantedTrigger(backfill="running", start=START, end=END, labels={"a": "b"}), ()),
+        (trigger(backfill=BACKFILL), WantedTrigger(backfill="paused"), ("pause-backfill",)),
+        (trigger(backfill=BACKFILL | {"paused": True}), WantedTrigger(backfill="paused"), ()),
+        (trigger(backfill=BACKFILL | {"paused": True}), WantedTrigger(backfill="running"), ("unpause-backfill",)),
     ],
 )
-def test_steps(now: Trigger, wanted: Wanted, steps: tuple[str, ...]) -> None:
+def test_steps(now: Trigger, wanted: WantedTrigger, steps: tuple[str, ...]) -> None:
     plan = make_plan(now, wanted)
     assert (plan.steps, plan.problem) == (steps, None)
     assert (plan.before == plan.after) == (steps == ())
@@ -57,24 +57,24 @@ def test_steps(now: Trigger, wanted: Wanted, steps: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("now", "wanted", "words"),
     [
-        (trigger(), Wanted(backfill="paused"), "there is no backfill"),
-        (trigger(), Wanted(backfill="running"), "needs a start"),
-        (trigger(backfill=BACKFILL), Wanted(backfill="running", start=END), "from 2026-11-01T00:00:00Z"),
-        (trigger(backfill=BACKFILL), Wanted(backfill="running", end=START), "until 2026-11-07"),
-        (trigger(backfill=BACKFILL), Wanted(backfill="paused", labels={"c": "d"}), "with the labels {'a': 'b'}"),
-        (trigger(backfill=BACKFILL), Wanted(backfill="running", inputs={"c": "d"}), "with other inputs"),
+        (trigger(), WantedTrigger(backfill="paused"), "there is no backfill"),
+        (trigger(), WantedTrigger(backfill="running"), "needs a start"),
+        (trigger(backfill=BACKFILL), WantedTrigger(backfill="running", start=END), "from 2026-11-01T00:00:00Z"),
+        (trigger(backfill=BACKFILL), WantedTrigger(backfill="running", end=START), "until 2026-11-07"),
+        (trigger(backfill=BACKFILL), WantedTrigger(backfill="paused", labels={"c": "d"}), "with the labels {'a': 'b'}"),
+        (trigger(backfill=BACKFILL), WantedTrigger(backfill="running", inputs={"c": "d"}), "with other inputs"),
     ],
 )
-def test_backfills_that_cannot_be(now: Trigger, wanted: Wanted, words: str) -> None:
+def test_backfills_that_cannot_be(now: Trigger, wanted: WantedTrigger, words: str) -> None:
     plan = make_plan(now, wanted)
     assert plan.steps == () and plan.problem is not None and words in plan.problem
 
 
 def test_what_a_plan_shows() -> None:
-    plan = make_plan(trigger(disabled=True), Wanted(enabled=True, backfill="running", start=START))
+    plan = make_plan(trigger(disabled=True), WantedTrigger(enabled=True, backfill="running", start=START))
     before = {"enabled": False, "locked": False, "backfill": None}
     after = {"enabled": True, "locked": False, "backfill": {"start": START, "end": None, "paused": False}}
-    assert plan == Plan(("enable", "create-backfill"), before, after)
+    assert plan == TriggerPlan(("enable", "create-backfill"), before, after)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.pl
     same_definition,
     shown,
     size_changes,
-    words,
+    summary_text,
 )
 
 GIB = 1024**3
@@ -171,9 +171,9 @@ def test_instances_are_read_with_what_is_missing() -> None:
 
 
 def test_words() -> None:
-    assert words("vm", [], "is there") == "vm is there"
-    assert words("vm", ["launch"], "") == "launched vm"
-    assert words("vm", ["stop", "resize", "start"], "") == "stopped, resized and started vm"
+    assert summary_text("vm", [], "is there") == "vm is there"
+    assert summary_text("vm", ["launch"], "") == "launched vm"
+    assert summary_text("vm", ["stop", "resize", "start"], "") == "stopped, resized and started vm"
 
 
 ROWS = [{"name": "web", "cloud_init": "#a", "networks": []}, {"name": "db", "memory": "2048M"}]

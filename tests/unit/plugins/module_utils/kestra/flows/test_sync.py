@@ -14,7 +14,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.clien
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import Plan, make_plan
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import RECORD_KEY
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import FlowSync, judge
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import FlowSync, read_answers
 
 from .....fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
 
@@ -105,17 +105,17 @@ def test_validation_that_sees_other_boundaries_is_repeated_one_by_one(server: Fa
 
 
 def test_an_answer_without_a_verdict_is_a_problem() -> None:
-    problems, _warnings = judge(flow("a"), [])
+    problems, _warnings = read_answers(flow("a"), [])
     assert "did not say" in str(problems[0])
 
 
 def test_names_that_kestra_reads_otherwise() -> None:
-    problems, _warnings = judge(flow("a"), [{"namespace": "team", "flow": "b"}])
+    problems, _warnings = read_answers(flow("a"), [{"namespace": "team", "flow": "b"}])
     assert "put the names in quotes" in str(problems[0])
 
 
 def test_deprecations_and_warnings() -> None:
-    _problems, warnings = judge(
+    _problems, warnings = read_answers(
         flow("a"), [{"warnings": ["w"], "infos": ["i", "i"], "deprecationPaths": ["taskDefaults"]}]
     )
     assert warnings == ["team-a.yml: w", "team-a.yml: i", "team-a.yml: taskDefaults is deprecated"]
