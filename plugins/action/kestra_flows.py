@@ -19,7 +19,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     Source,
     read_all,
 )
-from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_files import hand_over
+from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_files import transfer_files
 
 # Kestra's own are the braces of Jinja.
 DELIMITERS = {
@@ -42,11 +42,11 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        if "_handed_over" in arguments:
-            raise AnsibleActionFail("_handed_over is not for use in a task; set src")
+        if "_packed_src" in arguments:
+            raise AnsibleActionFail("_packed_src is not for use in a task; set src")
         try:
             if not boolean(arguments.get("remote_src", False), strict=False) and not arguments.get("plan"):
-                arguments["_handed_over"] = self._read(arguments, task_vars)
+                arguments["_packed_src"] = self._read(arguments, task_vars)
             result.update(
                 self._execute_module(
                     module_name="devorch.orchestration.kestra_flows", module_args=arguments, task_vars=task_vars
@@ -74,7 +74,7 @@ class ActionModule(ActionBase):
             problems += more
         told = json.dumps([(problem.file, problem.line, problem.message) for problem in problems]).encode("utf-8")
         entries = [("", told), *((source.path, source.content) for source in sources)]
-        return hand_over(self, entries)
+        return transfer_files(self, entries)
 
     def _render(self, sources: list[Source], task_vars: dict[str, Any]) -> tuple[list[Source], list[Problem]]:
         """Return the texts with their templates carried out, and what is wrong with any of them."""

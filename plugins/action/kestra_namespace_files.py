@@ -14,7 +14,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.plan import read_tree
-from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_files import hand_over
+from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_files import transfer_files
 
 
 class ActionModule(ActionBase):
@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        for private in ("_handed", "_problems"):
+        for private in ("_packed_src", "_problems"):
             if private in arguments:
                 raise AnsibleActionFail(f"{private} is not for use in a task; set src")
         source = arguments.get("src")
@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
             arguments["_problems"] = problems
             if not problems:
                 try:
-                    arguments["_handed"] = hand_over(self, ((file.name, file.read()) for file in files))
+                    arguments["_packed_src"] = transfer_files(self, ((file.name, file.read()) for file in files))
                 except OSError as error:
                     raise AnsibleActionFail(f"src {str(found)!r} cannot be read: {error}") from error
         result.update(

@@ -64,7 +64,7 @@ class ServiceError(Exception):
         return f"{text.rstrip('. ')}. {self.hint}" if self.hint else text
 
     @property
-    def is_passing(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether it may be over when the request is sent again: busy or broken servers, lost or damaged answers."""
         if self.kind == "http":
             return self.status in (408, 429) or (self.status or 0) >= 500

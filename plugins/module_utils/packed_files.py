@@ -29,7 +29,7 @@ def pack(entries: Iterable[tuple[str, bytes]], target: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Handed:
+class PackedFile:
     """A content in a packed file; read when it is asked for."""
 
     name: str
@@ -53,7 +53,7 @@ class Handed:
         return content
 
 
-def unpack(file: Path) -> list[Handed]:
+def unpack(file: Path) -> list[PackedFile]:
     """Return what a packed file holds, in the order in which it was packed; raise ValueError where it is damaged."""
     damaged = ValueError(f"{file} is not what was handed over")
     content_size = file.stat().st_size - _END.size
@@ -69,11 +69,11 @@ def unpack(file: Path) -> list[Handed]:
             index: list[tuple[str, int]] = json.loads(opened.read(content_size - begin))
         except ValueError as error:
             raise damaged from error
-    handed: list[Handed] = []
+    files: list[PackedFile] = []
     start = 0
     for name, length in index:
-        handed.append(Handed(name, length, file, start))
+        files.append(PackedFile(name, length, file, start))
         start += length
     if start != begin:
         raise damaged
-    return handed
+    return files

@@ -148,7 +148,7 @@ options:
     type: int
     version_added: 0.2.0
     default: 1800
-  _handed_over:
+  _packed_src:
     description: Where the action plugin has put what it read on the controller. Not for use in a task.
     type: path
 attributes:
@@ -451,7 +451,7 @@ def main() -> None:
             "plan": {"type": "path"},
             "concurrency": {"type": "int", "default": 8},
             "run_timeout": {"type": "int", "default": 1800},
-            "_handed_over": {"type": "path"},
+            "_packed_src": {"type": "path"},
         },
         required_together=REQUIRED_TOGETHER,
         required_one_of=[("src", "content", "plan")],

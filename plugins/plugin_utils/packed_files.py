@@ -15,10 +15,10 @@ from typing import Any
 from ansible import constants as C
 from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import pack
 
-NAME = "handed-over"
+NAME = "packed-src"
 
 
-def hand_over(action: Any, entries: Iterable[tuple[str, bytes]]) -> str:
+def transfer_files(action: Any, entries: Iterable[tuple[str, bytes]]) -> str:
     """Pack names and contents, bring them to the managed host, and return the path there.
 
     The module reads it with `unpack`. It lies in the task's temporary directory and goes away with it. C(action) is the

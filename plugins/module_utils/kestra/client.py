@@ -166,7 +166,7 @@ class KestraClient:
     def close(self) -> None:
         self.http.close()
 
-    def again(self, function: Callable[[], Result]) -> Result:
+    def retry(self, function: Callable[[], Result]) -> Result:
         """Call a function that may be called twice, and call it again while the server fails for a moment.
 
         This is beyond what urllib3 repeats: answers that are cut off, that are no JSON, and requests other than GET and
@@ -176,7 +176,7 @@ class KestraClient:
             try:
                 return function()
             except KestraError as error:
-                if not error.is_passing:
+                if not error.is_transient:
                     raise
             self.pause(attempt)
         return function()

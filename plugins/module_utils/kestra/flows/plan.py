@@ -272,10 +272,10 @@ def with_switch(text: str, disabled: bool) -> str | None:
     return changed if (value is not None and value.text == "true") is disabled else None
 
 
-def tell_drift(plan: Plan, records: Mapping[str, Record], block: bool) -> Plan:
+def mark_drift(plan: Plan, records: Mapping[str, Record], block: bool) -> Plan:
     """Return the plan with the drift of each flow; with C(block), flows that drifted are left as they are."""
 
-    def told(item: Item) -> Item:
+    def marked(item: Item) -> Item:
         drift = find_drift(item, records.get(item.key[0]))
         if drift is None:
             return item
@@ -283,7 +283,7 @@ def tell_drift(plan: Plan, records: Mapping[str, Record], block: bool) -> Plan:
             return replace(item, drift=drift)
         return replace(item, action="blocked", drift=drift, reason=DRIFT_WORDS[drift])
 
-    return Plan(tuple(told(item) for item in plan.items))
+    return Plan(tuple(marked(item) for item in plan.items))
 
 
 def prune_problem(plan: Plan, stored: Mapping[Key, Stored], limit: str) -> str | None:

@@ -25,8 +25,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     judge_findings,
     load_plan,
     make_plan,
+    mark_drift,
     prune_problem,
-    tell_drift,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import Record
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
@@ -35,8 +35,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     Problem,
     Source,
     guess_namespaces,
-    look_ahead,
     parse_sources,
+    prescan,
     read_all,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import DONE, FlowSync, Outcome
@@ -140,10 +140,10 @@ class Wanted:
 
 def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem]]:
     """Return the texts, which are read here or were packed by the action plugin."""
-    handed = module.params["_handed_over"]
-    if handed is not None:
-        first, *rest = unpack(Path(handed))
-        packed = Path(handed).read_bytes()
+    packed_src = module.params["_packed_src"]
+    if packed_src is not None:
+        first, *rest = unpack(Path(packed_src))
+        packed = Path(packed_src).read_bytes()
         problems = [Problem(*problem) for problem in json.loads(first.of(packed))]
         return [Source(entry.name, entry.of(packed)) for entry in rest], problems
     if module.params["src"] and not module.params["remote_src"]:
@@ -176,7 +176,7 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
             with ThreadPoolExecutor(max_workers=1) as pool:
                 reading = pool.submit(sync.read, asked)
                 # What this finds out is kept, and the server takes longer.
-                look_ahead(sources)
+                prescan(sources)
                 stored = reading.result()
         except KestraError:
             # What is wrong with the files can be told without a server.
@@ -211,7 +211,7 @@ def plan_from_files(module: AnsibleModule, sync: FlowSync, state: Run) -> dict[s
     for warning in warnings:
         module.warn(warning)
     policy = module.params["drift"]
-    state.plan = tell_drift(state.plan, records, block=policy != "overwrite")
+    state.plan = mark_drift(state.plan, records, block=policy != "overwrite")
     drifted = [item for item in state.plan.items if item.drift is not None]
     if policy == "fail" and drifted:
         lines = "\n".join(f"  {item.name} ({item.file or 'no file'}): {item.reason}" for item in drifted)

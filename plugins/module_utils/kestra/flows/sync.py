@@ -109,7 +109,7 @@ class FlowSync:
         texts = exported_sources(archive, listed)
         listed = {key: entry for key, entry in listed.items() if key[0] in namespaces}
         missing = [key for key in listed if key not in texts]
-        singles = self._each(lambda key: self.client.again(lambda: self.client.get_flow(*key)), missing)
+        singles = self._each(lambda key: self.client.retry(lambda: self.client.get_flow(*key)), missing)
         for key, single in zip(missing, singles, strict=True):
             if single is None:
                 del listed[key]
@@ -145,7 +145,7 @@ class FlowSync:
         return problems, warnings
 
     def _validated(self, entries: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
-        return self.client.again(lambda: self.client.validate_flows([text for _index, text in entries]))
+        return self.client.retry(lambda: self.client.validate_flows([text for _index, text in entries]))
 
     def read_records(self, namespaces: Iterable[str]) -> tuple[dict[str, Record], list[str]]:
         """Return the record of each namespace, without those that may not be read, and warnings about these."""
@@ -153,7 +153,7 @@ class FlowSync:
 
         def read(namespace: str) -> Record | KestraError:
             try:
-                stored = self.client.again(lambda: KeyStore(self.client, namespace).value(RECORD_KEY))
+                stored = self.client.retry(lambda: KeyStore(self.client, namespace).value(RECORD_KEY))
                 return Record.from_value(stored.content if stored else None)
             except KestraError as error:
                 if error.status in (401, 403, 405):
@@ -189,7 +189,7 @@ class FlowSync:
     def _put_record(self, entry: tuple[str, Record]) -> None:
         namespace, record = entry
         value = Value("JSON", record.as_value())
-        self.client.again(lambda: KeyStore(self.client, namespace).put(RECORD_KEY, value, RECORD_DESCRIPTION, None))
+        self.client.retry(lambda: KeyStore(self.client, namespace).put(RECORD_KEY, value, RECORD_DESCRIPTION, None))
 
     def apply(self, plan: Plan, records: Mapping[str, Record] | None = None, rollback: bool = True) -> list[Outcome]:
         """Carry out a plan; return what became of each of its items, in the plan's order.
@@ -258,12 +258,12 @@ class FlowSync:
             except KestraError as error:
                 problem = error
             # The first attempt failed cleanly: nothing was written.
-            if attempt == 0 and not problem.is_passing and problem.status != 409:
+            if attempt == 0 and not problem.is_transient and problem.status != 409:
                 return Outcome(item, "failed", item.revision, "former", problem.reason)
             state, revision = self._state(item)
             if state == "planned":
                 return Outcome(item, DONE[item.action], revision, "planned")
-            if state != "former" or attempt == self.retries or not problem.is_passing:
+            if state != "former" or attempt == self.retries or not problem.is_transient:
                 return Outcome(item, "failed", revision, state, problem.reason)
             self.client.pause(attempt)
         raise AssertionError("the last attempt returns")
@@ -290,7 +290,7 @@ class FlowSync:
     def _state(self, item: Item) -> tuple[State, int | None]:
         """Return what the server holds of an item's flow, and its revision."""
         try:
-            now = self.client.again(lambda: self.client.get_flow(*item.key))
+            now = self.client.retry(lambda: self.client.get_flow(*item.key))
         except KestraError:
             return "unknown", None
         text = None if now is None else str(now.get("source", ""))
@@ -322,7 +322,7 @@ class FlowSync:
                     self._restore(item)
                 except KestraError as error:
                     reason = error.reason
-                    if not error.is_passing and error.status != 409:
+                    if not error.is_transient and error.status != 409:
                         break
         state, revision = self._state(item)
         if state == "former":

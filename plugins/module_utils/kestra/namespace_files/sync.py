@@ -180,14 +180,14 @@ class NamespaceFiles:
         part = Part("fileContent", item.local.read(), "content")
         path = item.stored_path or item.path
         doing = f"write file {path} of namespace {self.namespace}"
-        self.client.again(
+        self.client.retry(
             lambda: self.client.request("POST", self._path(), doing, params={"path": f"/{path}"}, parts=[part])
         )
         return "created" if item.action == "create" else "updated"
 
     def _prune(self, item: Item) -> str:
         doing = f"delete file {item.path} of namespace {self.namespace}"
-        self.client.again(
+        self.client.retry(
             lambda: self.client.request(
                 "DELETE", self._path(), doing, expected=(200, 204, 404), params={"path": f"/{item.path}"}
             )

@@ -192,7 +192,7 @@ def test_errors_are_sentences(tmp_path: Path) -> None:
             ({"concurrency": 0}, "concurrency is 0"),
             ({"timeout": 0}, "timeout is 0"),
             ({"retries": -1}, "retries is -1"),
-            ({"_handed_over": "x"}, "not for use in a task"),
+            ({"_packed_src": "x"}, "not for use in a task"),
             ({"run_timeout": 0}, "run_timeout is 0"),
             ({"prune_limit": "many"}, "prune_limit is 'many'"),
             ({"prune": True, "owner_labels": {}}, "owner_labels is empty"),

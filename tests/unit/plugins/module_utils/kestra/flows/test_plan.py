@@ -172,8 +172,8 @@ def record(*texts: str) -> Record:
 def test_drift(before: Stored, known: Record | None, drift: str | None) -> None:
     made = flow_plan.make_plan([Flow("team.one", "good", "good.yml", GOOD)], {before.key: before})
     records = {"team.one": known} if known else {}
-    assert flow_plan.tell_drift(made, records, block=False).items[0].drift == drift
-    blocked = flow_plan.tell_drift(made, records, block=True).items[0]
+    assert flow_plan.mark_drift(made, records, block=False).items[0].drift == drift
+    blocked = flow_plan.mark_drift(made, records, block=True).items[0]
     assert blocked.action == ("blocked" if drift else made.items[0].action)
     assert (blocked.reason is not None) is (drift is not None)
 
