@@ -94,13 +94,13 @@ class FlowSync:
         """
         if not namespaces:
             return {}
-        again = self.client.again
+        retry = self.client.retry
         with ThreadPoolExecutor(max_workers=1) as pool:
-            entries = pool.submit(again, lambda: self.client.search_flows(namespaces))
+            entries = pool.submit(retry, lambda: self.client.search_flows(namespaces))
             # First, since it says most simply that this is no Kestra.
-            again(self.client.server_info)
+            retry(self.client.server_info)
             try:
-                archive = again(lambda: self.client.export_flows(namespaces))
+                archive = retry(lambda: self.client.export_flows(namespaces))
             except KestraError as error:
                 if error.status is None or error.status in (401, 403):
                     raise

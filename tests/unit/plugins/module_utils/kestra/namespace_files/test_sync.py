@@ -39,7 +39,7 @@ class Client:
     lock: Any = field(default_factory=threading.Lock)
     connection: Any = field(default_factory=lambda: SimpleNamespace(retries=2, backoff=0))
     http: Any = field(default_factory=lambda: SimpleNamespace(deadline=None))
-    again = KestraClient.again
+    retry = KestraClient.retry
     pause = KestraClient.pause
 
     def path(self, *segments: str) -> str:
