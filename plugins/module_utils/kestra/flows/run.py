@@ -148,7 +148,7 @@ def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem]]:
         return [Source(entry.name, entry.of(packed)) for entry in rest], problems
     if module.params["src"] and not module.params["remote_src"]:
         raise Failure(
-            "The files were not handed over: with remote_src=false the module runs through its action plugin, in a "
+            "The files were not transferred: with remote_src=false the module runs through its action plugin, in a "
             "playbook or by the ansible command."
         )
     sources, problems = read_all(map(Path, module.params["src"] or []), module.params["ignore_file"])
