@@ -7,12 +7,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.action import ActionBase
 from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     Problem,
@@ -20,6 +18,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     read_all,
 )
 from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_files import transfer_files
+from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_source import PackedSourceAction
 
 # Kestra's own are the braces of Jinja.
 DELIMITERS = {
@@ -32,39 +31,15 @@ DELIMITERS = {
 }
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = True
-    _supports_check_mode = True
-    _supports_async = False
+class ActionModule(PackedSourceAction):
+    module = "kestra_flows"
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Find O(src) where tasks look for files, read it, render it, and run the module with what was read."""
-        task_vars = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        if "_packed_src" in arguments:
-            raise AnsibleActionFail("_packed_src is not for use in a task; set src")
-        try:
-            if not boolean(arguments.get("remote_src", False), strict=False) and not arguments.get("plan"):
-                arguments["_packed_src"] = self._read(arguments, task_vars)
-            result.update(
-                self._execute_module(
-                    module_name="devorch.orchestration.kestra_flows", module_args=arguments, task_vars=task_vars
-                )
-            )
-        finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
-        return result
-
-    def _read(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> str:
-        """Read what the arguments name, hand it over, and return its path on the managed host."""
-        paths: list[Path] = []
+    def read(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Read and render O(src) and O(content); with a saved plan there is nothing to read."""
+        if arguments.get("plan"):
+            return {}
         given = arguments.get("src") or []
-        for path in given if isinstance(given, list) else str(given).split(","):
-            try:
-                paths.append(Path(self._find_needle("files", str(path).strip())))
-            except AnsibleError as error:
-                raise AnsibleActionFail(f"src {str(path)!r} was not found on the controller: {error}") from error
+        paths = [self.find(str(path).strip()) for path in (given if isinstance(given, list) else str(given).split(","))]
         sources, problems = read_all(paths, str(arguments.get("ignore_file", IGNORE_FILE) or ""))
         texts = arguments.get("content") or []
         for number, text in enumerate(texts if isinstance(texts, list) else [texts]):
@@ -72,9 +47,9 @@ class ActionModule(ActionBase):
         if boolean(arguments.get("template", False), strict=False):
             sources, more = self._render(sources, task_vars)
             problems += more
-        told = json.dumps([(problem.file, problem.line, problem.message) for problem in problems]).encode("utf-8")
-        entries = [("", told), *((source.path, source.content) for source in sources)]
-        return transfer_files(self, entries)
+        listed = json.dumps([(problem.file, problem.line, problem.message) for problem in problems]).encode("utf-8")
+        entries = [("", listed), *((source.path, source.content) for source in sources)]
+        return {"_packed_src": transfer_files(self, entries)}
 
     def _render(self, sources: list[Source], task_vars: dict[str, Any]) -> tuple[list[Source], list[Problem]]:
         """Return the texts with their templates carried out, and what is wrong with any of them."""

@@ -6,50 +6,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.action import ActionBase
+from ansible.errors import AnsibleActionFail
 from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.plan import read_tree
 from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_files import transfer_files
+from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_source import PackedSourceAction
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _supports_async = False
+class ActionModule(PackedSourceAction):
+    module = "kestra_namespace_files"
+    private = ("_packed_src", "_problems")
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Find O(src) where tasks look for files, read it, and run the module with what was read."""
-        task_vars = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        for private in ("_packed_src", "_problems"):
-            if private in arguments:
-                raise AnsibleActionFail(f"{private} is not for use in a task; set src")
+    def read(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Read the directory O(src), and transfer its files if nothing is wrong with them."""
         source = arguments.get("src")
-        if source and not boolean(arguments.get("remote_src", False), strict=False):
+        if not source:
+            return {}
+        found = self.find(str(source))
+        if not found.is_dir():
+            raise AnsibleActionFail(f"src {str(found)!r} is no directory")
+        ignore_file = arguments.get("ignore_file")
+        files, problems = read_tree(found, IGNORE_FILE if ignore_file is None else str(ignore_file))
+        changed: dict[str, Any] = {"src": str(found), "_problems": problems}
+        if not problems:
             try:
-                found = Path(self._find_needle("files", str(source)))
-            except AnsibleError as error:
-                raise AnsibleActionFail(f"src {str(source)!r} was not found on the controller: {error}") from error
-            if not found.is_dir():
-                raise AnsibleActionFail(f"src {str(found)!r} is no directory")
-            ignore_file = arguments.get("ignore_file")
-            files, problems = read_tree(found, IGNORE_FILE if ignore_file is None else str(ignore_file))
-            arguments["src"] = str(found)
-            arguments["_problems"] = problems
-            if not problems:
-                try:
-                    arguments["_packed_src"] = transfer_files(self, ((file.name, file.read()) for file in files))
-                except OSError as error:
-                    raise AnsibleActionFail(f"src {str(found)!r} cannot be read: {error}") from error
-        result.update(
-            self._execute_module(
-                module_name="devorch.orchestration.kestra_namespace_files", module_args=arguments, task_vars=task_vars
-            )
-        )
-        return result
+                changed["_packed_src"] = transfer_files(self, ((file.name, file.read()) for file in files))
+            except OSError as error:
+                raise AnsibleActionFail(f"src {str(found)!r} cannot be read: {error}") from error
+        return changed

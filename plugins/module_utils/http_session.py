@@ -15,7 +15,7 @@ import socket
 import ssl
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Protocol, Union
@@ -228,6 +228,24 @@ class HttpSession:
             return response
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._transport_error(error, doing, wait) from error
+
+    def expect(
+        self,
+        response: requests.Response,
+        doing: str,
+        expected: Sequence[int],
+        hint: Callable[[int], str | None],
+    ) -> requests.Response:
+        """Return the answer if its status is an expected one; otherwise raise ServiceError with its message."""
+        status = response.status_code
+        if status in expected:
+            return response
+        message = self.scrub(error_message(response, self.api))
+        if 300 <= status < 400:
+            message = f"redirected to {response.headers.get('Location', 'nowhere')}"
+        # A success other than the API's own comes from something in between.
+        kind = "answer" if status < 300 else "http"
+        raise self.error(doing, message, kind=kind, status=status, hint=hint(status))
 
     def _wait(self, doing: str, timeout: float | None) -> float:
         """Return the seconds that a request may wait for its answer."""

@@ -34,22 +34,30 @@ class Closable(Protocol):
 Client = TypeVar("Client", bound=Closable)
 
 
-def run_with(module: AnsibleModule, client: Client, body: Callable[[Client], dict[str, Any]]) -> None:
+def run_with(
+    module: AnsibleModule,
+    client: Client,
+    body: Callable[[Client], dict[str, Any]],
+    partial: Callable[[], dict[str, Any]] = dict,
+) -> None:
     """Call C(body) with the client and end the module with the result that it returns.
 
-    A `Failure` and a ServiceError end the module with their message; anything else is an error of this collection, and
-    its traceback is shown with C(-vvv) alone.
+    A `Failure` and a ServiceError end the module with their message. Any other exception is an error of this
+    collection; its traceback is shown with C(-vvv) only. The result of every failure has the keys of C(partial), which
+    is called when the module fails.
     """
+
+    def fail(message: str, **keys: Any) -> None:
+        module.fail_json(**{"changed": False, **partial(), **keys, "msg": message})
+
     try:
         result = body(client)
     except Failure as failure:
-        module.fail_json(msg=str(failure), **{"changed": False, **failure.result})
+        fail(str(failure), **failure.result)
     except ServiceError as error:
-        module.fail_json(msg=str(error), changed=False)
+        fail(str(error))
     except Exception as error:
-        module.fail_json(
-            msg=f"Unexpected {type(error).__name__}: {error}", changed=False, exception=traceback.format_exc()
-        )
+        fail(f"Unexpected {type(error).__name__}: {error}", exception=traceback.format_exc())
     finally:
         client.close()
     module.exit_json(**result)

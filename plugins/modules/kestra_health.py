@@ -167,10 +167,11 @@ msg:
   sample: Kestra 2.0.5 is healthy
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import url_problem
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, url_problem
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.health import (
     Probe,
     host_addresses,
@@ -180,8 +181,32 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.healt
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
     connection_argument_spec,
-    connection_from,
+    run_module,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
+
+
+def run(parameters: dict[str, Any], client: KestraClient, closed_on: Sequence[str]) -> dict[str, Any]:
+    """Wait until the server is healthy; return the result, or raise Failure if it is not."""
+    probe = Probe(client.connection, parameters["management_url"], closed_on)
+    try:
+        waited = wait_until_healthy(probe, parameters["wait_timeout"], parameters["interval"])
+    finally:
+        probe.close()
+    health = waited.health
+    result: dict[str, Any] = {
+        "changed": False,
+        **health.as_result(),
+        "ready_within": waited.seconds,
+        "looks": waited.looks,
+    }
+    if not health.healthy:
+        raise Failure(
+            f"Kestra at {client.connection.url} is not healthy after {waited.seconds:g} seconds: "
+            f"{'; '.join(health.reasons)}",
+            **result,
+        )
+    return {**result, "msg": f"Kestra {health.version} is healthy"}
 
 
 def main() -> None:
@@ -200,7 +225,6 @@ def main() -> None:
         required_together=REQUIRED_TOGETHER,
         supports_check_mode=True,
     )
-    connection = connection_from(module)
     management_url = module.params["management_url"]
     problem = url_problem(management_url)
     if problem:
@@ -213,24 +237,7 @@ def main() -> None:
     closed_on = module.params["management_closed_on"]
     if closed_on is None:
         closed_on = host_addresses() if is_on_this_host(management_url) else []
-    probe = Probe(connection, management_url, closed_on)
-    try:
-        waited = wait_until_healthy(probe, module.params["wait_timeout"], module.params["interval"])
-    finally:
-        probe.close()
-    health = waited.health
-    result: dict[str, Any] = {
-        "changed": False,
-        **health.as_result(),
-        "ready_within": waited.seconds,
-        "looks": waited.looks,
-    }
-    if health.healthy:
-        module.exit_json(msg=f"Kestra {health.version} is healthy", **result)
-    module.fail_json(
-        msg=f"Kestra at {connection.url} is not healthy after {waited.seconds:g} seconds: {'; '.join(health.reasons)}",
-        **result,
-    )
+    run_module(module, lambda client: run(module.params, client, closed_on))
 
 
 if __name__ == "__main__":

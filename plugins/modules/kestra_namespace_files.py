@@ -260,7 +260,7 @@ DONE = ("created", "updated", "pruned")
 
 
 def gather(module: AnsibleModule) -> tuple[Sequence[Content], list[str]]:
-    """Return the files, of this host or handed over by the action plugin, and what is wrong with them."""
+    """Return the files, of this host or packed by the action plugin, and what is wrong with them."""
     if module.params["remote_src"]:
         directory = Path(module.params["src"])
         if not directory.is_dir():
@@ -270,13 +270,13 @@ def gather(module: AnsibleModule) -> tuple[Sequence[Content], list[str]]:
         return [], list(module.params["_problems"])
     if module.params["_packed_src"] is None:
         raise Failure(
-            "The files were not handed over: with remote_src=false the module runs through its action plugin, in a "
+            "The files were not transferred: with remote_src=false the module runs through its action plugin, in a "
             "playbook or by the ansible command."
         )
     try:
         return unpack(Path(module.params["_packed_src"])), []
     except (OSError, ValueError) as error:
-        raise Failure(f"The files were handed over damaged: {error}") from error
+        raise Failure(f"The packed files are damaged: {error}") from error
 
 
 def result_of(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from ansible import constants as C
 from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import pack
 
-NAME = "packed-files"
+NAME = "packed-src"
 
 
 def transfer_files(action: Any, entries: Iterable[tuple[str, bytes]]) -> str:

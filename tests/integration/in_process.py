@@ -7,21 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import (
-    Connection,
-    KestraClient,
-    KestraError,
-)
-from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
-from ansible_collections.devorch.orchestration.plugins.modules import kestra_flows
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection, KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.run import Run, run
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import run_with
+from ansible_collections.devorch.orchestration.plugins.modules.kestra_flows import DOCUMENTATION
 
 DEFAULTS: dict[str, Any] = {
-    name: option.get("default") for name, option in yaml.safe_load(kestra_flows.DOCUMENTATION)["options"].items()
+    name: option.get("default") for name, option in yaml.safe_load(DOCUMENTATION)["options"].items()
 }
 
 
+class Ended(Exception):
+    """The end of the module: its result."""
+
+
 class Module:
-    """What `kestra_flows.run` needs of an AnsibleModule."""
+    """The part of an AnsibleModule that a run uses."""
 
     def __init__(self, params: dict[str, Any], check_mode: bool, tmpdir: str) -> None:
         self.params = params
@@ -35,20 +36,25 @@ class Module:
     def atomic_move(self, source: str, target: str) -> None:
         Path(source).replace(target)
 
+    def exit_json(self, **result: Any) -> None:
+        raise Ended({**result, "failed": False, "warnings": self.warnings})
+
+    def fail_json(self, **result: Any) -> None:
+        raise Ended({**result, "failed": True, "warnings": self.warnings})
+
 
 def load_flows(connection: Connection, check_mode: bool = False, **options: Any) -> dict[str, Any]:
-    """Run the module; return its result, with `failed` and `warnings`. What is no failure it names, is raised."""
-    state = kestra_flows.Run(shows_diff=True)
+    """Run the module; return its result, with `failed` and `warnings`. An error of the collection is raised."""
+    state = Run(shows_diff=True)
     unknown = set(options) - set(DEFAULTS)
     assert not unknown, unknown
     with tempfile.TemporaryDirectory() as directory:
-        module = Module({**DEFAULTS, "remote_src": True, **options}, check_mode, directory)
+        module: Any = Module({**DEFAULTS, "remote_src": True, **options}, check_mode, directory)
         client = KestraClient(connection, module.params["concurrency"])
         try:
-            words, failed = kestra_flows.run(module, client, state), False
-        except (Failure, KestraError) as error:
-            words, failed = str(error), True
-            state.give_up()
-        finally:
-            client.close()
-    return {**state.result(words), "failed": failed, "warnings": module.warnings}
+            run_with(module, client, lambda opened: run(module, opened, state), state.failure)
+        except Ended as ended:
+            result: dict[str, Any] = ended.args[0]
+            assert "exception" not in result, result["exception"]
+            return result
+    raise AssertionError("the module did not end")

@@ -218,15 +218,7 @@ class KestraClient:
         response = self.http.send(
             method, path, doing, params=params, body=body, parts=parts, headers=sent, timeout=timeout
         )
-        if response.status_code in expected:
-            return response
-        status = response.status_code
-        message = self.http.scrub(error_message(response, self.http.api))
-        if 300 <= status < 400:
-            message = f"redirected to {response.headers.get('Location', 'nowhere')}"
-        # A success other than Kestra's own comes from something in between.
-        kind = "answer" if status < 300 else "http"
-        raise KestraError(doing, message, kind=kind, status=status, hint=self._hint(status))
+        return self.http.expect(response, doing, expected, self._hint)
 
     def _hint(self, status: int) -> str | None:
         if status == 401:
@@ -260,6 +252,20 @@ class KestraClient:
             raise KestraError(
                 doing,
                 f"the answer is {error_message(response, self.http.api)[:200]!r}, where JSON was expected",
+                kind="answer",
+                status=response.status_code,
+                hint="Something else than Kestra answers at url.",
+            ) from error
+
+    @staticmethod
+    def archive(response: requests.Response, doing: str, opener: Callable[[bytes], Result]) -> Result:
+        """Return what C(opener) makes of the archive that the server answered."""
+        try:
+            return opener(response.content)
+        except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, NotImplementedError) as error:
+            raise KestraError(
+                doing,
+                f"the answer is no archive: {error}",
                 kind="answer",
                 status=response.status_code,
                 hint="Something else than Kestra answers at url.",
@@ -367,16 +373,7 @@ class KestraClient:
             params=self.namespace_params(namespaces),
             accept="application/octet-stream",
         )
-        try:
-            return extract(response.content)
-        except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, NotImplementedError) as error:
-            raise KestraError(
-                doing,
-                f"the answer is no archive: {error}",
-                kind="answer",
-                status=response.status_code,
-                hint="Something else than Kestra answers at url.",
-            ) from error
+        return self.archive(response, doing, extract)
 
     def _flow(self, response: requests.Response, doing: str) -> dict[str, Any]:
         flow = self.object(self.json(response, doing), doing)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import ParamValue, Part
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.polling import Polling
 
 ENDED = ("SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED", "SKIPPED", "RETRIED", "RESUBMITTED")
 STATES = (
@@ -28,8 +28,6 @@ LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 SYSTEM_PREFIX = "system."
 # The one label of the system that a caller may choose. Kestra passes it on to subflows.
 CORRELATION = "system.correlationId"
-FIRST_INTERVAL = 0.2
-LONGEST_INTERVAL = 5.0
 # How long to look for an execution whose start was not answered, and for one that the server just accepted.
 LOOK_SECONDS = 15.0
 # Without an answer, or with these statuses, a request may have been carried out all the same.
@@ -228,18 +226,8 @@ class Query:
         )
 
 
-class Executions:
+class Executions(Polling):
     """The executions of one server."""
-
-    def __init__(
-        self,
-        client: KestraClient,
-        clock: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.client = client
-        self.clock = clock
-        self.pause = pause
 
     def _path(self, execution_id: str, action: str) -> str:
         """Return the address of an action, which moved with 2.0."""
@@ -339,9 +327,7 @@ class Executions:
 
     def _started(self, query: Query) -> dict[str, Any] | None:
         """Return the execution of a start whose answer was lost, looking for it for a while."""
-        end = self.clock() + LOOK_SECONDS
-        interval = FIRST_INTERVAL
-        while True:
+        for _left in self.attempts(LOOK_SECONDS):
             try:
                 # A subflow carries the same label; the execution that was started has no parent's trigger.
                 found = [raw for raw in self.search(query) if not raw.get("trigger")]
@@ -349,11 +335,7 @@ class Executions:
                 found = []
             if found:
                 return found[-1]
-            left = end - self.clock()
-            if left <= 0:
-                return None
-            self.pause(min(interval, left))
-            interval = min(interval * 1.5, LONGEST_INTERVAL)
+        return None
 
     def act(
         self,
@@ -397,10 +379,8 @@ class Executions:
         A server that does not answer in between is asked again.
         """
         begin = self.clock()
-        interval = FIRST_INTERVAL
         raw: dict[str, Any] | None = None
-        while True:
-            left = begin + seconds - self.clock()
+        for left in self.attempts(seconds):
             try:
                 raw = self.get(execution_id)
                 # Before 2.0 an execution that was just accepted need not be there yet.
@@ -412,10 +392,7 @@ class Executions:
                 lost = error.status is None or error.status in UNCLEAR_STATUSES
                 if not lost or left <= 0:
                     raise
-            if left <= 0:
-                return raw
-            self.pause(min(interval, left))
-            interval = min(interval * 1.5, LONGEST_INTERVAL)
+        return raw
 
     def log(self, execution_id: str, level: str) -> list[dict[str, Any]]:
         """Return the log from this level up, in the order of time."""

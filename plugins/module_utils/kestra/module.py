@@ -57,10 +57,15 @@ def connection_from(module: AnsibleModule, **changes: Any) -> Connection:
 
 
 def run_module(
-    module: AnsibleModule, body: Callable[[KestraClient], dict[str, Any]], *, pool_size: int = 8, **changes: Any
+    module: AnsibleModule,
+    body: Callable[[KestraClient], dict[str, Any]],
+    *,
+    partial: Callable[[], dict[str, Any]] = dict,
+    pool_size: int = 8,
+    **changes: Any,
 ) -> None:
     """Call C(body) with a client and end the module with the result that it returns.
 
-    The keyword arguments replace connection options.
+    C(partial) returns the keys that a failure reports as well. The other keyword arguments replace connection options.
     """
-    run_with(module, KestraClient(connection_from(module, **changes), pool_size), body)
+    run_with(module, KestraClient(connection_from(module, **changes), pool_size), body, partial)

@@ -6,17 +6,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import labels_of
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.polling import Polling
 
-FIRST_INTERVAL = 0.2
-LONGEST_INTERVAL = 5.0
 # The scheduler has nothing to do with these, so that they have no state.
 UNSCHEDULED = ("io.kestra.plugin.core.trigger.Webhook", "io.kestra.plugin.core.trigger.Flow")
 
@@ -184,18 +181,8 @@ def _difference(backfill: Mapping[str, Any], wanted: WantedTrigger) -> str | Non
     return None
 
 
-class Triggers:
+class Triggers(Polling):
     """The triggers of one server."""
-
-    def __init__(
-        self,
-        client: KestraClient,
-        clock: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.client = client
-        self.clock = clock
-        self.pause = pause
 
     def definition(self, namespace: str, flow: str, trigger_id: str) -> tuple[str | None, list[str]]:
         """Return the type of a trigger in its flow, and the ids of all triggers of the flow.
@@ -217,15 +204,12 @@ class Triggers:
         self, namespace: str, flow: str, trigger_id: str, seconds: float, until: Callable[[Trigger], bool]
     ) -> Trigger | None:
         """Return the trigger as soon as it is as wanted, or as it is when the time is over."""
-        end = self.clock() + seconds
-        interval = FIRST_INTERVAL
-        while True:
+        trigger: Trigger | None = None
+        for _left in self.attempts(seconds):
             trigger = self.find(namespace, flow, trigger_id)
-            left = end - self.clock()
-            if left <= 0 or (trigger is not None and until(trigger)):
-                return trigger
-            self.pause(min(interval, left))
-            interval = min(interval * 1.5, LONGEST_INTERVAL)
+            if trigger is not None and until(trigger):
+                break
+        return trigger
 
     def apply(
         self, namespace: str, flow: str, trigger_id: str, step: str, trigger: Trigger, wanted: WantedTrigger

@@ -111,15 +111,7 @@ class Sidecar:
             headers["Idempotency-Key"] = str(uuid.uuid4())
         address = "/" + "/".join(quote(segment, safe="") for segment in path)
         response = self.http.send(method, address, doing, params=params, body=body, headers=headers)
-        status = response.status_code
-        if status in expected:
-            return response
-        message = self.http.scrub(error_message(response, self.http.api))
-        if 300 <= status < 400:
-            message = f"redirected to {response.headers.get('Location', 'nowhere')}"
-        # A success other than the API's own comes from something in between.
-        kind = "answer" if status < 300 else "http"
-        raise SidecarError(doing, message, kind=kind, status=status, hint=self._hint(status))
+        return self.http.expect(response, doing, expected, self._hint)
 
     def _hint(self, status: int) -> str | None:
         if status == 401:

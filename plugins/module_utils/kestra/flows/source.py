@@ -229,7 +229,7 @@ def guess_namespaces(sources: Iterable[Source]) -> set[str]:
     return {name.decode("ascii") for name in found}
 
 
-def look_ahead(sources: Iterable[Source]) -> int:
+def prescan(sources: Iterable[Source]) -> int:
     """Find out what `parse_sources` asks of each file first, and keep it; return how many need no parsing, perhaps."""
     return sum(source.recognizable is not None for source in sources)
 

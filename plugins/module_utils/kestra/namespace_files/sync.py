@@ -98,17 +98,7 @@ class NamespaceFiles:
             return
         doing = f"export the files of namespace {self.namespace}"
         response = self.client.request("GET", self._path("export"), doing, accept="*/*")
-        try:
-            opened = zipfile.ZipFile(io.BytesIO(response.content))
-        except (zipfile.BadZipFile, OSError) as error:
-            raise KestraError(
-                doing,
-                f"the answer is no archive: {error}",
-                kind="answer",
-                status=response.status_code,
-                hint="Something else than Kestra answers at url.",
-            ) from error
-        with opened:
+        with self.client.archive(response, doing, lambda content: zipfile.ZipFile(io.BytesIO(content))) as opened:
             yield Archive(self, opened)
 
     def plan(

@@ -23,6 +23,10 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.execu
     moment,
     plan_action,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.polling import (
+    FIRST_INTERVAL,
+    LONGEST_INTERVAL,
+)
 
 from ....fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
 from ....in_process import call
@@ -272,7 +276,7 @@ def test_waiting_looks_less_and_less_often_and_bears_a_server_that_is_away() -> 
         ended = executions(server, clock).wait("abc", 600, execution.has_ended)
     assert ended is not None and ended["state"]["current"] == "SUCCESS"
     assert clock.pauses == sorted(clock.pauses)
-    assert (clock.pauses[0], clock.pauses[-1]) == (execution.FIRST_INTERVAL, execution.LONGEST_INTERVAL)
+    assert (clock.pauses[0], clock.pauses[-1]) == (FIRST_INTERVAL, LONGEST_INTERVAL)
 
 
 def test_waiting_ends_with_the_time() -> None:

@@ -30,10 +30,10 @@ class Module:
         raise Ended(True, result)
 
 
-def ended(body: Any, **params: Any) -> tuple[bool, dict[str, Any]]:
+def ended(body: Any, partial: Any = dict, **params: Any) -> tuple[bool, dict[str, Any]]:
     """Return whether the module failed, and its result."""
     with pytest.raises(Ended) as caught:
-        run_module(Module(**params), body)  # type: ignore[arg-type]
+        run_module(Module(**params), body, partial=partial)  # type: ignore[arg-type]
     failed, result = caught.value.args
     return failed, result
 
@@ -62,6 +62,15 @@ def test_a_failure(error: Exception, expected: dict[str, Any]) -> None:
         raise error
 
     assert ended(body) == (True, expected)
+
+
+@pytest.mark.parametrize("error", [Failure("no"), KestraError("do it", "no"), ValueError("no")])
+def test_a_failure_has_the_partial_result(error: Exception) -> None:
+    def body(_client: KestraClient) -> dict[str, Any]:
+        raise error
+
+    failed, result = ended(body, lambda: {"changed": True, "flows": ["a"]})
+    assert failed and result["changed"] is True and result["flows"] == ["a"] and "no" in result["msg"]
 
 
 def test_an_error_of_ours_has_its_traceback() -> None:

@@ -1,0 +1,344 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One run of the module kestra_flows: read the files, plan, validate and write, and report what became of each flow."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import findings
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
+    DRIFT_WORDS,
+    Plan,
+    SavedPlan,
+    Stored,
+    dump_plan,
+    load_plan,
+    make_plan,
+    mark_drift,
+    prune_problem,
+    split_findings,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import Record
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
+    Flow,
+    Key,
+    Problem,
+    Source,
+    guess_namespaces,
+    parse_sources,
+    prescan,
+    read_all,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import DONE, FlowSync, Outcome
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
+from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import unpack
+
+ACTIONS = ("created", "updated", "unchanged", "pruned", "blocked", "failed", "skipped", "rolled_back")
+ALWAYS_COUNTED = ("created", "updated", "unchanged")
+
+
+@dataclass
+class Run:
+    """What is known so far. Whether the run succeeds or fails, its result has the same keys."""
+
+    shows_diff: bool
+    started: float = field(default_factory=time.monotonic)
+    plan: Plan = field(default_factory=Plan)
+    outcomes: list[Outcome] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    server: dict[str, Any] = field(default_factory=dict)
+    changed: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+    part_started: float = field(default_factory=time.monotonic)
+
+    def record_timing(self, name: str) -> None:
+        """Record how long the part of the run took that ends now."""
+        now = time.monotonic()
+        self.seconds[name] = round(now - self.part_started, 3)
+        self.part_started = now
+
+    def mark_skipped(self) -> None:
+        """Mark each flow that would change as not tried, if nothing has been written yet."""
+        self.outcomes = self.outcomes or [
+            Outcome(item, "skipped", item.revision, error="not tried, since the run failed before")
+            if item.changes
+            else Outcome(item, item.action, item.revision)
+            for item in self.plan.items
+        ]
+
+    def outcomes_so_far(self) -> list[Outcome]:
+        """Return what was done with each flow, or else what would be done."""
+        return self.outcomes or [
+            Outcome(item, DONE.get(item.action, item.action), item.revision, "planned" if item.changes else "former")
+            for item in self.plan.items
+        ]
+
+    def summary(self) -> dict[str, int]:
+        """Return the counts."""
+        outcomes = self.outcomes_so_far()
+        counts = dict.fromkeys(ACTIONS, 0)
+        for outcome in outcomes:
+            counts[outcome.action] += 1
+        return {"total": len(outcomes), **counts}
+
+    def result(self, msg: str) -> dict[str, Any]:
+        """Return the module's result, except for whether it failed."""
+        return {
+            "msg": msg,
+            "changed": self.changed,
+            "summary": self.summary(),
+            "plan": [item.as_result() for item in self.plan.items if item.action != "unchanged"],
+            "flows": [
+                {
+                    "namespace": outcome.item.key[0],
+                    "id": outcome.item.key[1],
+                    "file": outcome.item.file,
+                    "action": outcome.action,
+                    "revision": outcome.revision,
+                    "state": outcome.state,
+                    "error": outcome.error,
+                }
+                for outcome in self.outcomes_so_far()
+            ],
+            "problems": [problem.as_result() for problem in self.problems],
+            "server": self.server,
+            "seconds": {**self.seconds, "total": round(time.monotonic() - self.started, 3)},
+            # It holds every changed text twice, and Ansible handles each of them.
+            **({"diff": self.plan.diff()} if self.shows_diff else {}),
+        }
+
+    def failure(self) -> dict[str, Any]:
+        """Return the result of a run that failed, without its message."""
+        self.mark_skipped()
+        return {key: value for key, value in self.result("").items() if key != "msg"}
+
+    def summary_text(self) -> str:
+        """Return the counts as a sentence."""
+        summary = self.summary()
+        counts = [f"{summary[action]} {action}" for action in ACTIONS if action in ALWAYS_COUNTED or summary[action]]
+        return ", ".join(counts).replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the files ask for, and what the server holds in their namespaces."""
+
+    flows: list[Flow]
+    namespaces: set[str]
+    stored: dict[Key, Stored]
+
+
+def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem]]:
+    """Return the texts, which are read here or were packed by the action plugin."""
+    packed_src = module.params["_packed_src"]
+    if packed_src is not None:
+        first, *rest = unpack(Path(packed_src))
+        packed = Path(packed_src).read_bytes()
+        problems = [Problem(*problem) for problem in json.loads(first.of(packed))]
+        return [Source(entry.name, entry.of(packed)) for entry in rest], problems
+    if module.params["src"] and not module.params["remote_src"]:
+        raise Failure(
+            "The files were not transferred: with remote_src=false the module runs through its action plugin, in a "
+            "playbook or by the ansible command."
+        )
+    sources, problems = read_all(map(Path, module.params["src"] or []), module.params["ignore_file"])
+    texts = module.params["content"] or []
+    return sources + [Source(f"content[{n}]", text.encode("utf-8")) for n, text in enumerate(texts)], problems
+
+
+def describe(problems: list[Problem], what: str) -> str:
+    """Return the message for files that cannot be loaded, one problem a line."""
+    lines = "\n".join(f"  {problem}" for problem in problems)
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return f"{count} {what}; nothing was written:\n{lines}"
+
+
+def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
+    """Return what the files ask for and what is stored. Raise Failure if a file is wrong."""
+    sources, state.problems = gather(module)
+    named = set(module.params["namespaces"])
+    stored: dict[Key, Stored] = {}
+    asked: set[str] = set()
+    if not module.params["namespace_map"]:
+        # Most files have the text that is stored. What is stored tells what is in them, without parsing them.
+        asked = guess_namespaces(sources) | named
+        try:
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                reading = pool.submit(sync.read, asked)
+                # What this finds out is kept, and the server takes longer.
+                prescan(sources)
+                stored = reading.result()
+        except KestraError:
+            # What is wrong with the files can be told without a server.
+            if state.problems or parse_sources(sources)[1]:
+                asked = set()
+            else:
+                raise
+    known: dict[str, list[Key]] = {}
+    for flow in stored.values():
+        if flow.broken is None:
+            known.setdefault(flow.text, []).append(flow.key)
+    flows, found = parse_sources(sources, module.params["namespace_map"], known, findings)
+    state.problems += found
+    if state.problems:
+        raise Failure(describe(state.problems, "in the flow files"))
+    namespaces = {flow.namespace for flow in flows} | named
+    stored.update(sync.read(namespaces - asked))
+    return Wanted(flows, namespaces, stored)
+
+
+def plan_from_files(module: AnsibleModule, sync: FlowSync, state: Run) -> dict[str, Record]:
+    """Make the plan; return the records of what was written before, by namespace."""
+    wanted = read(module, sync, state)
+    state.record_timing("read")
+    scope = wanted.namespaces if module.params["prune"] else set()
+    state.plan = make_plan(wanted.flows, wanted.stored, scope, module.params["owner_labels"])
+    stored = {key: flow for key, flow in wanted.stored.items() if key[0] in scope}
+    problem = prune_problem(state.plan, stored, module.params["prune_limit"])
+    if problem:
+        raise Failure(problem)
+    records, warnings = sync.read_records(state.plan.namespaces_to_look_up)
+    for warning in warnings:
+        module.warn(warning)
+    policy = module.params["drift"]
+    state.plan = mark_drift(state.plan, records, block=policy != "overwrite")
+    drifted = [item for item in state.plan.items if item.drift is not None]
+    if policy == "fail" and drifted:
+        lines = "\n".join(f"  {item.name} ({item.file or 'no file'}): {item.reason}" for item in drifted)
+        raise Failure(
+            f"{len(drifted)} flows are stored differently from what was written from files, and drift is 'fail'; "
+            f"nothing was written:\n{lines}\nBring the edits into the files, or run once with drift=overwrite."
+        )
+    for item in drifted:
+        if item.drift is not None and (item.drift != "unrecorded" or policy != "overwrite"):
+            what = "is left as it is" if policy != "overwrite" else "is overwritten"
+            what = "is pruned" if item.action == "prune" else what
+            module.warn(f"Flow {item.name} {DRIFT_WORDS[item.drift]}, and {what}.")
+    return records
+
+
+def plan_from_file(module: AnsibleModule, client: KestraClient, sync: FlowSync, state: Run) -> None:
+    """Read the saved plan; raise Failure if it does not fit what the server holds now."""
+    path = Path(module.params["plan"])
+    try:
+        saved: SavedPlan = load_plan(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Failure(f"The plan {path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise Failure(f"The plan {path} {error}") from error
+    server = identity(client)
+    if {name: saved.server.get(name) for name in server} != server:
+        raise Failure(f"The plan {path} was made for another server: {dict(saved.server)} and not {server}.")
+    stored = sync.read(saved.namespaces)
+    state.record_timing("read")
+    moved = saved.moved(stored)
+    if moved:
+        lines = "\n".join(f"  {sentence}" for sentence in moved)
+        raise Failure(
+            f"{len(moved)} flows are not stored any more as they were when the plan {path} was made; nothing was "
+            f"written:\n{lines}\nMake the plan again."
+        )
+    state.plan = saved.on(stored)
+
+
+def identity(client: KestraClient) -> dict[str, str]:
+    """Return what tells the server and tenant of a plan from others."""
+    return {"uuid": client.server_info().uuid or client.http.base, "tenant": client.connection.tenant}
+
+
+def run(module: AnsibleModule, client: KestraClient, state: Run) -> dict[str, Any]:
+    """Do everything and return the result, or raise Failure or KestraError. C(state) is filled on the way."""
+    client.http.deadline = state.started + module.params["run_timeout"]
+    sync = FlowSync(client, module.params["concurrency"])
+    records: dict[str, Record] = {}
+    if module.params["plan"]:
+        plan_from_file(module, client, sync, state)
+    else:
+        records = plan_from_files(module, sync, state)
+    info = client.server_info()
+    state.server = {"version": info.version, "edition": info.edition}
+    state.record_timing("plan")
+
+    removed, warnings = split_findings(state.plan, info.is_2)
+    refused, more = sync.validate(state.plan.to_validate)
+    state.problems = sorted(removed + refused, key=lambda problem: (problem.file, problem.line or 0))
+    for warning in warnings + more:
+        module.warn(warning)
+    if state.problems:
+        raise Failure(describe(state.problems, "found in the flows"))
+    state.record_timing("validate")
+    for item in state.plan.with_action("unchanged"):
+        if item.stored and item.stored.broken:
+            module.warn(f"{item.file}: Kestra cannot read the flow it has stored: {item.stored.broken}")
+    if module.params["save_plan"]:
+        save(module, dump_plan(state.plan, identity(client)))
+    if module.check_mode:
+        state.changed = bool(state.plan.changes)
+        return state.result(state.summary_text())
+
+    state.outcomes = sync.apply(state.plan, records, rollback=module.params["on_failure"] == "rollback")
+    state.changed = any(
+        outcome.item.changes and (outcome.state != "former" or outcome.action == "rolled_back")
+        for outcome in state.outcomes
+    )
+    state.record_timing("apply")
+    for outcome in state.outcomes:
+        if outcome.warning and outcome.state == "planned":
+            module.warn(outcome.warning)
+    if any(outcome.action == "failed" for outcome in state.outcomes):
+        raise Failure(failure_message(state.outcomes))
+    return state.result(state.summary_text())
+
+
+def save(module: AnsibleModule, text: str) -> None:
+    """Write the plan to its file at once, or not at all."""
+    target = Path(module.params["save_plan"])
+    try:
+        beside = Path(module.tmpdir, "plan.json")
+        beside.touch(mode=0o600)
+        beside.write_text(text, encoding="utf-8")
+        module.atomic_move(str(beside), str(target))
+        target.chmod(0o600)
+    except OSError as error:
+        raise Failure(f"The plan cannot be saved as {target}: {error.strerror or error}") from error
+
+
+STATES = {
+    "former": "the server holds what it held before",
+    "planned": "the server holds the new state",
+    "other": "the server holds what somebody else has written",
+    "unknown": "what the server holds could not be found out",
+}
+
+
+def failure_message(outcomes: list[Outcome]) -> str:
+    """Return the message for a run that failed: what failed, and what the server holds of each flow."""
+    failed = [outcome for outcome in outcomes if outcome.action == "failed"]
+    lines = [
+        f"  {outcome.item.name} ({outcome.item.file or 'no file'}): {outcome.error}; {STATES[outcome.state]}"
+        for outcome in failed
+    ]
+    count = "1 flow" if len(failed) == 1 else f"{len(failed)} flows"
+    text = f"{count} could not be written:\n" + "\n".join(lines)
+    back = [outcome.item.name for outcome in outcomes if outcome.action == "rolled_back"]
+    kept = [outcome.item.name for outcome in outcomes if outcome.action in DONE.values()]
+    left = [outcome.item.name for outcome in outcomes if outcome.action == "skipped"]
+    if back:
+        text += f"\nWritten and put back: {', '.join(back)}."
+    if kept:
+        text += f"\nWritten, and kept: {', '.join(kept)}."
+    if left:
+        text += f"\nNot tried: {', '.join(left)}."
+    if not kept and all(outcome.state == "former" for outcome in outcomes if outcome.item.changes):
+        text += "\nThe server holds what it held before."
+    return text

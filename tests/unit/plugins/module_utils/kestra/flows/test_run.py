@@ -1,0 +1,37 @@
+"""What a run reports, without a server."""
+
+from __future__ import annotations
+
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import Plan, Stored, make_plan
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.run import Run, failure_message
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import Outcome
+
+PLAN: Plan = make_plan(
+    [Flow("a", "new", "1.yml", "x"), Flow("a", "same", "2.yml", "y")], {("a", "same"): Stored("a", "same", "y", 3)}
+)
+
+
+def test_a_plan_that_was_not_applied_is_reported_as_planned() -> None:
+    state = Run(shows_diff=False, plan=PLAN)
+    assert state.summary_text() == "1 created, 0 updated, 1 unchanged"
+    result = state.result("done")
+    assert [flow["state"] for flow in result["flows"]] == ["planned", "former"]
+    assert [item["id"] for item in result["plan"]] == ["new"] and "diff" not in result
+
+
+def test_a_failure_before_the_first_write_marks_changes_as_skipped() -> None:
+    state = Run(shows_diff=True, plan=PLAN)
+    keys = state.failure()
+    assert "msg" not in keys and keys.keys() | {"msg"} == state.result("").keys()
+    assert [flow["action"] for flow in keys["flows"]] == ["skipped", "unchanged"]
+    assert state.summary()["skipped"] == 1
+
+
+def test_a_failure_keeps_what_was_done() -> None:
+    outcomes = [Outcome(PLAN.items[0], "failed", error="HTTP 500", state="former"), Outcome(PLAN.items[1], "unchanged")]
+    state = Run(shows_diff=True, plan=PLAN, outcomes=outcomes)
+    assert [flow["action"] for flow in state.failure()["flows"]] == ["failed", "unchanged"]
+    message = failure_message(outcomes)
+    assert "1 flow could not be written:\n  a/new (1.yml): HTTP 500; the server holds what it held before" in message
+    assert message.endswith("\nThe server holds what it held before.")
