@@ -38,12 +38,12 @@ sidecar-real: environment ## Run the sidecar's suite against a real multipass (M
 lint: environment ## Run the linters alone
 	pytest tests/lint $(PYTEST_ARGUMENTS)
 
-bench: environment ## Measure kestra_flows beside other tools, write docs/bench.md and docs/bench.svg (BENCH_ARGUMENTS="--sizes 100,1000")
+bench: environment ## Measure kestra_flows beside other tools, write docs/development/bench.md and bench.svg (BENCH_ARGUMENTS="--sizes 100,1000")
 	$(IMAGES) engine
 	$(IMAGES) build kestra postgres
 	python3 -m tests.bench $(BENCH_ARGUMENTS)
 
-bench-site: environment ## Measure site.yml on one host and on ten, write docs/bench-site.md (BENCH_ARGUMENTS="--rounds 3 --hosts 0")
+bench-site: environment ## Measure site.yml on one host and on ten, write docs/development/bench-site.md (BENCH_ARGUMENTS="--rounds 3 --hosts 0")
 	python3 -m tests.bench_site $(BENCH_ARGUMENTS)
 
 lock: environment ## Renew requirements.lock from pyproject.toml

@@ -212,7 +212,9 @@ def main() -> None:
     )
     parser.add_argument("--sizes", default="100,1000,10000", help="how many flows, comma-separated")
     parser.add_argument("--uri-flows", type=int, default=100, help="how many flows the loop of uri is measured with")
-    parser.add_argument("--directory", type=Path, default=ROOT / "docs", help="where bench.md and bench.svg go")
+    parser.add_argument(
+        "--directory", type=Path, default=ROOT / "docs/development", help="where bench.md and bench.svg go"
+    )
     arguments = parser.parse_args()
     sizes = sorted(int(size) for size in arguments.sizes.split(","))
     with tempfile.TemporaryDirectory() as name:
@@ -241,7 +243,7 @@ def main() -> None:
     results = run.results
     notes = [note.format(uri_flows=results.uri_flows) for note in NOTES]
     text = document(results, time.strftime("%-d %B %Y"), notes)
-    arguments.directory.mkdir(exist_ok=True)
+    arguments.directory.mkdir(parents=True, exist_ok=True)
     (arguments.directory / "bench.md").write_text(text, encoding="utf-8")
     plot(results, arguments.directory / "bench.svg")
     print(f"\n{table(results)}")

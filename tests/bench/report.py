@@ -169,7 +169,7 @@ def table(results: Results) -> str:
 
 
 def document(results: Results, when: str, notes: Iterable[str]) -> str:
-    """Return docs/bench.md."""
+    """Return docs/development/bench.md."""
     verdicts = "\n".join(f"- {target}" for target in targets(results))
     remarks = "\n".join(f"- {note}" for note in notes)
     return (
