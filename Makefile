@@ -15,7 +15,7 @@ TWO := -n2 --dist=loadscope --no-loadscope-reorder
 IMAGES := $(PYTHON) tests/images/cli.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long chaos sidecar-real lint bench bench-site lock clean distclean environment
+.PHONY: help demo test test-long chaos sidecar-real lint bench bench-site role-readmes lock clean distclean environment
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -45,6 +45,9 @@ bench: environment ## Measure kestra_flows beside other tools, write docs/develo
 
 bench-site: environment ## Measure site.yml on one host and on ten, write docs/development/bench-site.md (BENCH_ARGUMENTS="--rounds 3 --hosts 0")
 	python3 -m tests.bench_site $(BENCH_ARGUMENTS)
+
+role-readmes: environment ## Write the README.md of each role from its argument specification
+	python3 -m tests.role_readmes
 
 lock: environment ## Renew requirements.lock from pyproject.toml
 	uv pip compile --quiet --generate-hashes --python-version 3.11 --group dev --custom-compile-command "make lock" --output-file requirements.lock

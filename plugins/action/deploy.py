@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.template import trust_as_template
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_plan import (
     PlanError,
     archive,
@@ -24,7 +25,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_
     unchanged,
 )
 
-SOURCES = ("content", "src", "zip")
+SOURCES = ("content", "src", "template", "zip")
 
 
 def check_types(spec: Any) -> None:
@@ -62,7 +63,7 @@ class ActionModule(ActionBase):
             check_types(spec)
         _validation, options = self.validate_argument_spec(argument_spec())
         try:
-            contents = {spec["path"]: self._content(spec) for spec in options["files"]}
+            contents = {spec["path"]: self._content(spec, task_vars or {}) for spec in options["files"]}
             wanted = parse(options, {path: sha256(content) for path, content in contents.items()})
         except PlanError as error:
             raise AnsibleActionFail(f"{options['service']}: {error}") from error
@@ -90,7 +91,7 @@ class ActionModule(ActionBase):
         arguments = {key: value for key, value in options.items() if key not in left_out and value is not None}
         return {**arguments, "files": files, "_packed": pack(contents, secret)}
 
-    def _content(self, spec: Mapping[str, Any]) -> bytes:
+    def _content(self, spec: Mapping[str, Any], task_vars: dict[str, Any]) -> bytes:
         """Return what a file is to contain."""
         path = spec["path"]
         given = [name for name in SOURCES if spec[name] is not None]
@@ -103,10 +104,12 @@ class ActionModule(ActionBase):
         if spec["content"] is not None:
             return str(spec["content"]).encode()
         if spec["src"] is not None:
-            return self._read(self._found(spec["src"], path))
+            return self._read(self._found("files", spec["src"], path))
+        if spec["template"] is not None:
+            return self._rendered(self._found("templates", spec["template"], path), task_vars).encode()
         entries: dict[str, bytes] = {}
         for prefix, directory in spec["zip"].items():
-            top = self._found(str(directory), path)
+            top = self._found("files", str(directory), path)
             if top.is_file():
                 entries[str(prefix)] = self._read(top)
             for file in sorted(top.rglob("*")):
@@ -117,11 +120,26 @@ class ActionModule(ActionBase):
             raise PlanError(f"files: {path}: zip: the directories hold no files")
         return archive(entries, spec["main"] or "", spec["interpreter"] or "")
 
-    def _found(self, name: str, path: str) -> Path:
+    def _found(self, kind: str, name: str, path: str) -> Path:
         try:
-            return Path(self._find_needle("files", name))
+            return Path(self._find_needle(kind, name))
         except AnsibleError as error:
             raise PlanError(f"files: {path}: {name!r} was not found on the controller: {error}") from error
+
+    def _rendered(self, file: Path, task_vars: dict[str, Any]) -> str:
+        """Return a template's text as M(ansible.builtin.template) renders it.
+
+        The lookup plugin renders the same, but copies all variables first, and those of a host are large.
+        """
+        roots = task_vars.get("ansible_search_path", [])
+        search = [directory for root in roots for directory in (f"{root}/templates", root)]
+        templar = self._templar.copy_with_new_env(
+            searchpath=[str(file.parent), *search],
+            available_variables={"ansible_managed": "Ansible managed", **task_vars},
+        )
+        source = trust_as_template(self._read(file).decode())
+        rendered = templar.template(source, escape_backslashes=False, overrides={"trim_blocks": True})
+        return "" if rendered is None else str(rendered)
 
     def _read(self, file: Path) -> bytes:
         """Return a file's content, decrypted if it is encrypted."""

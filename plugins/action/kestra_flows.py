@@ -13,9 +13,13 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Problem, Source, read_all
-from ansible_collections.devorch.orchestration.plugins.module_utils.ignore import IGNORE_FILE
-from ansible_collections.devorch.orchestration.plugins.plugin_utils.handover import hand_over
+from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
+    Problem,
+    Source,
+    read_all,
+)
+from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_files import hand_over
 
 # Kestra's own are the braces of Jinja.
 DELIMITERS = {

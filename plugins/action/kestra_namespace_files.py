@@ -12,9 +12,9 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.devorch.orchestration.plugins.module_utils.file_tree import read_tree
-from ansible_collections.devorch.orchestration.plugins.module_utils.ignore import IGNORE_FILE
-from ansible_collections.devorch.orchestration.plugins.plugin_utils.handover import hand_over
+from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.plan import read_tree
+from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_files import hand_over
 
 
 class ActionModule(ActionBase):

@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.devorch.orchestration.plugins.module_utils.doctor import CRITICAL, STATUSES, size
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.doctor import CRITICAL, STATUSES, size
 
 DOCUMENTATION = r"""
 name: doctor_report

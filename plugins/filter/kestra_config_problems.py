@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_config import problems
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.config_schema import problems
 
 DOCUMENTATION = r"""
 name: kestra_config_problems

@@ -103,7 +103,7 @@ from typing import Any
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR
-from ansible_collections.devorch.orchestration.plugins.module_utils.sidecar_client import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.client import (
     Sidecar,
     SidecarConnection,
     SidecarError,

@@ -57,10 +57,15 @@ options:
         type: path
         required: true
       content:
-        description: The content. Each file has either this, O(files[].src) or O(files[].zip).
+        description:
+          - The content. Each file has one of this, O(files[].src), O(files[].template) and
+          O(files[].zip).
         type: str
       src:
         description: Path of a file on the controller with the content, looked for as other modules do.
+        type: str
+      template:
+        description: Path of a template on the controller, rendered as M(ansible.builtin.template) does.
         type: str
       zip:
         description:

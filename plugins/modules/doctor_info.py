@@ -230,13 +230,14 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.urls import open_url
-from ansible_collections.devorch.orchestration.plugins.module_utils import doctor, kestra_activity
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import doctor
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.listeners import nearest_existing
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import (
     REQUESTS_IMPORT_ERROR,
     ServiceError,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import Connection, KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import activity
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection, KestraClient
 
 TIMEOUT = 10
 CONTAINER = (
@@ -414,7 +415,7 @@ class Look:
         connection = Connection(params["kestra_url"], params["kestra_username"], password, timeout=TIMEOUT, retries=0)
         client = KestraClient(connection)
         try:
-            return kestra_activity.look(client, now, params["days"], params["limits"]["stuck_hours"])
+            return activity.look(client, now, params["days"], params["limits"]["stuck_hours"])
         except ServiceError as error:
             return {"error": str(error)}
         finally:

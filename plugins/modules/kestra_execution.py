@@ -321,7 +321,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.execution import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import Part
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import (
     ENDED,
     SYSTEM_PREFIX,
     UNSUCCESSFUL,
@@ -338,14 +340,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.execution im
     plan_action,
     state_of,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import Part
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
-    Failure,
     connection_argument_spec,
     run_module,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 
 STATES = ("started", "killed", "paused", "resumed", "restarted", "replayed", "labeled", "absent")
 SUCCESS_STATES = ("SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED", "SKIPPED", "PAUSED")

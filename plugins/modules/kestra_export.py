@@ -176,7 +176,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.devorch.orchestration.plugins.module_utils.export import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.export import (
     ACTIONS,
     CONTENT,
     Reader,
@@ -184,15 +185,14 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.export impor
     diff,
     write,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import HAS_YAML
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import HAS_YAML
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv import ValueProblem, check_namespace
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
-    Failure,
     connection_argument_spec,
     run_module,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.kv import ValueProblem, check_namespace
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 
 
 def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:

@@ -165,7 +165,9 @@ msg:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import findings
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
     Item,
     Plan,
     Stored,
@@ -174,22 +176,20 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan im
     make_plan,
     with_switch,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_rules import findings
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import (
-    HAS_YAML,
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     Flow,
     Problem,
     Source,
     parse_sources,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_sync import DONE, FlowSync
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import DONE, FlowSync
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import HAS_YAML
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
-    Failure,
     connection_argument_spec,
     run_module,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 
 
 def fail(problems: list[Problem]) -> Failure:

@@ -188,9 +188,9 @@ msg:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_info import Query, as_result, look
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.info import Query, as_result, look
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
     connection_argument_spec,
     run_module,

@@ -429,7 +429,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import findings
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
     DRIFT_WORDS,
     Plan,
     SavedPlan,
@@ -441,10 +443,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan im
     prune_problem,
     tell_drift,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import Record
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_rules import findings
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import (
-    HAS_YAML,
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import Record
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     Flow,
     Key,
     Problem,
@@ -454,15 +454,15 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source 
     parse_sources,
     read_all,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_sync import DONE, FlowSync, Outcome
-from ansible_collections.devorch.orchestration.plugins.module_utils.handover import unpack
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import DONE, FlowSync, Outcome
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import HAS_YAML
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
-    Failure,
     connection_argument_spec,
     connection_from,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
+from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import unpack
 
 ACTIONS = ("created", "updated", "unchanged", "pruned", "blocked", "failed", "skipped", "rolled_back")
 ALWAYS_TOLD = ("created", "updated", "unchanged")

@@ -170,17 +170,17 @@ msg:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import url_problem
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
-    REQUIRED_TOGETHER,
-    connection_argument_spec,
-    connection_from,
-)
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_probe import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import url_problem
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.health import (
     Probe,
     host_addresses,
     is_on_this_host,
     wait_until_healthy,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
+    REQUIRED_TOGETHER,
+    connection_argument_spec,
+    connection_from,
 )
 
 

@@ -186,14 +186,8 @@ from datetime import timedelta
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
-    REQUIRED_TOGETHER,
-    Failure,
-    connection_argument_spec,
-    run_module,
-)
-from ansible_collections.devorch.orchestration.plugins.module_utils.kv import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv import (
     TYPES,
     Entry,
     KeyStore,
@@ -208,6 +202,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kv import (
     value_from,
     words_for_lifetime,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
+    REQUIRED_TOGETHER,
+    connection_argument_spec,
+    run_module,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 

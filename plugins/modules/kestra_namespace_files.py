@@ -229,8 +229,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.file_sync import NamespaceFiles, Outcome
-from ansible_collections.devorch.orchestration.plugins.module_utils.file_tree import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv import ValueProblem, check_namespace
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
+    REQUIRED_TOGETHER,
+    connection_argument_spec,
+    run_module,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.plan import (
     Content,
     Plan,
     as_result,
@@ -240,16 +247,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.file_tree im
     read_tree,
     target_path,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.handover import unpack
-from ansible_collections.devorch.orchestration.plugins.module_utils.ignore import IGNORE_FILE
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
-    REQUIRED_TOGETHER,
-    Failure,
-    connection_argument_spec,
-    run_module,
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.sync import (
+    NamespaceFiles,
+    Outcome,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.kv import ValueProblem, check_namespace
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
+from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import unpack
 
 PLANNED = {"create": "created", "update": "updated", "unchanged": "unchanged", "prune": "pruned"}
 ACTIONS = ("created", "updated", "unchanged", "pruned", "failed", "skipped")

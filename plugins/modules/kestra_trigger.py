@@ -198,21 +198,21 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.execution import moment
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import moment
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
-    Failure,
     connection_argument_spec,
     run_module,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.trigger import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.triggers import (
     UNSCHEDULED,
     Triggers,
     Wanted,
     make_plan,
     reached,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 
 
 def wanted_from(params: dict[str, Any]) -> Wanted:

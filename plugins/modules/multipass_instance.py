@@ -194,8 +194,14 @@ msg:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import Failure
-from ansible_collections.devorch.orchestration.plugins.module_utils.multipass_plan import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.client import Sidecar
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.module import (
+    run_module,
+    sidecar_argument_spec,
+    wait_argument_spec,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.plan import (
     Plan,
     PlanProblem,
     Wanted,
@@ -205,12 +211,6 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.multipass_pl
     make_plan,
     shown,
     words,
-)
-from ansible_collections.devorch.orchestration.plugins.module_utils.sidecar_client import Sidecar
-from ansible_collections.devorch.orchestration.plugins.module_utils.sidecar_module import (
-    run_module,
-    sidecar_argument_spec,
-    wait_argument_spec,
 )
 
 

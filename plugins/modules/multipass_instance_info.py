@@ -151,8 +151,8 @@ msg:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.sidecar_client import Sidecar
-from ansible_collections.devorch.orchestration.plugins.module_utils.sidecar_module import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.client import Sidecar
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.module import (
     run_module,
     sidecar_argument_spec,
 )

@@ -24,6 +24,7 @@ from testbed.engine import docker
 from testbed.settings import IMAGE_LABEL, LABEL, ImagesError
 
 PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
+DOCKER_PROXY = "/usr/local/lib/bench-proxy.py"
 # Where the copies reach Docker on the converged host, and its services, whose addresses are the same on a copy.
 DOCKER = 12375
 DOORS = {
@@ -49,9 +50,12 @@ def prepare() -> dict[str, Any]:
 
 def open_doors(source: str) -> None:
     """Let the copies reach Docker and the services of the converged host; only the test hosts' network leads there."""
-    for port, target in {DOCKER: "/run/docker.sock", **DOORS}.items():
+    docker("cp", str(Path(__file__).with_name("proxy.py")), f"{source}:{DOCKER_PROXY}")
+    commands = {DOCKER: f"python3 {DOCKER_PROXY} /run/docker.sock {DOCKER}"}
+    for port, target in DOORS.items():
+        commands[port] = f"systemd-socket-activate --listen=0.0.0.0:{port} {PROXY} {target}"
+    for port, command in commands.items():
         unit = f"bench-door-{port}"
-        command = f"systemd-socket-activate --listen=0.0.0.0:{port} {PROXY} {target}"
         script = f"systemctl is-active --quiet {unit} || systemd-run --quiet --unit={unit} {command}"
         docker("exec", source, "sh", "-c", script)
 
@@ -69,7 +73,7 @@ def overlay(source: str, bridge: str) -> bytes:
     # The bridge is what an engine of its own would have made; the sidecar listens on it.
     commands = ["link add docker0 type bridge", f"address replace {bridge} dev docker0", "link set docker0 up"]
     before = "".join(f"ExecStartPre=-/usr/sbin/ip {command}\n" for command in commands)
-    engine_unit = f"[Service]\n{before}ExecStart=\nExecStart={PROXY} {source}:{DOCKER}\n"
+    engine_unit = f"[Service]\nType=exec\n{before}ExecStart=\nExecStart=python3 {DOCKER_PROXY} {source}:{DOCKER}\n"
     files = {f"{units}/docker.service.d/bench.conf": engine_unit}
     links = {}
     for port, address in DOORS.items():

@@ -18,12 +18,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
     dump_plan,
     make_plan,
     validation_batches,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     guess_namespaces,
     parse_sources,
     read_sources,

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import (
     Connection,
     KestraClient,
     KestraError,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import Failure
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 from ansible_collections.devorch.orchestration.plugins.modules import kestra_flows
 
 DEFAULTS: dict[str, Any] = {

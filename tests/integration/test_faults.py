@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import RECORD_KEY
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import Connection
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import RECORD_KEY
 
 from ..faults.proxy import (
     Fault,

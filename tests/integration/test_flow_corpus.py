@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import Connection
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection
 
 from .. import corpus
 from ..corpus import LOG, Case

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import RECORD_KEY
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import RECORD_KEY
 
 from ..faults.proxy import Proxy
 from ..unit.in_process import call

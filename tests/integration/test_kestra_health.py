@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_probe import host_addresses
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.health import host_addresses
 
 from ..unit.playbook import Played, play
 from .kestra import Kestra, docker, wait_until

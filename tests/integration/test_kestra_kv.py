@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import kestra_client
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import client as kestra_client
 
 from ..unit.in_process import call
 from ..unit.playbook import Played, play, play_plainly

@@ -11,7 +11,7 @@ from .service import Service
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module, which share a process of the service, in one process of the tests."""
+    """Run the tests of a module in one process, because they share a process of the service."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.xdist_group(f"sidecar-{item.path.stem}"))
@@ -19,13 +19,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One process for a whole module; readers get what multipass says now."""
+    """One process for a whole module. Readers always get a new answer of multipass."""
     with Service(tmp_path_factory.mktemp("sidecar"), fresh=0) as service:
         yield service
 
 
 @pytest.fixture
 def sidecar(shared: Service) -> Service:
-    """The process, over a multipass that has no instances."""
+    """The process, with a multipass that has no instances."""
     shared.world.set()
     return shared

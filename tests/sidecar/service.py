@@ -1,4 +1,4 @@
-"""The sidecar's program as a process, over the stand-in for multipass, and what that was asked for."""
+"""The sidecar's program as a process, with the stand-in for multipass, and a record of the stand-in's calls."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_tokens(path: Path, tokens: dict[str, str]) -> None:
 
 
 class World:
-    """What the stand-in for multipass holds, and the calls it had."""
+    """The state of the stand-in for multipass, and its calls."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,13 +48,13 @@ class World:
         return found
 
     def set(self, *, options: dict[str, Any] | None = None, **instances: str) -> None:
-        """Begin anew, with instances (name and state), and options as `faults`, `seconds`, `seed`, `version`."""
+        """Reset the state to instances (name and state) and options such as `faults`, `seconds`, `seed`, `version`."""
         content = {name: STANDARD | {"state": state, "snapshots": {}} for name, state in instances.items()}
         self.path.write_text(json.dumps({"instances": content} | (options or {})), encoding="utf-8")
         self.calls_path.unlink(missing_ok=True)
 
     def put(self, **instances: str) -> None:
-        """Put instances (name and state) beside what is there, while multipass may be at work."""
+        """Add instances (name and state), also while multipass is working."""
         with self.path.open("r+", encoding="utf-8") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             content = json.load(stream)
@@ -75,7 +75,7 @@ class World:
         return [json.loads(line) for line in text.splitlines()]
 
     def calls(self, *verbs: str) -> list[dict[str, Any]]:
-        """Return the calls of these verbs, or all, in the order of their beginnings; one that runs has no `ended`."""
+        """Return the calls of these verbs, or all, in the order of their start; one that still runs has no `ended`."""
         calls: dict[str, dict[str, Any]] = {}
         for line in self.lines():
             if "call" in line:
@@ -87,12 +87,12 @@ class World:
         return [call["arguments"] for call in self.calls(*verbs)]
 
     def made(self) -> list[str]:
-        """Return the names of the instances that were ever made, as often as they were."""
+        """Return the name of each instance that was ever created, once per creation."""
         return [line["name"] for line in self.lines() if line.get("event") == "made"]
 
 
 class Service:
-    """The program, and a client of it."""
+    """The program and a client for it."""
 
     def __init__(self, folder: Path, host: str = "127.0.0.1", package: Path = FILES / "src", **settings: Any) -> None:
         self.folder = folder
@@ -143,7 +143,7 @@ class Service:
                 time.sleep(0.02)
 
     def kill(self) -> None:
-        """End the program at once."""
+        """Kill the program."""
         if self.process:
             self.process.kill()
             self.process.wait(30)

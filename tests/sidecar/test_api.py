@@ -1,4 +1,4 @@
-"""The sidecar's API, over the stand-in for multipass."""
+"""The sidecar's API, with the stand-in for multipass."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .service import TOKENS, Service, bearer
 
 
 def check_problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
-    """Check that an answer is problem details as RFC 9457 has them, and return them."""
+    """Check that an answer is problem details (RFC 9457), and return them."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
@@ -35,7 +35,7 @@ def check_problem(answer: httpx.Response, status: int, kind: str) -> dict[str, A
 
 
 def check_failed(job: dict[str, Any], status: int, kind: str) -> str:
-    """Check the problem of a job that failed, and return what it tells."""
+    """Check the problem of a failed job, and return its detail."""
     assert job["state"] == "failed" and job["result"] is None
     assert (job["error"]["status"], job["error"]["type"]) == (status, f"/problems/{kind}")
     assert job["error"]["instance"] == f"/jobs/{job['id']}"
@@ -43,7 +43,7 @@ def check_failed(job: dict[str, Any], status: int, kind: str) -> str:
     return str(job["error"]["detail"])
 
 
-def test_everything_but_health_and_the_page_asks_for_a_token(tmp_path: Path) -> None:
+def test_everything_except_health_and_the_page_needs_a_token(tmp_path: Path) -> None:
     wrong = [TOKENS["admin"], f"Bearer {TOKENS['admin'][:-1]}", f"Basic {TOKENS['admin']}", "Bearer", "bearer x", ""]
     paths = [
         *(("GET", "/instances"), ("GET", "/instances/dev"), ("POST", "/instances"), ("POST", "/instances/dev/start")),
@@ -58,9 +58,9 @@ def test_everything_but_health_and_the_page_asks_for_a_token(tmp_path: Path) -> 
     ]
     with Service(tmp_path) as sidecar, httpx.Client(base_url=sidecar.url) as stranger:
         sidecar.world.set(dev="Running")
-        # One after the other, since only so many refusals a second are answered.
+        # One after the other, because the number of refusals per second is limited.
         for header, (method, path) in zip([None, *wrong, *[None] * len(paths)], [*paths, *paths], strict=False):
-            # The body is no JSON: the refusal must come before anybody reads it.
+            # The body is not JSON: the refusal must come before it is read.
             headers = {} if header is None else {"Authorization": header}
             answer = stranger.request(method, path, headers=headers, content=b"{")
             check_problem(answer, 401, "unauthenticated")
@@ -69,7 +69,7 @@ def test_everything_but_health_and_the_page_asks_for_a_token(tmp_path: Path) -> 
         with ThreadPoolExecutor(20) as pool:
             answers = list(pool.map(lambda _: stranger.get("/jobs").status_code, range(200)))
         assert set(answers) == {401, 429}
-        # Strangers don't keep out who has a token.
+        # Clients without a token do not block clients with one.
         assert sidecar.http.get("/instances").status_code == 200
 
 
@@ -187,7 +187,7 @@ def test_launch_passes_every_option_and_cloud_init_on_standard_input(tmp_path: P
             *(f"--mount={source}:/work", "--cloud-init=-", "24.04"),
         ]
         assert call["stdin"] == wanted["cloud_init"]
-        # What may be secret is kept no longer than it is needed.
+        # What may be secret is stored no longer than necessary.
         assert b"runcmd" not in (tmp_path / "state" / "jobs.sqlite").read_bytes() + sidecar.log().encode()
 
 
@@ -250,7 +250,7 @@ def test_launch_refuses_odd_networks_and_mounts(sidecar: Service, more: dict[str
     assert not sidecar.world.calls()
 
 
-def test_the_host_is_reached_only_where_a_list_allows_it(tmp_path: Path) -> None:
+def test_the_host_is_reached_only_if_a_list_allows_it(tmp_path: Path) -> None:
     allowed, secret = tmp_path / "allowed", tmp_path / "secret"
     for folder in (allowed, secret):
         folder.mkdir()
@@ -330,7 +330,7 @@ def test_actions_by_state(sidecar: Service, action: str, before: str, after: str
         result = sidecar.done("POST", path, **options)["result"]
         assert result["changed"] is changed
         assert result["instance"]["state"] == after
-        # It is what multipass says as well: nothing is done to what is as it should be.
+        # multipass is not called if the state is already right.
         assert bool(sidecar.world.calls(action, "start")) is changed
     assert sidecar.world.states() == {"dev": after or before}
 
@@ -362,7 +362,7 @@ def test_resize_changes_what_differs_and_refuses_to_shrink(sidecar: Service) -> 
     assert sidecar.done("POST", "/instances/dev/resize", json={"cpus": 2, "disk": "6G"})["result"]["changed"] is True
     assert sidecar.world.arguments("set") == [["set", "local.dev.disk=6G"], ["set", "local.dev.cpus=2"]]
     job = sidecar.done("POST", "/instances/dev/resize", "failed", json={"cpus": 4, "disk": "5G"})
-    assert "6.0GiB and can only grow, not to 5G" in check_failed(job, 409, "disk-can-not-shrink")
+    assert "6.0GiB; it cannot shrink to 5G" in check_failed(job, 409, "disk-can-not-shrink")
     assert sidecar.http.get("/instances/dev/size").json() == {"cpus": 2, "memory": 1024**3, "disk": 6 * 1024**3}
 
 
@@ -427,7 +427,7 @@ def test_exec_passes_arguments_as_they_are(sidecar: Service) -> None:
         ("none", 404, "instance-not-found"),
     ):
         check_problem(sidecar.http.post(f"/instances/{name}/exec", json={"argv": ["true"]}), status, kind)
-    # multipass itself would have started it.
+    # multipass itself would have started the instance.
     assert sidecar.world.states()["off"] == "Stopped"
 
 
@@ -442,7 +442,7 @@ def test_exec_returns_the_programs_own_code(sidecar: Service, code: int) -> None
     ("code", "status", "kind"),
     [(2, 503, "command-failed"), (3, 503, "daemon-unreachable"), (255, 503, "command-failed")],
 )
-def test_exec_tells_multipass_own_failures(sidecar: Service, code: int, status: int, kind: str) -> None:
+def test_exec_reports_failures_of_multipass_itself(sidecar: Service, code: int, status: int, kind: str) -> None:
     fault = {"code": code, "stderr": "exec failed: ssh connection failed: 'Connection refused'"}
     sidecar.world.set(options={"faults": {"exec": [fault]}}, dev="Running")
     answer = sidecar.http.post("/instances/dev/exec", json={"argv": ["true"]})
@@ -467,7 +467,7 @@ def test_exec_is_limited_in_time_and_output(sidecar: Service) -> None:
         assert answer.status_code in (400, 422), body
 
 
-def test_files_go_in_and_out_as_they_are(sidecar: Service) -> None:
+def test_files_are_sent_and_received_unchanged(sidecar: Service) -> None:
     sidecar.world.set(dev="Running", off="Stopped")
     content = os.urandom(3 * 1024**2)
     pieces = (content[start : start + 70000] for start in range(0, len(content), 70000))
@@ -480,7 +480,7 @@ def test_files_go_in_and_out_as_they_are(sidecar: Service) -> None:
     assert sidecar.http.get("/instances/dev/files", params={"path": "/empty"}).content == b""
 
 
-def test_files_that_can_not_be_had(sidecar: Service) -> None:
+def test_files_that_cannot_be_transferred(sidecar: Service) -> None:
     sidecar.world.set(dev="Running", off="Stopped")
     for path in ("/none", "/nowhere/x"):
         body = check_problem(sidecar.http.get("/instances/dev/files", params={"path": path}), 409, "transfer-failed")
@@ -507,7 +507,7 @@ def test_environments_are_defined_started_stopped_and_removed(sidecar: Service) 
     assert all(item["ipv4"] for item in result["instances"])
     assert sidecar.world.calls("launch")[0]["stdin"] == "#cloud-config\n"
     assert sidecar.done("POST", "/environments/dev/start")["result"]["changed"] is False
-    # What may hold secrets is for the scope that wrote it.
+    # What may contain secrets is shown only to the scope that wrote it.
     shown = {scope: sidecar.http.get("/environments/dev", headers=bearer(scope)).json() for scope in TOKENS}
     assert {scope: item["definition"]["instances"][1]["cloud_init"] for scope, item in shown.items()} == {
         "read": None,
@@ -527,7 +527,7 @@ def test_environments_are_defined_started_stopped_and_removed(sidecar: Service) 
     check_problem(sidecar.http.get("/environments/dev"), 404, "environment-not-found")
 
 
-def test_an_environment_dropped_without_purge_leaves_its_instances(sidecar: Service) -> None:
+def test_an_environment_deleted_without_purge_leaves_its_instances(sidecar: Service) -> None:
     sidecar.world.set(web="Running")
     sidecar.http.put("/environments/keep", json={"instances": [{"name": "web"}]})
     assert sidecar.http.delete("/environments/keep").status_code == 204
@@ -540,7 +540,7 @@ def test_an_environment_dropped_without_purge_leaves_its_instances(sidecar: Serv
         check_problem(answer, 404, "environment-not-found")
 
 
-def test_an_environment_is_held_to_the_lists_of_today(tmp_path: Path) -> None:
+def test_an_environment_is_checked_against_the_present_lists(tmp_path: Path) -> None:
     wanted = {"instances": [{"name": "dev", "mounts": [{"source": str(tmp_path.resolve()), "target": "/x"}]}]}
     with Service(tmp_path, mount_sources=[str(tmp_path)]) as sidecar:
         assert sidecar.http.put("/environments/dev", json=wanted).status_code == 201
@@ -551,7 +551,7 @@ def test_an_environment_is_held_to_the_lists_of_today(tmp_path: Path) -> None:
         assert not sidecar.world.calls("launch")
 
 
-def test_a_state_directory_that_can_not_be_used_is_told(tmp_path: Path) -> None:
+def test_a_state_directory_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     with Service(tmp_path) as sidecar:
         sidecar.world.set(dev="Stopped")
         assert sidecar.http.get("/jobs").json() == {"jobs": []}
@@ -566,7 +566,7 @@ def test_a_state_directory_that_can_not_be_used_is_told(tmp_path: Path) -> None:
         assert sidecar.http.get("/instances").status_code == 200
 
 
-def test_an_environment_that_fails_in_part_says_in_which(sidecar: Service) -> None:
+def test_an_environment_that_fails_in_part_names_the_instances(sidecar: Service) -> None:
     fault = {"code": 2, "stderr": "launch failed: the hypervisor is busy"}
     sidecar.world.set(options={"faults": {"launch": [fault]}})
     sidecar.http.put("/environments/dev", json={"instances": [{"name": "aa"}, {"name": "bb"}]})
@@ -610,7 +610,7 @@ def test_an_environment_that_makes_no_sense_is_refused(sidecar: Service, definit
         (77, "who knows", 503, "command-failed"),
     ],
 )
-def test_exit_codes_are_told_apart(sidecar: Service, code: int, stderr: str, status: int, kind: str) -> None:
+def test_exit_codes_become_different_problems(sidecar: Service, code: int, stderr: str, status: int, kind: str) -> None:
     sidecar.world.set(options={"faults": {"start": [{"code": code, "stderr": stderr}]}}, dev="Stopped")
     detail = check_failed(sidecar.done("POST", "/instances/dev/start", "failed"), status, kind)
     assert " ".join(stderr.split()) in detail
@@ -622,8 +622,8 @@ def test_unknown_image_is_the_callers_fault(sidecar: Service) -> None:
     check_failed(job, 422, "image-not-found")
 
 
-@pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"list": [{"name": 5}]}', '{"secret-of-the-house": 1}'])
-def test_output_that_does_not_fit_is_told(sidecar: Service, text: str) -> None:
+@pytest.mark.parametrize("text", ["", "not JSON", "[]", '{"list": [{"name": 5}]}', '{"a-secret": 1}'])
+def test_unexpected_output_is_reported(sidecar: Service, text: str) -> None:
     sidecar.world.set(options={"faults": {"list": [{"stdout": text}]}})
     answer = sidecar.http.get("/instances")
     check_problem(answer, 503, "bad-output")
@@ -646,7 +646,7 @@ BAD_PROGRAMS = {
 
 
 @pytest.mark.parametrize("kind", BAD_PROGRAMS)
-def test_a_bad_multipass_gives_a_clear_error_and_the_service_stays_up(tmp_path: Path, kind: str) -> None:
+def test_a_bad_multipass_gives_a_clear_error_and_the_service_continues(tmp_path: Path, kind: str) -> None:
     text, status, problem = BAD_PROGRAMS[kind]
     program = tmp_path / "bad-multipass"
     if text is not None:
@@ -664,14 +664,14 @@ def test_a_bad_multipass_gives_a_clear_error_and_the_service_stays_up(tmp_path: 
         assert health["status"] == "degraded" and health["multipass"]["reason"]
         assert "multipass_sidecar_multipass_up 0.0" in sidecar.http.get("/metrics").text
         assert sidecar.http.get("/jobs").json() == {"jobs": []}
-        # Nothing is left of what it started.
+        # No process that it started is left.
         deadline = time.monotonic() + 10
         while subprocess.run(["pgrep", "-f", str(program)], capture_output=True).returncode == 0:
             assert time.monotonic() < deadline, "a child outlived its command"
             time.sleep(0.05)
 
 
-def test_health_is_open_and_asks_multipass_seldom(tmp_path: Path) -> None:
+def test_health_needs_no_token_and_rarely_calls_multipass(tmp_path: Path) -> None:
     with Service(tmp_path) as sidecar:
         for _ in range(20):
             answer = httpx.get(f"{sidecar.url}/health")
@@ -688,7 +688,7 @@ def test_health_is_open_and_asks_multipass_seldom(tmp_path: Path) -> None:
     [
         ({"code": 3, "stderr": "cannot connect to the multipass socket"}, "cannot connect to the multipass socket"),
         ({"stdout": '{"multipass": "1.16.3"}'}, "its daemon does not answer"),
-        ({"stdout": "oops"}, "printed no JSON"),
+        ({"stdout": "oops"}, "printed text that is not JSON: oops"),
     ],
 )
 def test_health_says_why_multipass_does_not_answer(tmp_path: Path, fault: dict[str, Any], reason: str) -> None:
@@ -699,7 +699,7 @@ def test_health_says_why_multipass_does_not_answer(tmp_path: Path, fault: dict[s
     assert reason in body["multipass"]["reason"]
 
 
-def test_readers_share_what_is_new_and_see_every_change(tmp_path: Path) -> None:
+def test_readers_share_a_recent_answer_and_see_every_change(tmp_path: Path) -> None:
     with Service(tmp_path, fresh=60) as sidecar:
         sidecar.world.set(dev="Stopped")
 
@@ -724,9 +724,9 @@ def test_every_change_is_in_the_audit_and_no_token_is(tmp_path: Path) -> None:
     with Service(tmp_path) as sidecar:
         sidecar.world.set(dev="Running")
         sidecar.http.get("/instances?token=" + TOKENS["admin"])
-        sidecar.http.get("/instances", headers={"Authorization": "Bearer wrong-token-of-somebody"})
+        sidecar.http.get("/instances", headers={"Authorization": "Bearer wrong-token-of-a-stranger"})
         job = sidecar.done("POST", "/instances/dev/stop")["id"]
-        sidecar.http.post("/instances/dev/stop", headers={"Authorization": "Bearer wrong-token-of-somebody"})
+        sidecar.http.post("/instances/dev/stop", headers={"Authorization": "Bearer wrong-token-of-a-stranger"})
         sidecar.http.delete("/instances/dev", headers=bearer("operate"))
         sidecar.done("POST", "/instances/dev/start")
         sidecar.http.post("/instances/dev/exec", json={"argv": ["echo", "a-secret-argument"]})
@@ -748,7 +748,7 @@ def test_every_change_is_in_the_audit_and_no_token_is(tmp_path: Path) -> None:
         assert secret not in sidecar.log()
 
 
-def test_the_document_tells_scopes_problems_and_examples(sidecar: Service) -> None:
+def test_the_document_has_scopes_problems_and_examples(sidecar: Service) -> None:
     document = sidecar.http.get("/openapi.json").json()
     assert len(document["paths"]) >= 25
     for path, method in itertools.product(document["paths"], ("get", "post", "put", "delete")):
@@ -762,7 +762,7 @@ def test_the_document_tells_scopes_problems_and_examples(sidecar: Service) -> No
         assert document["components"]["schemas"][name]["examples"]
 
 
-def test_the_page_needs_no_token_and_brings_all_it_needs(sidecar: Service) -> None:
+def test_the_page_needs_no_token_and_loads_nothing_from_elsewhere(sidecar: Service) -> None:
     for path in ("/", "/page.css", "/page.js"):
         answer = httpx.get(f"{sidecar.url}{path}")
         assert answer.status_code == 200

@@ -1,7 +1,7 @@
-"""Requests that nobody would send on purpose, against the whole API: by its own document, and by hand.
+"""Malformed and hostile requests to the whole API: generated from its own document, and written by hand.
 
-20,000 of them with DEVORCH_LONG=1, else about 1,500. What is looked at: no answer of 5xx but a truthful 503 or 504, no
-process started with an argument that a caller smuggled in, and none at all for a caller without a token.
+20,000 of them with DEVORCH_LONG=1, otherwise about 1,500. The tests check three things: a 5xx answer is a true 503 or
+504, no process is started with an argument that a caller smuggled in, and none is started for a caller without a token.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAME = r"[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]"
 SIZE = r"[1-9][0-9]{0,14}[KMG]?"
 IMAGE = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}"
 NETWORK = r"name=[A-Za-z0-9][A-Za-z0-9._:-]{0,63},mode=(auto|manual)(,mac=([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2})?"
-# Each argument of each verb that may ever be seen; what stands after "--", and a file's path, is the caller's.
+# Each argument of each verb that is allowed; what follows "--", and a file's path, is the caller's.
 ARGUMENTS = {
     "list": ["--format=json"],
     "info": ["--format=json", "--snapshots", NAME],
@@ -63,7 +63,7 @@ ARGUMENTS = {
 
 
 def check_calls(world: World) -> int:
-    """Check every argument that multipass was ever called with, and return how many calls there were."""
+    """Check every argument that multipass was called with, and return the number of calls."""
     calls = world.arguments()
     for verb, *arguments in calls:
         known = arguments[: arguments.index("--")] if verb == "exec" else arguments
@@ -75,7 +75,7 @@ def check_calls(world: World) -> int:
 
 
 def check_answer(status: int, content: bytes) -> None:
-    """Check that an answer of 5xx is one that is true: the queue is full, or multipass failed, as it does by seed."""
+    """Check that a 5xx answer is true: the queue is full, or multipass failed, as it does by seed."""
     if status >= 500:
         problem = json.loads(content)
         assert status in (503, 504), content
@@ -98,7 +98,7 @@ def test_requests_by_the_document(service: Service, say: Callable[[str], None]) 
     document = service.http.get("/openapi.json").json()
     for operations in document["paths"].values():
         for operation in operations.values():
-            # The token is ours to give.
+            # The test itself sends the token.
             operation.pop("security", None)
     found = [result.ok() for result in schemathesis.openapi.from_dict(document).get_all_operations()]
     assert len(found) > 30
@@ -106,7 +106,7 @@ def test_requests_by_the_document(service: Service, say: Callable[[str], None]) 
     lots = random.Random(SEED)
     session = requests.Session()
     rounds = [(mode, operation) for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE) for operation in found]
-    # Without parameters there is nothing to get wrong.
+    # Without parameters, nothing can be wrong.
     bare = [
         path
         for path, methods in document["paths"].items()
@@ -222,7 +222,7 @@ FIELDS = [
 
 
 class Hostile:
-    """Requests by seed, as bytes: no client would write them."""
+    """Requests by seed, as bytes that no client would send."""
 
     def __init__(self, lots: random.Random) -> None:
         self._lots = lots
@@ -273,7 +273,7 @@ class Hostile:
         )
 
     def request(self, token: str | None) -> tuple[bytes, bool]:
-        """Return one request, and whether it has an end."""
+        """Return one request, and whether it is complete."""
         lots = self._lots
         path = self._path()
         usual = "POST" if re.search("/(start|stop|exec|resize|clone|restart|restore|snapshots)$", path) else "GET"
@@ -331,13 +331,13 @@ class Hostile:
 
 
 def send(port: int, request: bytes, complete: bool) -> tuple[int, bytes]:
-    """Send bytes and return the status and the content of the answer; 0 where the connection was closed without one."""
+    """Send bytes; return the status and content of the answer, or status 0 if the connection was closed without."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=40) as connection:
         try:
             connection.sendall(request)
             if not complete:
-                # What was announced and does not come, is not waited for.
+                # Do not wait for content that was announced but does not arrive.
                 connection.shutdown(socket.SHUT_WR)
             while chunk := connection.recv(65536):
                 answer += chunk
@@ -375,7 +375,7 @@ def test_requests_by_hand(service: Service, say: Callable[[str], None]) -> None:
 
 
 def test_requests_without_a_token(service: Service, say: Callable[[str], None]) -> None:
-    # What was asked for before has come to its end.
+    # All earlier jobs have ended.
     for job in service.http.get("/jobs?limit=1000").json()["jobs"]:
         service.http.get(f"/jobs/{job['id']}", params={"wait": 60})
     before = len(service.world.calls())
@@ -384,17 +384,17 @@ def test_requests_without_a_token(service: Service, say: Callable[[str], None]) 
     for _ in range(WITHOUT_TOKEN):
         status, content = send(service.port, *hostile.request(None))
         statuses[status] += 1
-        # The page and GET /health are for all, though not with a large body.
+        # The page and GET /health need no token, but refuse a large body.
         is_open = status == 200 and content.startswith((b"<!doctype html>", b'{"status":'))
         is_open |= status == 413 and json.loads(content)["instance"] in ("/", "/health")
         assert is_open or status in (0, 400, 401, 429), content
     say(f"{WITHOUT_TOKEN} requests without a token: {dict(sorted(statuses.items()))}")
     assert statuses[401] > 10
-    # GET /health is open to all, and looks whether multipass answers.
+    # GET /health needs no token, and checks whether multipass answers.
     assert {call["arguments"][0] for call in service.world.calls()[before:]} <= {"version"}
 
 
-def test_files_of_a_fuzzed_world_stay_in_it(service: Service, tmp_path: Path) -> None:
+def test_files_stay_in_the_state_directory(service: Service, tmp_path: Path) -> None:
     assert {path.name for path in (service.folder / "state").iterdir()} <= {
         *("environments", "jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm"),
     }

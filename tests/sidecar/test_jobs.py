@@ -1,4 +1,4 @@
-"""The sidecar's jobs: order, cap, repeats, cancellation, and what is left when the service ends at any moment."""
+"""The sidecar's jobs: order, limits, repeats, cancellation, and their state when the service ends at any moment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IDLE = 3
 
 
 def overlap(calls: list[dict[str, Any]]) -> bool:
-    """Tell whether two of the calls ran at the same time."""
+    """Return whether two of the calls ran at the same time."""
     ordered = sorted(calls, key=lambda call: float(call["began"]))
     return any(later["began"] < earlier["ended"] for earlier, later in itertools.pairwise(ordered))
 
@@ -44,7 +44,7 @@ def together(service: Service, *requests: tuple[str, str, dict[str, Any]]) -> li
     return asyncio.run(send())
 
 
-def test_a_job_tells_its_progress_and_its_log(sidecar: Service) -> None:
+def test_a_job_reports_its_progress_and_its_log(sidecar: Service) -> None:
     sidecar.world.set(options={"seconds": {"launch": 2}})
     job = sidecar.http.post("/instances", json={"name": "dev"}).json()
     assert job["state"] in ("queued", "running") and job["finished"] is None
@@ -88,7 +88,7 @@ def test_changes_of_one_instance_wait_for_each_other(sidecar: Service) -> None:
     assert [call["arguments"][0] for call in calls] == ["start", "stop"] * 3
 
 
-def test_of_launches_of_one_name_one_wins(sidecar: Service) -> None:
+def test_of_simultaneous_launches_of_one_name_only_one_is_accepted(sidecar: Service) -> None:
     sidecar.world.set(options={"seconds": {"launch": 0.5}})
     answers = together(sidecar, *[("POST", "/instances", {"json": {"name": "dev"}})] * 5)
     assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409, 409]
@@ -97,7 +97,7 @@ def test_of_launches_of_one_name_one_wins(sidecar: Service) -> None:
     assert sidecar.world.made() == ["dev"]
 
 
-def test_instances_do_not_wait_for_each_other_and_no_more_run_than_may(tmp_path: Path) -> None:
+def test_instances_do_not_wait_for_each_other_up_to_max_parallel(tmp_path: Path) -> None:
     with Service(tmp_path, max_parallel=2) as sidecar:
         names = ["aa", "bb", "cc", "dd", "ee"]
         sidecar.world.set(options={"seconds": {"start": 1}}, **dict.fromkeys(names, "Stopped"))
@@ -111,7 +111,7 @@ def test_instances_do_not_wait_for_each_other_and_no_more_run_than_may(tmp_path:
         assert max(moments) == 2
 
 
-def test_a_full_queue_is_told_and_takes_nothing(tmp_path: Path) -> None:
+def test_a_full_queue_is_reported_and_accepts_nothing(tmp_path: Path) -> None:
     with Service(tmp_path, max_parallel=1, max_queue=2) as sidecar:
         sidecar.world.set(options={"seconds": {"launch": 3}})
         answers = [sidecar.http.post("/instances", json={"name": f"vm-{number}"}) for number in range(5)]
@@ -129,7 +129,7 @@ def test_a_repeated_request_returns_the_first_job(sidecar: Service) -> None:
     (job,) = {answer.json()["id"] for answer in answers}
     again = sidecar.http.post("/instances", params={"wait": 30}, **body)
     assert (again.status_code, again.json()["id"], again.json()["state"]) == (200, job, "succeeded")
-    # Even after it is done, when the same request alone would be a conflict.
+    # Also after it has ended, when the same request without the key would be a conflict.
     assert sidecar.http.post("/instances", **body).json()["id"] == job
     assert sidecar.world.made() == ["dev"]
     for method, path, more in (
@@ -164,7 +164,7 @@ def test_a_job_that_waits_is_cancelled_and_one_that_runs_is_ended(tmp_path: Path
         assert sidecar.done("POST", "/instances/web/start")["result"]["changed"] is False
 
 
-def test_a_service_that_dies_over_a_job_again_and_again_gives_it_up(tmp_path: Path) -> None:
+def test_a_job_during_which_the_service_ended_three_times_is_interrupted(tmp_path: Path) -> None:
     with Service(tmp_path) as sidecar:
         sidecar.world.set(options={"seconds": {"list": 3}})
         job = sidecar.http.post("/instances", json={"name": "dev"}).json()["id"]
@@ -180,10 +180,10 @@ def test_a_service_that_dies_over_a_job_again_and_again_gives_it_up(tmp_path: Pa
         assert sidecar.world.made() == []
 
 
-def test_a_job_that_is_taken_up_looks_anew(tmp_path: Path) -> None:
-    """What others were shown while its former attempt was still at work is not what it goes by."""
+def test_a_resumed_job_reads_the_state_again(tmp_path: Path) -> None:
+    """It does not use an answer from before the end of its earlier attempt."""
     with Service(tmp_path, fresh=60) as sidecar:
-        # Long enough for a start on a machine with other work.
+        # Long enough for a start on a busy machine.
         sidecar.world.set(options={"seconds": {"clone": 6}}, off="Stopped")
         job = sidecar.http.post("/instances/off/clone", json={"name": "copy"}).json()["id"]
         while not sidecar.world.calls("clone"):
@@ -198,7 +198,7 @@ def test_a_job_that_is_taken_up_looks_anew(tmp_path: Path) -> None:
 
 
 def plan(seed: int) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return requests for jobs on a few instances, by seed; every launch has a name of its own."""
+    """Return requests for jobs on a few instances, by seed. Every launch has its own name."""
     lots = random.Random(f"{SEED} {seed}")
     requests: list[tuple[str, str, dict[str, Any]]] = []
     for number in range(4):
@@ -240,7 +240,7 @@ def test_nothing_is_lost_orphaned_or_doubled_when_the_service_is_killed(tmp_path
 
         asyncio.run(send())
         sidecar.start()
-        # The client whose connection broke sends again; what was accepted before is not done twice.
+        # A client whose connection broke sends its request again; an accepted one is not done twice.
         jobs = {}
         for method, path, more, key in wanted:
             answer = sidecar.http.request(method, path, headers=key, **more)
@@ -263,7 +263,7 @@ def test_nothing_is_lost_orphaned_or_doubled_when_the_service_is_killed(tmp_path
 
 
 async def read(client: httpx.AsyncClient, path: str, until: float, seconds: list[float]) -> None:
-    """Read again and again, with the pauses of somebody who looks, until a moment."""
+    """Read repeatedly, with the pauses of a person, until a moment."""
     while time.monotonic() < until:
         began = time.monotonic()
         answer = await client.get(path)
@@ -273,7 +273,7 @@ async def read(client: httpx.AsyncClient, path: str, until: float, seconds: list
 
 
 async def readers(service: Service, length: float) -> list[float]:
-    """Return how long the answers to many readers took; each has a connection of its own."""
+    """Return how long the answers to many readers took. Each reader has its own connection."""
     seconds: list[float] = []
     paths = ["/instances", "/jobs?limit=20", "/environments", "/instances/dev", "/health"]
     limits = httpx.Limits(max_connections=READERS, max_keepalive_connections=READERS, keepalive_expiry=IDLE)
@@ -294,7 +294,7 @@ def p95(seconds: list[float]) -> float:
 
 
 def launch_by_hand(world: World, names: list[str]) -> None:
-    """Launch instances and look at them as the service does, without it: as many at a time."""
+    """Launch and read instances as the service does, as many at a time, but without the service."""
 
     def launch(name: str) -> None:
         environment = os.environ | {"FAKE_MULTIPASS_STATE": str(world.path)}
@@ -306,10 +306,10 @@ def launch_by_hand(world: World, names: list[str]) -> None:
 
 
 def test_readers_hardly_notice_launches(tmp_path: Path, say: Any) -> None:
-    """The machine has other work, which comes and goes: the quietest of up to six rounds counts.
+    """The load of the machine varies, so the best of up to six rounds counts.
 
-    The stand-in works on this machine's processors, as multipass's client hardly does. So the service has the same
-    launches beside it when it launches nothing.
+    The stand-in uses this machine's processors, which multipass' client hardly does. So the same launches run beside
+    the service while it launches nothing.
     """
     with Service(tmp_path, max_parallel=PARALLEL) as sidecar:
         world = World(tmp_path / "by-hand.json")
@@ -345,7 +345,7 @@ def test_readers_hardly_notice_launches(tmp_path: Path, say: Any) -> None:
             busy = asyncio.run(launch(more))
             assert sorted(sidecar.world.made()) == sorted(world.made()) == sorted(names)
             assert min(len(quiet), len(busy)) > READERS
-            told = f"{1000 * p95(quiet):.0f} ms without, {1000 * p95(busy):.0f} ms during {LAUNCHES} launches"
-            say(f"p95 of {READERS} readers: {told}")
+            compared = f"{1000 * p95(quiet):.0f} ms without, {1000 * p95(busy):.0f} ms during {LAUNCHES} launches"
+            say(f"p95 of {READERS} readers: {compared}")
             ratios.append(p95(busy) / p95(quiet))
         assert min(ratios) <= 2

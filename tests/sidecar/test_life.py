@@ -1,7 +1,7 @@
-"""The life of an instance from the launch to its end: over the stand-in for multipass, or over a real one.
+"""The life of an instance from launch to deletion, with the stand-in for multipass or with a real one.
 
-DEVORCH_MULTIPASS=/snap/bin/multipass (make sidecar-real) names a real one. What is made then has names that begin with
-"sidecar-test-", and is removed in the end.
+DEVORCH_MULTIPASS=/snap/bin/multipass (make sidecar-real) names a real one. The instances then have names that begin
+with "sidecar-test-", and are removed at the end.
 """
 
 from __future__ import annotations

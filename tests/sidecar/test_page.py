@@ -1,4 +1,4 @@
-"""The page, in a real browser (Debian's Chromium, which is installed where it is missing)."""
+"""The page, in a real browser (Debian's Chromium, which is installed if it is missing)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def browser() -> Iterator[Browser]:
     if not shutil.which("chromium"):
         engine.install(["chromium"])
     with sync_playwright() as playwright:
-        # Chromium's own sandbox needs privileges that containers lack; it looks at nothing but our page.
+        # Chromium's own sandbox needs privileges that containers lack. It opens only our page.
         started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield started
         started.close()
@@ -47,9 +47,9 @@ def page(browser: Browser, sidecar: Service, complaints: list[str]) -> Iterator[
 
 
 def enter(page: Page, token: str = TOKENS["admin"]) -> None:
-    """Give the page a token."""
+    """Sign in with a token."""
     page.get_by_label("Token").fill(token)
-    page.get_by_role("button", name="Look").click()
+    page.get_by_role("button", name="Sign in").click()
 
 
 def test_page_shows_instances_environments_and_jobs(
@@ -65,7 +65,7 @@ def test_page_shows_instances_environments_and_jobs(
     expect(rows).to_have_count(3)
     expect(rows.nth(2)).to_contain_text("webRunning10.21.77.10Ubuntu 24.04 LTS")
     environment = page.locator("#environments tr")
-    # As text: what the service tells is no HTML.
+    # As text: what the service returns is not HTML.
     expect(environment).to_contain_text("<b>web</b> & db")
     expect(environment).to_contain_text("partial")
     expect(page.locator("#health")).to_have_text("multipass 1.16.3 works")
@@ -101,10 +101,10 @@ def test_page_shows_failures(page: Page, sidecar: Service, tmp_path: Path) -> No
     job = page.locator("#jobs tr", has_text="launch fails")
     expect(job.locator(".problem")).to_contain_text("no <b>KVM</b> here")
     expect(job).to_contain_text("failed")
-    # What is refused at once stands above everything.
+    # An immediate refusal is shown above everything.
     page.get_by_label("Name", exact=True).fill("web")
     page.get_by_role("button", name="Launch").click()
-    expect(page.get_by_role("alert")).to_have_text("instance web exists already.")
+    expect(page.get_by_role("alert")).to_have_text("instance web already exists")
     page.screenshot(path=tmp_path / "failure.png", full_page=True)
     sidecar.world.set(options={"faults": {"list": [{"code": 3, "stderr": "list failed: no socket"}] * 1000}})
     expect(page.locator("#health")).to_contain_text("no socket")
@@ -122,12 +122,12 @@ def test_page_asks_for_a_token_and_forgets_it(page: Page, browser: Browser, side
     page.reload()
     expect(page.locator("#instances tr")).to_contain_text("web")
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
-    # It is this tab's alone.
+    # The token belongs to this tab only.
     other = browser.new_page(base_url=sidecar.url)
     other.goto("/")
     expect(other.get_by_label("Token")).to_be_visible()
     other.close()
-    page.get_by_role("button", name="Forget the token").click()
+    page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Token")).to_be_visible()
     assert page.evaluate("sessionStorage.length") == 0
     assert "web" not in page.content()

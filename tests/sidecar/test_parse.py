@@ -1,4 +1,4 @@
-"""What is read from multipass' output: 1.14, 1.16, one with keys that no version has, and garbage."""
+"""The parsers of multipass' output: 1.14, 1.16, a version with unknown keys, and garbage."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def dressed(version: str, content: dict[str, Any], **inner: Any) -> str:
     """Return JSON as a version prints it, indented as the C++ program does."""
     more = {"errors": []} if version != "1.14" or "info" in content else {}
     if version == "more":
-        more |= {"a-key-to-come": [1, {"deep": None}]}
+        more |= {"a-future-key": [1, {"deep": None}]}
     return json.dumps(more | content, indent=4)
 
 
@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_a_parse_error(text: str) -> None:
         except parse.ParseError as error:
             assert len(str(error)) < 1000
             failed += 1
-    # A network needs no more than a name, and an instance without snapshots is not told of at all.
+    # A network needs only a name, and an instance without snapshots is not in the output.
     assert failed >= len(READERS) - 2
 
 

@@ -1,4 +1,4 @@
-"""The sidecar's program: its configuration, its tokens, its start and its end."""
+"""The sidecar's program: its configuration, its tokens, its start and its stop."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_bad_configuration_is_named(tmp_path: Path, text: str, message: str) -> 
     assert str(path) in str(caught.value)
 
 
-def test_configuration_has_defaults_and_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_configuration_has_defaults_and_a_missing_file_is_reported(tmp_path: Path) -> None:
     assert settings.load(None).multipass == "/snap/bin/multipass"
     with pytest.raises(settings.SettingsError, match="No such file"):
         settings.load(tmp_path / "none.toml")
@@ -73,21 +73,21 @@ def test_tokens_come_from_their_file_or_from_systemd(tmp_path: Path, monkeypatch
     path.unlink()
     with pytest.raises(settings.SettingsError, match="--tokens"):
         settings.read_tokens(None)
-    with pytest.raises(settings.SettingsError, match="can't be read"):
+    with pytest.raises(settings.SettingsError, match="cannot be read"):
         settings.read_tokens(path)
 
 
 @pytest.mark.parametrize(
     ("content", "mode", "message"),
     [
-        (f"admin admin {DIGEST}\n", 0o640, "others than the owner"),
-        (f"admin admin {DIGEST}\n", 0o604, "others than the owner"),
-        ("", 0o600, "at least one token"),
-        (f"a admin {DIGEST}\na read {DIGEST}\n", 0o600, "each name once"),
+        (f"admin admin {DIGEST}\n", 0o640, "other users than the owner"),
+        (f"admin admin {DIGEST}\n", 0o604, "other users than the owner"),
+        ("", 0o600, "add at least one"),
+        (f"a admin {DIGEST}\na read {DIGEST}\n", 0o600, "use each name once"),
         (f"a admin {DIGEST}\nb root {DIGEST}\n", 0o600, "line 2"),
         (f"a admin {DIGEST[:-1]}\n", 0o600, "line 1"),
         ("0123456789abcdef0123456789abcdef\n", 0o600, "line 1"),
-        ("ü" * 40, 0o600, "can't be read"),
+        ("ü" * 40, 0o600, "cannot be read"),
     ],
 )
 def test_bad_files_of_tokens_are_refused_without_showing_them(
@@ -137,7 +137,7 @@ def program(tmp_path: Path) -> Iterator[Any]:
         channel.settimeout(30)
         environment["NOTIFY_SOCKET"] = str(tmp_path / "notify")
         if inherit:
-            # sd_listen_fds(3): descriptors from 3 on, for the process whose id is told.
+            # sd_listen_fds(3): descriptors from 3 on, for the process with the given id.
             environment |= {"LISTEN_FDS": "1", "CREDENTIALS_DIRECTORY": str(tmp_path)}
             shell = f'exec 3<&{listener.fileno()}; export LISTEN_PID=$$; exec "$@"'
             command = ["bash", "-c", shell, "bash", *command]
@@ -160,7 +160,7 @@ def program(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("inherit", [False, True], ids=["listens", "inherits"])
-def test_program_serves_tells_systemd_and_ends(program: Any, inherit: bool) -> None:
+def test_program_serves_notifies_systemd_and_stops(program: Any, inherit: bool) -> None:
     process, log, port, ready = program(inherit=inherit)
     assert ready == "READY=1"
     url = f"http://127.0.0.1:{port}"
@@ -176,7 +176,7 @@ def test_program_serves_tells_systemd_and_ends(program: Any, inherit: bool) -> N
     assert TOKENS["admin"] not in log.read_text()
 
 
-def test_program_lets_a_running_job_end(program: Any, tmp_path: Path) -> None:
+def test_program_waits_for_a_running_job(program: Any, tmp_path: Path) -> None:
     world = tmp_path / "multipass.json"
     world.write_text(json.dumps({"seconds": {"launch": 2}}))
     process, _log, port, _ready = program()
@@ -192,7 +192,7 @@ def test_program_lets_a_running_job_end(program: Any, tmp_path: Path) -> None:
             waiting.append(await pending)
 
     asyncio.run(wait_and_stop())
-    # Who waits is not kept waiting; the job is let end.
+    # The client that waits is answered at once; the job continues to its end.
     assert waiting[0].json()["state"] == "running"
     assert process.wait(30) in (0, -signal.SIGTERM)
     assert json.loads(world.read_text())["instances"]["dev"]["state"] == "Running"

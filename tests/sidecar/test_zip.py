@@ -1,10 +1,11 @@
-"""The sidecar's package as the role puts it on the host: one zip file that nothing is unpacked from."""
+"""The sidecar's package as the role installs it: one zip file, from which nothing is unpacked."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import httpx
@@ -23,7 +24,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the program's check. Python may write bytecode, and finds no directory to write it to."""
+    """Run the program's check. Python may write bytecode, but finds no directory for it."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.run(
         [sys.executable, "-m", "multipass_sidecar", "--check", *arguments],
@@ -34,6 +35,18 @@ def check(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+def test_zip_has_every_module_and_the_page(package: Path) -> None:
+    source = FILES / "src"
+    files = {path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    with zipfile.ZipFile(package) as archive:
+        assert set(archive.namelist()) == {str(path.relative_to(source)) for path in files}
+    # zipimport finds a package only by its __init__.py.
+    assert {path.parent / "__init__.py" for path in files if path.suffix == ".py"} <= files
+    modules = sorted(".".join(path.relative_to(source).with_suffix("").parts) for path in files if path.suffix == ".py")
+    code = f"import importlib; [importlib.import_module(name) for name in {modules!r}]"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(package)}, check=True, timeout=60)
 
 
 def test_files_are_checked_from_the_zip(package: Path, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_check_and_diff_show_exactly_the_changed_lines(host: Host, converged: Ru
     }
     assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" not in run.output
     assert leaks(host, {"the output of --check --diff": run.output}, secrets(host) | CANARIES) == []
-    summary = run.output.partition("Report what was changed")[2]
+    summary = run.output.partition("Report what was changed on the host")[2]
     assert all(f"{service} " in summary for service in ("docker", "kestra", "n8n"))
 
 

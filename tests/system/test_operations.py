@@ -166,7 +166,7 @@ def test_timer_runs_the_same_program(host: Host, archive: Path) -> None:
         given=json.dumps(lock),
     )
     journal = "journalctl --no-pager --unit orchestration-backup.service"
-    words = "waits, since a playbook of ops@ci changes this host"
+    words = "waiting: a playbook of ops@ci is changing this host"
     host.wait("the backup waits for the playbook", lambda: words in host.shell(journal), 30)
     assert last(host) == before
     host.shell("rm /run/orchestration.lock")
@@ -266,7 +266,7 @@ if "upgrade" in PARTS:
             tagged(host, service, after, healthy)
         variables = {f"{service}_version": after, "orchestration_start_timeout": 300 if healthy else 30}
         plan = host.playbook("upgrade", variables, "--check", about="about 20 s").succeeded()
-        assert f"{service}: docker.io/" in plan.output and "it comes back from the backup" in " ".join(
+        assert f"{service}: docker.io/" in plan.output and "a rollback restores the backup" in " ".join(
             plan.output.split()
         )
         assert running(host, service) == old

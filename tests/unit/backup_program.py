@@ -1,4 +1,4 @@
-"""The backup program as hosts have it, one file, for the tests to run and to import from."""
+"""The backup program as it is on hosts, in one file, for the tests to run and to import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The archive that users install: complete, without what is ours alone, and usable from where it is installed."""
+"""The archive that users install: complete, without files for developers, and usable after the installation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(installed: Path, *command: str) -> str:
     return done.stdout
 
 
-def test_holds_what_users_need_and_no_more(installed: Path) -> None:
+def test_contains_what_users_need_and_no_more(installed: Path) -> None:
     top = {path.name for path in (installed / "ansible_collections" / "devorch" / "orchestration").iterdir()}
     assert {"roles", "plugins", "playbooks", "templates", "kestra-flows", "inventories", "README.md", "LICENSE"} <= top
     assert not top & {

@@ -1,4 +1,4 @@
-"""The backup program: what it writes, what it refuses, and that a restore which fails leaves everything as it was."""
+"""The backup program: what it writes, what it refuses, and that a failed restore leaves everything as it was."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def settings(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """A host's tree as the roles leave it."""
+    """The files of a host as the roles create them."""
     root = tmp_path / "root"
     for name, text in FILES.items():
         path = root / name
@@ -159,7 +159,7 @@ def archive(config: Config, tmp_path: Path) -> Path:
 
 
 def tree(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Return mode and content of everything below a directory but the archives."""
+    """Return the mode and content of everything below a directory, except the archives."""
     found = {}
     for path in sorted(root.rglob("*")):
         if path.suffix != ".tar" and path.name != ".lock":
@@ -168,7 +168,7 @@ def tree(root: Path) -> dict[str, tuple[int, bytes]]:
     return found
 
 
-# What is done to an archive: its members are handed over by name, in order.
+# The members of an archive by name, in order.
 Members = dict[str, bytes]
 
 
@@ -196,7 +196,7 @@ def with_manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Path]
 
 
 def with_member(part: str, entry: tarfile.TarInfo, content: bytes = b"") -> Callable[[Path], None]:
-    """Put one more member into a part, its hash in the manifest renewed: only the member itself is wrong."""
+    """Add a member to a part and update the hash in the manifest, so that only the member itself is wrong."""
 
     def apply(path: Path) -> None:
         found = members(path)
@@ -230,8 +230,8 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-def renewed(name: str) -> Callable[[Path], None]:
-    """Take a part away."""
+def without_part(name: str) -> Callable[[Path], None]:
+    """Remove a part."""
 
     def apply(path: Path) -> None:
         found = members(path)
@@ -254,23 +254,23 @@ def reordered(path: Path) -> None:
 
 DAMAGED: list[tuple[str, Callable[[Path], Any], str]] = [
     ("a flipped bit", flip, "damaged"),
-    ("cut short", lambda path: os.truncate(path, path.stat().st_size // 2), "damaged|cut short"),
+    ("cut short", lambda path: os.truncate(path, path.stat().st_size // 2), "damaged|incomplete"),
     ("empty", lambda path: os.truncate(path, 0), "damaged"),
-    ("no tar", lambda path: path.write_bytes(b"#!/bin/sh\n" * 500), "damaged"),
-    ("a part missing", renewed("n8n.tar.gz"), "n8n.tar.gz is missing"),
-    ("no manifest", renewed("manifest.json"), "does not begin with manifest.json"),
+    ("not a tar", lambda path: path.write_bytes(b"#!/bin/sh\n" * 500), "damaged"),
+    ("a part missing", without_part("n8n.tar.gz"), "n8n.tar.gz is missing"),
+    ("no manifest", without_part("manifest.json"), "does not begin with manifest.json"),
     ("other order", reordered, "does not begin with manifest.json"),
-    ("manifest no JSON", lambda path: write_members(path, members(path) | {"manifest.json": b"{"}), "is no JSON"),
+    ("manifest not JSON", lambda path: write_members(path, members(path) | {"manifest.json": b"{"}), "is not JSON"),
     ("one member more", lambda path: write_members(path, members(path) | {"extra": b"x"}), "not in its manifest"),
-    ("no dump", other_dump, "no dump of pg_dump"),
-    ("foreign", with_manifest(lambda m: m.update(kind="other")), "no backup of an orchestration host"),
+    ("not a dump", other_dump, "not a dump of pg_dump"),
+    ("foreign", with_manifest(lambda m: m.update(kind="other")), "not a backup of an orchestration host"),
     ("newer format", with_manifest(lambda m: m.update(format=3)), "format 3 is newer than 2"),
     ("hash removed", with_manifest(lambda m: m["parts"]["n8n.dump"].pop("sha256")), "no size and hash of n8n.dump"),
     ("part unlisted", with_manifest(lambda m: m["parts"].pop("n8n.dump")), "does not list the parts"),
     ("other root", with_manifest(lambda m: m.update(root="/srv/other")), "Set orchestration_root to that"),
-    ("climbs", with_member("n8n.tar.gz", member("data/n8n/../../../etc/x")), "leads out of the archive"),
-    ("absolute", with_member("n8n.tar.gz", member("/etc/x")), "leads out of the archive"),
-    ("stranger", with_member("n8n.tar.gz", member("secrets/x")), "does not belong into n8n.tar.gz"),
+    ("climbs", with_member("n8n.tar.gz", member("data/n8n/../../../etc/x")), "points outside the archive"),
+    ("absolute", with_member("n8n.tar.gz", member("/etc/x")), "points outside the archive"),
+    ("of another part", with_member("n8n.tar.gz", member("secrets/x")), "does not belong in n8n.tar.gz"),
     ("link", with_member("n8n.tar.gz", member("data/n8n/x", tarfile.SYMTYPE, "/etc")), "is a link or a device"),
     (
         "hard link",
@@ -281,17 +281,17 @@ DAMAGED: list[tuple[str, Callable[[Path], Any], str]] = [
     (
         "older postgres wanted",
         with_manifest(lambda m: m["images"]["postgres"].update(version="18.1")),
-        "postgres 18.1, and postgres_version is 17",
+        "postgres 18.1, but postgres_version is 17",
     ),
     (
         "older kestra wanted",
         with_manifest(lambda m: m["images"]["kestra"].update(version="v2.1.0")),
-        "kestra v2.1.0, and kestra_version is v2.0.5",
+        "kestra v2.1.0, but kestra_version is v2.0.5",
     ),
     (
         "other major",
         with_manifest(lambda m: m["images"]["kestra"].update(version="v1.3.2")),
-        "restore, and then change versions with playbooks/upgrade.yml",
+        "restore, and then change the version with playbooks/upgrade.yml",
     ),
 ]
 
@@ -313,7 +313,7 @@ def test_damaged_archive_is_refused_before_anything_is_touched(
     assert commands == [["docker", "compose", "version"]]
 
 
-def test_path_that_is_there_twice_is_refused(config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_that_occurs_twice_is_refused(config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_member("n8n.tar.gz", member("data/n8n/config"))(archive)
     before = tree(config.root)
     monkeypatch.setattr(process, "run", lambda command, **options: "")
@@ -330,7 +330,7 @@ def test_sound_archive_passes(config: Config, archive: Path) -> None:
 
 
 class Docker:
-    """Stands in for Docker: records what is asked, and fails where it is told to."""
+    """A stand-in for Docker: it records its commands, and fails at one that contains `failing`."""
 
     def __init__(self, config: Config, failing: str = "") -> None:
         self.config, self.failing = config, failing
@@ -347,7 +347,7 @@ class Docker:
             return "postgres running healthy\nother running"
         if self.failing and self.failing in text + self.scripts[-1]:
             self.failing = ""
-            raise BackupError("as told")
+            raise BackupError("by request of the test")
         return "public.t|3" if options.get("text") == compose.COUNT_ROWS else ""
 
 
@@ -374,13 +374,13 @@ def test_restore_brings_back_every_file_with_its_mode(
         return {path: entry for path, entry in state.items() if not path.startswith("data/postgres")}
 
     assert files(found) == files(wanted)
-    # The passwords go over standard input only, quoted.
+    # The passwords are passed on standard input only, quoted.
     assert not any("it's" in command for command in docker.commands)
     assert any("PASSWORD 'it''s'" in script for script in docker.scripts)
 
 
 def archive_of_format_1(config: Config, archive: Path) -> None:
-    """Make an archive as the program made it before: `rollback` was called `former`."""
+    """Change an archive to format 1, in which `rollback` is called `former`."""
     found = members(archive)
     manifest = json.loads(found["manifest.json"]) | {"format": 1}
     old = io.BytesIO()
@@ -400,7 +400,7 @@ def archive_of_format_1(config: Config, archive: Path) -> None:
     write_members(archive, found | {name: old.getvalue(), "manifest.json": json.dumps(manifest).encode()})
 
 
-def test_archive_of_the_former_format_is_restored_under_the_names_of_today(
+def test_archive_of_format_1_is_restored_with_the_present_names(
     config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive_of_format_1(config, archive)
@@ -414,12 +414,12 @@ def test_archive_of_the_former_format_is_restored_under_the_names_of_today(
     assert {path for path in found if path.startswith(".")} == set()
 
 
-def test_restore_that_the_former_program_left_cut_off_is_recovered(
+def test_interrupted_restore_of_a_host_with_an_old_name_is_recovered(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (config.root / "rollback").rename(config.root / "former")
     before = tree(config.root)
-    (config.root / "former").rename(config.root / ".former.former")
+    (config.root / "former").rename(config.root / ".former.previous")
     (config.root / "former").mkdir()
     (config.root / "versions").mkdir()
     monkeypatch.setattr(process, "run", Docker(config))
@@ -429,7 +429,7 @@ def test_restore_that_the_former_program_left_cut_off_is_recovered(
     assert tree(config.root) == before
 
 
-def test_migration_keeps_the_former_cluster_and_changes_the_image(
+def test_migration_keeps_the_previous_cluster_and_changes_the_image(
     config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(BackupError, match=r"postgres\.yml"), monkeypatch.context() as patch:
@@ -447,14 +447,14 @@ def test_migration_keeps_the_former_cluster_and_changes_the_image(
     assert (kept / "pgdata/PG_VERSION").read_text() == "17\n"
     assert "docker compose up --detach postgres" in docker.commands
     assert "docker compose up --detach" not in docker.commands
-    assert not [path for path in tree(config.root) if ".former" in path or ".restored" in path]
+    assert not [path for path in tree(config.root) if ".previous" in path or ".restored" in path]
 
 
 @pytest.mark.parametrize("username", ["then@example.com", ""])
 def test_verification_logs_in_as_the_user_of_the_archive(
     config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch, username: str
 ) -> None:
-    """An archive of format 1 does not name the user: it is that of today."""
+    """An archive of format 1 does not name the user; the configured one is used."""
     if username:
         with_manifest(lambda m: m.update(kestra_username=username))(archive)
     with_member("configuration.tar.gz", member("secrets/kestra_password"), b"secret")(archive)
@@ -546,12 +546,12 @@ def test_services_get_the_time_that_kestra_needs_to_stop(config: Config, monkeyp
 
 
 @pytest.mark.parametrize("failing", ["down", "up --detach postgres", "CREATE ROLE n8n", "pg_restore", "{{.Health}}"])
-def test_failed_restore_puts_the_former_state_back(
+def test_failed_restore_puts_the_previous_state_back(
     config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     before = changed(config)
     monkeypatch.setattr(process, "run", Docker(config, failing))
-    with pytest.raises(BackupError, match="as told"):
+    with pytest.raises(BackupError, match="by request of the test"):
         restore.restore(config, archive, None, {"versions": VERSIONS})
     restore.recover(config)
     assert tree(config.root) == before
@@ -566,11 +566,11 @@ def test_rows_that_differ_fail_the_restore(config: Config, archive: Path, monkey
     assert tree(config.root) == before
 
 
-@pytest.mark.parametrize("cut", range(14))
-def test_restore_cut_off_at_any_point_is_recovered(
-    config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch, cut: int
+@pytest.mark.parametrize("ends_after", range(14))
+def test_restore_interrupted_at_any_point_is_recovered(
+    config: Config, archive: Path, monkeypatch: pytest.MonkeyPatch, ends_after: int
 ) -> None:
-    """The program is gone after so many renames: what it left is put back, and backups are refused until then."""
+    """The program ends after so many renames. The previous state is put back, and backups are refused until then."""
     before = changed(config)
     monkeypatch.setattr(process, "run", Docker(config))
     manifest, _dumps = restore.stage(config, archive, None, {})
@@ -581,7 +581,7 @@ def test_restore_cut_off_at_any_point_is_recovered(
 
     def counted(self: Path, target: Path) -> Path:
         nonlocal renames
-        if renames == cut:
+        if renames == ends_after:
             raise KeyboardInterrupt
         renames += 1
         return rename(self, target)
@@ -620,7 +620,7 @@ def test_links_and_sockets_are_counted_and_left_out(config: Config, tmp_path: Pa
 
 
 class Pauser:
-    """A project of two services of which one cannot be paused at first."""
+    """A project of two services. One of them cannot be paused at first."""
 
     def __init__(self, refusals: int) -> None:
         self.refusals = refusals
@@ -663,17 +663,17 @@ def test_paused_services_run_again_even_if_one_cannot_be_paused(
     assert docker.commands[-1] == "systemctl start orchestration-watchdog.timer"
 
 
-def test_second_run_is_kept_out(config: Config) -> None:
+def test_second_command_is_refused(config: Config) -> None:
     with (
-        lock.locked(config),
-        pytest.raises(BackupError, match="another backup or restore runs"),
-        lock.locked(config),
+        lock.acquire(config),
+        pytest.raises(BackupError, match="another backup or restore is running on this host; wait until it has ended"),
+        lock.acquire(config),
     ):
         pass
 
 
 def hold(config: Config, since: float) -> None:
-    """Let a playbook hold the host, as it does; it has renewed its lock so many seconds ago."""
+    """Write the host lock of a playbook that renewed it so many seconds ago."""
     now = host_lock.uptime()
     host_lock.store(config.host_lock, host_lock.Lock(host_lock.Run("ops@ci", "ci", "1-1"), 1.0, now - since))
 
@@ -686,23 +686,23 @@ def test_nightly_backup_waits_for_a_playbook_and_another_backup(
 
     def next_step(_seconds: float) -> None:
         if config.host_lock.exists():
-            assert not is_locked(config.lock), "the playbook finds the host undisturbed while the backup waits for it"
+            assert not is_locked(config.lock), "the waiting backup does not hold its own lock"
             config.host_lock.unlink()
-            other.enter_context(lock.locked(config))
+            other.enter_context(lock.acquire(config))
         else:
             other.close()
 
     monkeypatch.setattr(time, "sleep", next_step)
-    with lock.quiet(config):
+    with lock.wait_and_acquire(config):
         assert is_locked(config.lock)
     assert not is_locked(config.lock)
-    assert re.findall("waits, since (.*)", capsys.readouterr().err) == [
-        "a playbook of ops@ci changes this host",
-        "another backup or restore runs on this host; wait until it has ended",
+    assert re.findall("waiting: (.*)", capsys.readouterr().err) == [
+        "a playbook of ops@ci is changing this host",
+        "another backup or restore is running on this host",
     ]
 
 
-def test_nightly_backup_takes_what_the_playbook_has_set(
+def test_nightly_backup_uses_the_configuration_that_the_playbook_wrote(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "backup.json"
@@ -715,27 +715,28 @@ def test_nightly_backup_takes_what_the_playbook_has_set(
     monkeypatch.setattr(time, "sleep", playbook_ends)
     monkeypatch.setattr(cli, "create", lambda found: {"keep": found.keep})
     options = cli.parser().parse_args(["--config", str(path), "create", "--wait"])
-    assert cli.act(Config.read(path), options) == {"keep": 3}
+    assert cli.execute(Config.read(path), options) == {"keep": 3}
 
 
 @pytest.mark.parametrize("since", [4000, -10])
-def test_nightly_backup_minds_no_lock_that_is_left(config: Config, since: float) -> None:
+def test_nightly_backup_ignores_a_stale_lock(config: Config, since: float) -> None:
     hold(config, since)
-    with lock.quiet(config):
+    with lock.wait_and_acquire(config):
         pass
 
 
-def test_nightly_backup_gives_up_at_last_and_says_who_is_at_work(
+def test_nightly_backup_gives_up_after_a_time_and_reports_the_reason(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold(config, since=5)
-    monkeypatch.setattr(lock, "LONGEST_WAIT", -1)
-    with pytest.raises(BackupError, match="a playbook of ops@ci changes this host"), lock.quiet(config):
+    monkeypatch.setattr(lock, "MAX_WAIT", -1)
+    message = "a playbook of ops@ci is changing this host; wait until it has ended"
+    with pytest.raises(BackupError, match=message), lock.wait_and_acquire(config):
         pass
 
 
 def keys(found: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return the names of all keys, but not those that are names of parts and files."""
+    """Return the names of all keys, except those that are names of parts and files."""
     names = []
     for name, value in found.items():
         names.append(f"{prefix}{name}")
@@ -787,16 +788,16 @@ def test_configuration_that_cannot_be_read_names_the_playbook(tmp_path: Path, te
 
 
 def leaves(found: Any) -> set[str]:
-    """Return all texts of a configuration, and the names of its parts."""
+    """Return all texts of a configuration, and the names of the parts of an archive."""
     if isinstance(found, dict):
         return leaves(list(found.values())) | {name for name in found if "." in name}
     return set().union(*map(leaves, found)) if isinstance(found, list) else {str(found)}
 
 
-def test_program_knows_its_host_from_the_configuration_alone() -> None:
+def test_program_knows_its_host_only_from_the_configuration() -> None:
     facts = {text.removeprefix("/root/backups/") for text in leaves(settings(Path("/")))}
     facts = {text for text in facts if re.search("[/._-]", text)}
-    # It is a module's name as well.
+    # ".lock" is also the name of a module.
     facts = facts - {".lock"} | {"/.lock", '".lock"'}
     assert {"last.json", "/app/data", "kestra_database_password", "orchestration-watchdog.timer"} <= facts
     facts |= {"/run/", "/opt/", "/app", "/etc/", "pgdata", "PGDATA", "localhost", "standalone", "8080", "8081", "330"}
@@ -806,7 +807,7 @@ def test_program_knows_its_host_from_the_configuration_alone() -> None:
 
 
 def program(*arguments: str, directory: Path = PROGRAM.parent) -> subprocess.CompletedProcess[str]:
-    """Run the program as it is on a host, by its first line."""
+    """Run the program as a host does, by its first line."""
     command = [str(directory / "orchestration-backup"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
@@ -826,13 +827,13 @@ def test_program_is_one_file_that_reads_the_configuration_beside_it(
     assert json.loads(result.stdout) == {"archives": [{"archive": str(archive), "size": archive.stat().st_size}]}
     other = json.dumps({"versions": VERSIONS | {"kestra": "v3.0.0"}})
     result = program("check", "--expected", other, directory=directory)
-    assert result.returncode == 1 and "kestra v2.0.5, and kestra_version is v3.0.0" in result.stderr
+    assert result.returncode == 1 and "kestra v2.0.5, but kestra_version is v3.0.0" in result.stderr
     assert {path.name for path in directory.iterdir()} == {"orchestration-backup", "backup.json"}
     assert result.stdout == ""
 
 
 def test_program_runs_with_every_python_that_hosts_have() -> None:
-    """Hosts may have Python 3.10: nothing newer is used, as far as its grammar goes. ruff and mypy check the rest."""
+    """Hosts may have Python 3.10. This test checks the grammar; ruff and mypy check the rest."""
     for path in PACKAGE.rglob("*.py"):
         ast.parse(path.read_text("utf-8"), feature_version=(3, 10))
 

@@ -714,9 +714,15 @@ def test_files_of_the_controller_are_read(tmp_path: Path) -> None:
     (package / "__init__.py").touch()
     (package / "cli.py").write_text("def main():\n    print('it runs')\n")
     (tmp_path / "files" / "binary").write_bytes(b"\0\xff")
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "unit.j2").write_text(
+        "# {{ ansible_managed }}\n{% if port %}\nport: {{ port }}\n{% endif %}\n{% include 'end.j2' %}\n"
+    )
+    (tmp_path / "templates" / "end.j2").write_text("path: \\n\n")
     root = tmp_path / "root"
     files = [
         {"path": str(root / "binary"), "src": "binary"},
+        {"path": str(root / "unit"), "template": "unit.j2"},
         {
             "path": str(root / "program"),
             "zip": {"package": "package"},
@@ -726,9 +732,13 @@ def test_files_of_the_controller_are_read(tmp_path: Path) -> None:
             "validate": ["%s"],
         },
     ]
-    played = play(tmp_path, [task(root, files=files)] * 2, "--diff")
+    rendered = {"ansible.builtin.template": {"src": "unit.j2", "dest": str(tmp_path / "as-ansible")}}
+    keys = {"vars": {"port": "{{ 8080 + 1 }}"}}
+    played = play(tmp_path, [task(root, files=files), task(root, files=files), rendered], "--diff", play_keys=keys)
     assert played.returncode == 0, played.output
-    assert [result["changed"] for result in played.results] == [True, False]
+    assert [result["changed"] for result in played.results] == [True, False, True]
+    assert (root / "unit").read_text() == (tmp_path / "as-ansible").read_text()
+    assert (root / "unit").read_text() == "# Ansible managed\nport: 8081\npath: \\n\n"
     assert (root / "binary").read_bytes() == b"\0\xff"
     assert subprocess.run([str(root / "program")], capture_output=True, text=True, check=True).stdout == "it runs\n"
     assert not list((tmp_path / ".ansible-remote").glob("*")), "the temporary directory is removed"
@@ -737,9 +747,10 @@ def test_files_of_the_controller_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ({}, "has no content. Set one of content, src, zip"),
-        ({"content": "x", "src": "y"}, "has content and src. Set one of content, src, zip"),
+        ({}, "has no content. Set one of content, src, template, zip"),
+        ({"content": "x", "src": "y"}, "has content and src. Set one of content, src, template, zip"),
         ({"src": "nowhere"}, "'nowhere' was not found on the controller"),
+        ({"template": "nowhere.j2"}, "'nowhere.j2' was not found on the controller"),
         ({"content": "x", "main": "a:b"}, "main and interpreter are for an archive"),
         ({"content": "x", "mode": "rw"}, "mode: 'rw' is not a mode"),
         ({"content": "x", "mode": 0o644}, "mode: 420 is not in quotes. Write it as '0644'"),

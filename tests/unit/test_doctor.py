@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import doctor
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import doctor
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DIGEST = f"sha256:{'a' * 64}"

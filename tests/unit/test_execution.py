@@ -6,8 +6,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import execution
-from ansible_collections.devorch.orchestration.plugins.module_utils.execution import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import executions as execution
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import (
+    Connection,
+    KestraClient,
+    KestraError,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import (
     ENDED,
     Executions,
     Query,
@@ -17,11 +22,6 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.execution im
     labels_of,
     moment,
     plan_action,
-)
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
-    Connection,
-    KestraClient,
-    KestraError,
 )
 
 from .fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.export import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.export import (
     CONTENT,
     Change,
     Export,

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.file_sync import NamespaceFiles
-from ansible_collections.devorch.orchestration.plugins.module_utils.file_tree import Item, Plan
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.plan import Item, Plan
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.sync import NamespaceFiles
 
 
 @dataclass

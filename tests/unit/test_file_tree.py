@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.file_tree import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.plan import (
     Item,
     Plan,
     check_dest,
@@ -17,7 +18,6 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.file_tree im
     read_tree,
     target_path,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.ignore import IGNORE_FILE
 
 
 @dataclass

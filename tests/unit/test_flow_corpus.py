@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     Source,
     parse_sources,
     read_sources,

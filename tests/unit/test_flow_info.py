@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_info import Found, Query, as_result
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.info import Found, Query, as_result
 
 QUERY = Query("company", True, None, "hello", {"team": "ops"})
 

@@ -7,10 +7,10 @@ import re
 from dataclasses import replace
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import flow_plan
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import Item, Plan, Stored
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import Record, sha256
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Flow
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import plan as flow_plan
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import Item, Plan, Stored
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import Record, sha256
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow
 
 GOOD = "id: good\nnamespace: team.one\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: hi\n"
 

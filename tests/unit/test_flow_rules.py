@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_rules import findings
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Finding, compose
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding, findings
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import compose
 
 from .flow_constructs import CONSTRUCTS, HEAD, TASKS
 

@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import flow_source
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Flow, Source
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import locate, yaml_nodes
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import source as flow_source
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
+    Flow,
+    Source,
+)
 
 GOOD = "id: good\nnamespace: team.one\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: hi\n"
 
@@ -229,13 +233,13 @@ triggers: []
     ],
 )
 def test_lines_of_messages(message: str, line: int | None) -> None:
-    assert flow_source.locate(PLACES, message) == line
-    assert flow_source.locate("\ufeff" + PLACES.replace("\n", "\r\n"), message) == line
+    assert locate.locate(PLACES, message) == line
+    assert locate.locate("\ufeff" + PLACES.replace("\n", "\r\n"), message) == line
 
 
 def test_lines_of_a_text_that_is_no_yaml() -> None:
-    assert flow_source.locate("[", "tasks: must not be empty") is None
-    assert flow_source.locate("", "tasks: must not be empty") is None
+    assert locate.locate("[", "tasks: must not be empty") is None
+    assert locate.locate("", "tasks: must not be empty") is None
 
 
 SEVERAL = """# Two flows and a license
@@ -331,7 +335,7 @@ def test_namespaces_are_guessed() -> None:
     ],
 )
 def test_labels(text: str, labels: dict[str, str]) -> None:
-    assert flow_source.labels_of(text) == labels
+    assert yaml_nodes.labels_of(text) == labels
 
 
 def test_what_leads_out_of_a_directory_or_is_no_file_is_refused(tmp_path: Path) -> None:

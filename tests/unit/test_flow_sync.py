@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import Plan, make_plan
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import RECORD_KEY
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Flow
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_sync import FlowSync, judge
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import (
     Connection,
     KestraClient,
     KestraError,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import Plan, make_plan
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import RECORD_KEY
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import FlowSync, judge
 
 from .fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.handover import pack, unpack
+from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import pack, unpack
 
 ENTRIES = [("a/ü b.txt", b"text\n"), ("empty", b""), ("not UTF-8 \udcff", bytes(range(256)) * 300), ("z", b"\0")]
 

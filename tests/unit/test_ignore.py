@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import ignore
-from ansible_collections.devorch.orchestration.plugins.module_utils.ignore import IGNORE_FILE, IgnoreProblem, load
+from ansible_collections.devorch.orchestration.plugins.module_utils import ignore_file as ignore
+from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE, IgnoreProblem, load
 
 
 def test_nothing_is_left_out_without_an_ignore_file(tmp_path: Path) -> None:

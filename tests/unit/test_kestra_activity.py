@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import kestra_activity
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import activity as kestra_activity
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SCHEDULE = {"namespace": "a", "flowId": "b", "triggerId": "t"}

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import kestra_client
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import client as kestra_client
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import (
     Connection,
     KestraClient,
     KestraError,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.devorch.orchestration.plugins.filter.kestra_config_problems import kestra_config_problems
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_config import kebab, problems
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.config_schema import kebab, problems
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import (
-    Failure,
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     connection_argument_spec,
     run_module,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 
 
 class Ended(Exception):

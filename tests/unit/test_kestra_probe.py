@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import Connection
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_probe import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.health import (
     Health,
     Probe,
     accepts,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.kv import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv import (
     TOLERANCE,
     Entry,
     Value,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.multipass_plan import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.plan import (
     Instance,
     PlanProblem,
     Size,

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from tests import role_readmes
+from tests.unit.playbook import play
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -104,3 +112,88 @@ def test_no_default_is_defined_by_two_roles() -> None:
         for name in names_of(role, "defaults") | names_of(role, "vars"):
             assert name not in defined, f"{name} is in {defined[name]} and {role}"
             defined[name] = role
+
+
+BANNED = ("Bring", "Forget", "Have", "Hold", "Keep", "Let", "Look", "Put", "Remember", "Say", "Show", "Sweep", "Tell")
+"""Verbs that do not say what a task does."""
+TASK_FILES = sorted(
+    path
+    for folder in ("roles", "playbooks", "molecule")
+    for path in (ROOT / folder).rglob("*.yml")
+    if path.parent.name in {"tasks", "handlers", "playbooks"} or (folder == "molecule" and path.stem != "molecule")
+)
+INCLUDES = {f"{prefix}_{kind}" for prefix in ("import", "include") for kind in ("playbook", "role", "tasks")}
+
+
+def named(content: Any) -> Iterator[dict[str, Any]]:
+    """Return every play, block and task with a name."""
+    for each in content or []:
+        if "name" in each:
+            yield each
+        for key in ("block", "rescue", "always", "pre_tasks", "tasks", "post_tasks", "handlers"):
+            yield from named(each.get(key))
+
+
+def included(path: Path, task: dict[str, Any]) -> str | None:
+    """Return the file that a task includes, with the variables in its path as they are written; None for any other."""
+    for action, value in task.items():
+        kind = action.rpartition(".")[2]
+        if kind in INCLUDES and "role" in kind:
+            return f"roles/{value['name'].rpartition('.')[2]}/tasks/{value.get('tasks_from', 'main')}.yml"
+        if kind in INCLUDES:
+            return str((path.parent / value).resolve().relative_to(ROOT))
+    return None
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_task_names_say_what_is_done_to_what(path: Path) -> None:
+    names = [each["name"] for each in named(load(path))]
+    assert not [name for name in names if name.split()[0] in BANNED]
+    assert not [name for name in names if len(name.split()) == 1 and name != "Converge"]
+    assert not [name for name in names if re.search(r"\b(it|its|them)$", name)]
+
+
+def test_a_task_name_means_one_thing() -> None:
+    """Tasks of one name include the same file, or all but one include the file that has the other."""
+    places: dict[str, list[tuple[Path, str | None]]] = defaultdict(list)
+    for path in TASK_FILES:
+        for each in named(load(path)):
+            places[each["name"]].append((path, included(path, each)))
+    for name, found in places.items():
+        own = [path for path, target in found if target is None]
+        targets = {target for _path, target in found if target is not None}
+        assert len(own) <= 1 and len(targets) <= 1, f"'{name}' has several meanings: {found}"
+
+
+def test_task_files_that_others_use_are_entry_points() -> None:
+    for path in TASK_FILES:
+        for each in named(load(path)):
+            target = included(path, each)
+            if target and "{{" not in target and path.parts[-3] != Path(target).parts[1] and "/tasks/" in target:
+                role = ROOT / "roles" / Path(target).parts[1]
+                specifications = load(role / "meta" / "argument_specs.yml")["argument_specs"]
+                assert Path(target).stem in role_readmes.entry_points(role, specifications), target
+
+
+@pytest.mark.parametrize("path", role_readmes.pages(), ids=lambda path: path.parent.name)
+def test_readmes_are_those_of_the_specifications(path: Path) -> None:
+    assert path.read_text("utf-8") == role_readmes.pages()[path], "run make role-readmes"
+
+
+def test_a_value_of_kestra_config_may_be_encrypted(tmp_path: Path) -> None:
+    """Kestra does not know ansible-vault: its file has the value itself, and the grace period is read from that."""
+    (tmp_path / "password").write_text("secret")
+    vault = [str(Path(sys.executable).with_name("ansible-vault")), "encrypt_string", "--vault-password-file"]
+    encrypted = subprocess.run(
+        [*vault, str(tmp_path / "password"), "plain-value"], capture_output=True, text=True, check=True
+    ).stdout
+    (tmp_path / "variables.yml").write_text(f"kestra_config:\n  kestra:\n    url: {encrypted}")
+    message = "{{ [(_kestra_configuration_file.content | from_yaml).kestra.url, kestra_stop_timeout] }}"
+    files = [f"{ROOT}/roles/{role}/{kind}/main.yml" for role in ("common", "kestra") for kind in ("defaults", "vars")]
+    played = play(
+        tmp_path,
+        [{"ansible.builtin.debug": {"msg": message}}],
+        *("--vault-password-file", str(tmp_path / "password"), "--extra-vars", f"@{tmp_path / 'variables.yml'}"),
+        play_keys={"vars_files": files, "vars": {"role_path": f"{ROOT}/roles/kestra"}},
+    )
+    assert played.last["msg"] == ["plain-value", 330], played.output

@@ -9,14 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import sidecar_client
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import ServiceError, address_problem
-from ansible_collections.devorch.orchestration.plugins.module_utils.sidecar_client import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass import client as sidecar_client
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.client import (
     Sidecar,
     SidecarConnection,
     SidecarError,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.sidecar_module import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.module import (
     run_module,
     sidecar_argument_spec,
     wait_argument_spec,

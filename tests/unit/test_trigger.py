@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.trigger import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.triggers import (
     Plan,
     Trigger,
     Wanted,

@@ -25,11 +25,11 @@ def plan(service: str, before: str, after: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("service", "before", "after", "kind", "note"),
     [
-        ("kestra", "v2.0.4", "v2.0.5", "minor", "comes back from the backup"),
-        ("kestra", "v1.3.9", "v2.0.5", "major", "comes back from the backup"),
-        ("kestra", "v1.0.0", "v1.3.2-slim", "minor", "comes back from the backup"),
-        ("n8n", "2.40.7", "2.41.1", "minor", "comes back from the backup"),
-        ("n8n", "1.123.0", "2.41.1", "major", "comes back from the backup"),
+        ("kestra", "v2.0.4", "v2.0.5", "minor", "a rollback restores the backup"),
+        ("kestra", "v1.3.9", "v2.0.5", "major", "a rollback restores the backup"),
+        ("kestra", "v1.0.0", "v1.3.2-slim", "minor", "a rollback restores the backup"),
+        ("n8n", "2.40.7", "2.41.1", "minor", "a rollback restores the backup"),
+        ("n8n", "1.123.0", "2.41.1", "major", "a rollback restores the backup"),
         ("postgres", "17.2", "17.4", "minor", ""),
         ("postgres", "17", "17.4", "minor", ""),
         ("postgres", "16", "17", "dump", "stay in data/postgres-16"),

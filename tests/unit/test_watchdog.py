@@ -1,4 +1,4 @@
-"""The watchdog's script, with a stand-in for Docker: when it restarts what, and how little it does otherwise."""
+"""The watchdog's script, with a stand-in for Docker: when it restarts containers, and how little it does otherwise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from jinja2 import Environment, StrictUndefined
 
 TEMPLATES = Path(__file__).parents[2] / "roles" / "kestra" / "templates"
-# Each answer is a file; one that begins with ! is an error. Those of `start` are used up one by one.
+# Each answer is a file. One that begins with ! is an error. The answers of `start` are used one by one.
 DOCKER = r"""#!/bin/sh
 echo "$*" >>"$STATE/calls"
 case "$*" in
@@ -34,7 +34,7 @@ esac
 
 
 def render(name: str, folder: Path) -> str:
-    """Return a template as Ansible writes it."""
+    """Return a template as Ansible renders it."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701
     return environment.from_string((TEMPLATES / name).read_text("utf-8")).render(
         ansible_managed="Ansible managed",
@@ -45,7 +45,7 @@ def render(name: str, folder: Path) -> str:
 
 
 class Host:
-    """A host on which nothing is unhealthy; its lock, and what Docker was asked."""
+    """A host on which nothing is unhealthy, with its lock and a record of the calls of Docker."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,7 +62,7 @@ class Host:
         path.chmod(0o755)
 
     def answer(self, **answers: str) -> None:
-        """Let Docker answer so from now on."""
+        """Set the answers of Docker."""
         for name, text in answers.items():
             (self.folder / name).write_text(f"{text}\n")
 
@@ -73,7 +73,7 @@ class Host:
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
 
     def calls(self, verb: str = "") -> list[str]:
-        """Return what Docker was asked, by the first word."""
+        """Return the calls of Docker that begin with a word."""
         return [line for line in (self.folder / "calls").read_text().splitlines() if line.startswith(verb)]
 
 
@@ -83,7 +83,7 @@ def host(tmp_path: Path) -> Host:
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_one_call_of_docker_is_all_if_nothing_is_unhealthy(host: Host, held: bool) -> None:
+def test_docker_is_called_only_once_if_nothing_is_unhealthy(host: Host, held: bool) -> None:
     if held:
         host.lock.touch()
     result = host.run()
@@ -104,7 +104,7 @@ def test_unhealthy_containers_are_restarted(host: Host) -> None:
 
 
 @pytest.mark.parametrize(("minutes", "restarts"), [(0, 0), (14, 0), (16, 1)])
-def test_lock_that_a_playbook_renews_holds_the_watchdog_back(host: Host, minutes: int, restarts: int) -> None:
+def test_watchdog_does_nothing_while_a_playbook_renews_the_host_lock(host: Host, minutes: int, restarts: int) -> None:
     host.answer(ps="one")
     host.lock.touch()
     os.utime(host.lock, (0, time.time() - minutes * 60))
@@ -122,7 +122,7 @@ def test_nothing_is_restarted_while_postgres_is_not_healthy(host: Host, health: 
     assert len(host.calls()) == 2 and host.calls("restart") == []
 
 
-def test_docker_that_does_not_answer_is_no_failure_of_the_watchdog(host: Host) -> None:
+def test_watchdog_succeeds_if_docker_does_not_answer(host: Host) -> None:
     host.answer(ps="! Cannot connect to the Docker daemon")
     assert host.run().returncode == 0
     assert len(host.calls()) == 1
@@ -132,9 +132,7 @@ def test_docker_that_does_not_answer_is_no_failure_of_the_watchdog(host: Host) -
     ("starts", "pauses", "code"),
     [("one", "5", 0), ("! no\n! no\none", "5 10 20", 0), ("! no\n! no\n! no\n! no", "5 10 20 30", 1)],
 )
-def test_container_that_a_failed_restart_left_stopped_is_started(
-    host: Host, starts: str, pauses: str, code: int
-) -> None:
+def test_container_is_started_if_a_failed_restart_stopped_it(host: Host, starts: str, pauses: str, code: int) -> None:
     host.answer(ps="one\ntwo", restart="! no", start=f"{starts}\ntwo" if not code else starts)
     if code:
         host.answer(ps="one")

@@ -142,6 +142,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "path": {"type": "path", "required": True},
         "content": {"type": "str", "no_log": True},
         "src": {"type": "str"},
+        "template": {"type": "str"},
         "zip": {"type": "dict"},
         "main": {"type": "str"},
         "interpreter": {"type": "str"},

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.devorch.orchestration.plugins.module_utils import kestra_config
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import config_schema
 from ansible_collections.devorch.orchestration.plugins.module_utils.versions import Image, another_major, numbers
 
 SHARED = "common"
@@ -576,7 +576,7 @@ def _kestra_config(situation: Situation) -> Iterator[str]:
         texts["kestra_config_template"] = situation.rendered["kestra_config_template"]
     allowed = [str(path) for path in situation.items("kestra_config_allowed")]
     for name, configuration in texts.items():
-        found = kestra_config.problems(configuration, situation.text("kestra_version"), allowed)
+        found = config_schema.problems(configuration, situation.text("kestra_version"), allowed)
         if found:
             yield f"{name}: {'; '.join(found)}."
 

@@ -39,8 +39,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import File
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import Connection
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_probe import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.health import (
     Probe,
     host_addresses,
     is_on_this_host,

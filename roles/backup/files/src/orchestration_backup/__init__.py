@@ -4,6 +4,6 @@
 
 """Back up, check, restore and verify an orchestration host: its databases, files, secrets and configuration.
 
-Nothing is needed but Python 3.10 or newer, Docker, and age or gpg for encrypted archives. The host has the package as
-one zip file, with the collection's `versions.py` in it.
+The program needs Python 3.10 or newer, Docker, and age or gpg for encrypted archives. The host has the package as one
+zip file, which also contains the collection's `versions.py`.
 """

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The format of an archive, read and checked byte by byte.
+"""The format of an archive, and the reader that checks every byte of it. It does not run Docker or PostgreSQL.
 
 An archive is a tar of `manifest.json`, a `pg_dump` of each database and a compressed tar of each group of files.
-Format 2 differs from format 1 in names of files only: see `former_names` of the configuration.
+Formats 1 and 2 differ only in the names of files: see `former_names` of the configuration.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from .config import Config
-from .encryption import opened
+from .encryption import decrypted
 from .errors import BackupError, refuse
 from .files import CHUNK
 from .process import pipe
@@ -36,7 +36,7 @@ NAME = re.compile(r"orchestration-([0-9]{8}T[0-9]{6}Z)\.tar(\.age|\.gpg)?")
 DUMP_MAGIC = b"PGDMP"
 
 
-class Hashing:
+class HashingReader:
     """A stream that is hashed and counted while it is read."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -45,7 +45,7 @@ class Hashing:
         self.size = 0
 
     def read(self, size: int = -1) -> bytes:
-        """Read like a file."""
+        """Read up to so many bytes; all by default."""
         data = self.stream.read(size)
         self.digest.update(data)
         self.size += len(data)
@@ -53,31 +53,31 @@ class Hashing:
 
 
 @dataclass
-class Place:
-    """Where the dumps and the files of an archive go; what has no place is only checked."""
+class Destination:
+    """Where the dumps and the files of an archive are unpacked. Without `tree`, the files are only checked."""
 
     dumps: Path
     tree: Callable[[PurePosixPath], Path] | None = None
-    made: list[tuple[Path, tarfile.TarInfo]] = field(default_factory=list)
+    directories: list[tuple[Path, tarfile.TarInfo]] = field(default_factory=list)
 
     def finish(self) -> None:
-        """Give directories their owner, mode and time, when everything is in them."""
-        for directory, entry in reversed(self.made):
-            finish(directory, entry)
+        """Set the owner, mode and time of directories, after everything is in them."""
+        for directory, entry in reversed(self.directories):
+            set_metadata(directory, entry)
 
 
 def read_manifest(config: Config, path: Path, stream: IO[bytes] | None, size: int) -> dict[str, Any]:
-    """Return a manifest that this program understands; raise BackupError for any other."""
+    """Return the manifest; raise BackupError if this program does not understand it."""
     if stream is None or size > MANIFEST_LIMIT:
-        refuse(path, f"{MANIFEST} is no file of a sensible size")
+        refuse(path, f"{MANIFEST} is not a file, or is too large")
     try:
         manifest = json.loads(stream.read())
     except ValueError:
-        refuse(path, f"{MANIFEST} is no JSON")
+        refuse(path, f"{MANIFEST} is not JSON")
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
-        refuse(path, "it is no backup of an orchestration host")
+        refuse(path, "it is not a backup of an orchestration host")
     if not isinstance(manifest.get("format"), int) or manifest["format"] < 1:
-        refuse(path, "its format has no number")
+        refuse(path, "its format is not a number")
     if manifest["format"] > FORMAT:
         refuse(
             path,
@@ -96,34 +96,36 @@ def read_manifest(config: Config, path: Path, stream: IO[bytes] | None, size: in
     return manifest
 
 
-def scan(config: Config, path: Path, identity: Path | None = None, place: Place | None = None) -> dict[str, Any]:
-    """Check every byte of an archive, unpack it if a place is given, and return its manifest.
+def scan(
+    config: Config, path: Path, identity: Path | None = None, destination: Destination | None = None
+) -> dict[str, Any]:
+    """Check every byte of an archive, unpack it if there is a destination, and return its manifest.
 
-    Raise BackupError for an archive that is damaged, foreign, of a newer format, or reaches out of its own directories.
+    Raise BackupError for an archive that is damaged, foreign, of a newer format, or points outside its own directories.
     """
     if not path.is_file():
-        raise BackupError(f"{path}: there is no such archive")
+        raise BackupError(f"{path}: does not exist. Name an archive that exists; the command list shows them")
     manifest: dict[str, Any] | None = None
     seen: set[str] = set()
     try:
-        with opened(path, identity) as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as tar:
+        with decrypted(path, identity) as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as tar:
             for entry in tar:
                 if not entry.isfile():
-                    refuse(path, f"{entry.name!r} is no regular file")
+                    refuse(path, f"{entry.name!r} is not a regular file")
                 content = tar.extractfile(entry)
                 if manifest is None:
                     if entry.name != MANIFEST:
-                        refuse(path, f"it does not begin with {MANIFEST}, so it is no backup of an orchestration host")
+                        refuse(path, f"it does not begin with {MANIFEST}, so it is not a backup of this program")
                     manifest = read_manifest(config, path, content, entry.size)
                     continue
                 if entry.name in seen or entry.name not in manifest["parts"]:
-                    refuse(path, f"{entry.name!r} is not in its manifest, or is there twice")
+                    refuse(path, f"{entry.name!r} is not in its manifest, or is in the archive twice")
                 seen.add(entry.name)
-                hashing = Hashing(pipe(content))
-                read_part(config, path, entry.name, hashing, place)
+                hashing = HashingReader(pipe(content))
+                read_part(config, path, entry.name, hashing, destination)
                 expected = manifest["parts"][entry.name]
                 if (hashing.size, hashing.digest.hexdigest()) != (expected["size"], expected["sha256"]):
-                    refuse(path, f"{entry.name} is damaged: its size or hash is not that of the manifest")
+                    refuse(path, f"{entry.name} is damaged: its size or hash differs from the manifest")
     except (tarfile.TarError, zlib.error, EOFError, ValueError) as error:
         refuse(path, f"it is damaged ({error})")
     except OSError as error:
@@ -132,73 +134,73 @@ def scan(config: Config, path: Path, identity: Path | None = None, place: Place 
         refuse(path, "it is empty")
     missing = sorted(manifest["parts"].keys() - seen)
     if missing:
-        refuse(path, f"it is cut short: {', '.join(missing)} is missing")
+        refuse(path, f"it is incomplete: {', '.join(missing)} is missing")
     return manifest
 
 
-def read_part(config: Config, path: Path, name: str, stream: Hashing, place: Place | None) -> None:
+def read_part(config: Config, path: Path, name: str, stream: HashingReader, destination: Destination | None) -> None:
     """Read one part to its end: a dump, or a tar of files."""
     if name in config.trees:
         with tarfile.open(fileobj=stream, mode="r|gz", bufsize=CHUNK) as tar:  # type: ignore[call-overload]
             for entry in tar:
-                target = checked(config, path, name, entry)
-                if place and place.tree:
-                    unpack(tar, entry, place.tree(target), place)
+                target = member_path(config, path, name, entry)
+                if destination and destination.tree:
+                    unpack(tar, entry, destination.tree(target), destination)
         while stream.read(CHUNK):
             pass
         return
     head = stream.read(len(DUMP_MAGIC))
     if head != DUMP_MAGIC:
-        refuse(path, f"{name} is no dump of pg_dump")
+        refuse(path, f"{name} is not a dump of pg_dump")
     sink: IO[bytes]
-    with (place.dumps / name).open("wb") if place else open(os.devnull, "wb") as sink:  # noqa: PTH123
+    with (destination.dumps / name).open("wb") if destination else open(os.devnull, "wb") as sink:  # noqa: PTH123
         sink.write(head)
         while data := stream.read(CHUNK):
             sink.write(data)
 
 
-def checked(config: Config, path: Path, part: str, entry: tarfile.TarInfo) -> PurePosixPath:
-    """Return the path of a member, by its name of today; raise BackupError for a link, or one of another part."""
+def member_path(config: Config, path: Path, part: str, entry: tarfile.TarInfo) -> PurePosixPath:
+    """Return the path of a member, with its present name; raise BackupError for a link or a member of another part."""
     target = PurePosixPath(entry.name)
     if not (entry.isfile() or entry.isdir()):
         refuse(path, f"{entry.name!r} in {part} is a link or a device")
     if target.is_absolute() or ".." in target.parts:
-        refuse(path, f"{entry.name!r} in {part} leads out of the archive")
+        refuse(path, f"{entry.name!r} in {part} points outside the archive")
     for old, new in config.former_names.items():
         if target.is_relative_to(old):
             target = new / target.relative_to(old)
     if not any(target.is_relative_to(item) for item in config.trees[part]):
-        refuse(path, f"{entry.name!r} does not belong into {part}")
+        refuse(path, f"{entry.name!r} does not belong in {part}")
     return target
 
 
-def unpack(tar: tarfile.TarFile, entry: tarfile.TarInfo, target: Path, place: Place) -> None:
-    """Write one member with its owner, mode and time; directories get theirs when everything is in them."""
+def unpack(tar: tarfile.TarFile, entry: tarfile.TarInfo, target: Path, destination: Destination) -> None:
+    """Write one member with its owner, mode and time. Those of directories are set later, by `finish`."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if entry.isdir():
         target.mkdir(mode=0o700, exist_ok=True)
-        place.made.append((target, entry))
+        destination.directories.append((target, entry))
         return
     source = pipe(tar.extractfile(entry))
-    # Never through something that is there: an archive that holds a path twice is refused by this.
+    # Never through an existing file or link. So an archive that contains a path twice is refused.
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         shutil.copyfileobj(source, stream, CHUNK)
-    finish(target, entry)
+    set_metadata(target, entry)
 
 
-def finish(target: Path, entry: tarfile.TarInfo) -> None:
-    """Give a file or directory its owner, mode and time."""
+def set_metadata(target: Path, entry: tarfile.TarInfo) -> None:
+    """Set the owner, mode and time of a file or directory."""
     os.chown(target, entry.uid, entry.gid)
     target.chmod(entry.mode & 0o777)
     os.utime(target, (entry.mtime, entry.mtime))
 
 
 def counts(manifest: dict[str, Any]) -> dict[str, int]:
-    """Return what people count, from the rows of the tables and the files."""
+    """Return the numbers of workflows, credentials, rows and files in an archive."""
     tables = [database["rows"] for database in manifest["databases"].values()]
     return {
-        # These are tables of n8n.
+        # Tables of n8n.
         "workflows": sum(rows.get("public.workflow_entity", 0) for rows in tables),
         "credentials": sum(rows.get("public.credentials_entity", 0) for rows in tables),
         "rows": sum(sum(rows.values()) for rows in tables),
@@ -207,14 +209,14 @@ def counts(manifest: dict[str, Any]) -> dict[str, int]:
 
 
 def summary(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return what people want to know of an archive."""
-    found = {name: image["version"] for name, image in manifest["images"].items()}
-    known = {key: manifest[key] for key in ("created", "host", "root")}
-    return {"archive": str(path), **known, "versions": found, "counts": counts(manifest)}
+    """Return the description of an archive that commands print."""
+    versions = {name: image["version"] for name, image in manifest["images"].items()}
+    origin = {key: manifest[key] for key in ("created", "host", "root")}
+    return {"archive": str(path), **origin, "versions": versions, "counts": counts(manifest)}
 
 
-def archives(config: Config) -> list[Path]:
-    """Return the archives of the directory, the oldest first."""
+def list_archives(config: Config) -> list[Path]:
+    """Return the archives in the directory, oldest first."""
     if not config.directory.is_dir():
         return []
     return sorted(path for path in config.directory.iterdir() if NAME.fullmatch(path.name) and path.is_file())

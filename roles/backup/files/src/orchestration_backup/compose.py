@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Docker Compose: pause, stop and start the host's services, and talk to their PostgreSQL."""
+"""Docker Compose: pause, stop and start the host's services, and query their PostgreSQL.
+
+It knows nothing of archives, except for the numbers of rows in a manifest.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,11 @@ from .config import Config
 from .errors import BackupError
 
 POSTGRES = "postgres"
-"""The service, which the image calls its superuser and first database as well."""
+"""The name of the service. In the image it is also the name of the superuser and of the first database."""
 PSQL = ("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres")
 PAUSE_TIMEOUT = UNPAUSE_TIMEOUT = 60
 POLL = 2
-# The exact number of rows of each table, in the transaction that the dump is made of as well.
+# The exact number of rows of each table, in the same transaction as the dump.
 COUNT_ROWS = r"""
 SELECT format('%s.%s', table_schema, table_name),
   (xpath('/row/c/text()', query_to_xml(
@@ -34,12 +37,12 @@ WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'informat
 
 
 def call(config: Config, *arguments: str, **options: Any) -> str:
-    """Run Docker Compose on the host's project; options are those of `run`."""
+    """Run Docker Compose on the host's project. The options are those of `process.run`."""
     return process.run(["docker", "compose", *arguments], cwd=config.root, **options)
 
 
 def images(config: Config) -> dict[str, dict[str, str]]:
-    """Return image, tag and the local image's digests of each service of the project."""
+    """Return the image, its tag and its local digests for each service of the project."""
     services = json.loads(call(config, "config", "--format", "json"))["services"]
     found = {}
     for name, service in sorted(services.items()):
@@ -53,30 +56,30 @@ def images(config: Config) -> dict[str, dict[str, str]]:
     return found
 
 
-def pausable(config: Config, status: str) -> list[str]:
-    """Return which of the services that a backup pauses are `running`, or `paused`."""
+def services_with_status(config: Config, status: str) -> list[str]:
+    """Return those of the services that a backup pauses which are `running`, or `paused`."""
     found = call(config, "ps", "--services", "--status", status).split()
     return [name for name in config.paused_services if name in found]
 
 
-def pause(config: Config, wanted: list[str]) -> None:
+def pause(config: Config, services: list[str]) -> None:
     """Pause services; raise BackupError if one cannot be paused."""
     deadline = time.monotonic() + PAUSE_TIMEOUT
-    while wanted:
+    while services:
         try:
-            call(config, "pause", *wanted)
+            call(config, "pause", *services)
             return
         except BackupError:
-            # On a busy host with the first version of control groups runc gives up before all threads are paused.
+            # On a busy host with cgroups v1, runc gives up before all threads are paused.
             if time.monotonic() > deadline:
                 raise
             time.sleep(POLL)
-            wanted = [name for name in wanted if name not in pausable(config, "paused")]
+            services = [name for name in services if name not in services_with_status(config, "paused")]
 
 
-def unpause(config: Config, wanted: list[str]) -> None:
-    """Let those of the services run again that are paused, and wait until Docker reports them healthy."""
-    found = [name for name in pausable(config, "paused") if name in wanted]
+def unpause(config: Config, services: list[str]) -> None:
+    """Unpause those of the services that are paused, and wait until Docker reports them healthy."""
+    found = [name for name in services_with_status(config, "paused") if name in services]
     if not found:
         return
     call(config, "unpause", *found)
@@ -87,28 +90,28 @@ def unpause(config: Config, wanted: list[str]) -> None:
 
 @contextlib.contextmanager
 def paused(config: Config) -> Iterator[None]:
-    """Pause services, so that all their files are of one moment; afterwards they run, whatever happens."""
-    wanted = pausable(config, "running") if config.pause else []
-    if not wanted:
+    """Pause services, so that their files are consistent. Unpause them in any case."""
+    services = services_with_status(config, "running") if config.pause else []
+    if not services:
         yield
         return
-    # To Docker a paused container is unhealthy until its next check, and the watchdog would restart it.
+    # Docker reports a container as unhealthy until its next check, and the watchdog would restart it.
     watched = process.succeeds(["systemctl", "is-active", "--quiet", config.watchdog])
     if watched:
         process.run(["systemctl", "stop", config.watchdog])
     try:
         try:
-            pause(config, wanted)
+            pause(config, services)
             yield
         finally:
-            unpause(config, wanted)
+            unpause(config, services)
     finally:
         if watched:
             process.run(["systemctl", "start", config.watchdog])
 
 
 def remove_containers(config: Config) -> None:
-    """Remove the project's containers at once, whether there is a Compose file or not."""
+    """Remove the project's containers at once, also without a Compose file."""
     label = f"label=com.docker.compose.project={config.project}"
     containers = process.run(["docker", "ps", "--all", "--quiet", "--filter", label]).split()
     if containers:
@@ -116,50 +119,50 @@ def remove_containers(config: Config) -> None:
 
 
 def stop(config: Config) -> None:
-    """Stop and remove the project's containers, if it has any."""
+    """Stop and remove the project's containers, if there is a Compose file."""
     if (config.root / config.compose_file).is_file():
         call(config, "down", "--timeout", str(config.kestra_stop_timeout))
 
 
 def start(config: Config, *services: str) -> None:
-    """Start services, all by default, and wait until they are healthy.
+    """Start services, by default all, and wait until they are healthy.
 
-    Longer than Compose does: on a busy host a service is unhealthy for a while and recovers.
-    Raise BackupError with the log of one that does not.
+    The wait is longer than that of Compose, because on a busy host a service may be unhealthy for a while and recover.
+    Raise BackupError with the log of a service that does not.
     """
     call(config, "up", "--detach", *services)
     deadline = time.monotonic() + config.start_timeout
     while True:
         listed = call(config, "ps", "--all", "--format", "{{.Service}} {{.State}} {{.Health}}", *services)
         states = [line.split() for line in listed.splitlines()]
-        # One without a health check has no third word.
-        ill = [state for state in states if state[1:] not in (["running", "healthy"], ["running"])]
-        if not ill:
+        # A service without a health check has no third word.
+        failing = [state for state in states if state[1:] not in (["running", "healthy"], ["running"])]
+        if not failing:
             return
         if time.monotonic() > deadline:
-            name, state = ill[0][0], " and ".join(ill[0][1:])
+            name, state = failing[0][0], " and ".join(failing[0][1:])
             log = call(config, "logs", "--no-color", "--no-log-prefix", "--tail", "10", name)
             raise BackupError(f"{name} is {state} after {config.start_timeout} s. Its log: {log}")
         time.sleep(POLL)
 
 
 def psql(config: Config, database: str, script: str) -> str:
-    """Run SQL from standard input, where no other process sees it."""
+    """Run SQL. It is passed on standard input, where no other process can read it."""
     return call(config, "exec", "-T", POSTGRES, *PSQL, "-d", database, text=script)
 
 
 def parse_rows(lines: list[str]) -> dict[str, int]:
-    """Return the answer of COUNT_ROWS as a dictionary."""
+    """Return the result of COUNT_ROWS as a dictionary."""
     return {name: int(count) for name, _bar, count in (line.rpartition("|") for line in lines if line)}
 
 
 def compare_rows(database: str, manifest: dict[str, Any], rows: dict[str, int]) -> None:
-    """Raise BackupError if a table does not have the rows that were backed up."""
+    """Raise BackupError if the number of rows of a table differs from the backup."""
     expected = manifest["databases"][database]["rows"]
-    wrong = [
+    differences = [
         f"{name}: {rows.get(name)} instead of {expected.get(name)}"
         for name in sorted(expected.keys() | rows.keys())
         if rows.get(name) != expected.get(name)
     ]
-    if wrong:
-        raise BackupError(f"database {database}: rows differ from the backup: {', '.join(wrong[:5])}")
+    if differences:
+        raise BackupError(f"database {database}: rows differ from the backup: {', '.join(differences[:5])}")

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The configuration, backup.json: everything that the program knows of its host, as the role writes it.
+"""The configuration, backup.json: all that the program knows about its host. The role writes the file.
 
-Every key is needed: one that is missing or of another type is an error that names it. Paths "below the root" are
-relative, since an archive holds them as well.
+Every key is required. A key that is missing or has another type is an error that names it. Paths "below the root" are
+relative, because archives contain them too.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ TYPES = {str: "text", int: "a whole number", bool: "true or false"}
 
 @dataclass(frozen=True)
 class Database:
-    """A database that is backed up, and is made anew by a restore."""
+    """A database that is backed up. A restore creates it again."""
 
     name: str
     owner: str
     """The role that owns it and logs in to it."""
     password_secret: str
-    """Name of the secret with the owner's password."""
+    """Name of the secret that contains the owner's password."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,22 @@ class Kestra:
     """How a verification starts Kestra's web server on restored files, and logs in to it."""
 
     config_directory: str
-    """Below the root: the directory with Kestra's configuration."""
+    """Below the root: the directory of Kestra's configuration."""
     config_mount: str
-    """Where the container has that directory."""
+    """The path of that directory in the container."""
     config_file: str
     """The configuration file in the container."""
     data_directory: str
     """Below the root."""
     data_mount: str
-    """Where the container has that directory."""
+    """The path of that directory in the container."""
     health_url: str
-    """In the container; answers with success as soon as Kestra works."""
+    """In the container. It answers with success as soon as Kestra works."""
     api_url: str
-    """In the container, with the tenant: /flows/search and /executions/search are below it."""
+    """In the container, with the tenant. /flows/search and /executions/search are below it."""
     username: str
     password_secret: str
-    """Name of the secret with the password of that user."""
+    """Name of the secret that contains the password of that user."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class N8n:
     data_directory: str
     """Below the root."""
     data_mount: str
-    """Where the container has that directory."""
+    """The path of that directory in the container."""
 
 
 @dataclass(frozen=True)
@@ -71,54 +71,54 @@ class Config:
     """The complete backup.json."""
 
     root: Path
-    """The root of the host's files, where the Compose file is; an archive is restored only to the root it is from."""
+    """The root of the host's files, with the Compose file. An archive is restored only to the root that it is from."""
     project: str
     """Name of the Compose project."""
     compose_file: str
-    """Below the root, as the next three."""
+    """Below the root, like the next three."""
     services_directory: str
     """The Compose files of the services, each named after its service."""
     environment_directory: str
     """The environment files of the services, each named after its service."""
     secrets_directory: str
-    """One file for each secret, named after it."""
+    """One file per secret, named after it."""
     cluster: str
-    """Below the root: PostgreSQL's data, which are dumped and never copied."""
+    """Below the root: PostgreSQL's data, which is dumped and never copied."""
     databases: tuple[Database, ...]
     trees: dict[str, tuple[str, ...]]
-    """Files and directories below the root, by the part of the archive that holds them."""
+    """Files and directories below the root, by the part of the archive that contains them."""
     former_names: dict[str, str]
-    """Old names of files and directories in `trees`, in archives and on hosts, and those that they have now."""
+    """Old and present names of files and directories in `trees`, in archives and on hosts."""
     directory: Path
-    """Where archives are."""
+    """The directory of the archives."""
     keep: int
-    """So many of the newest archives are kept,"""
+    """How many of the newest archives are kept in any case."""
     keep_days: int
-    """and those that are younger than so many days."""
+    """Archives that are younger than this many days are kept too."""
     encryption: str
     """none, age or gpg."""
     recipients: tuple[str, ...]
-    """Public keys for which archives are encrypted."""
+    """The public keys that archives are encrypted for."""
     pause: bool
-    """Whether services are paused while files are read."""
+    """Whether services are paused while their files are read."""
     paused_services: tuple[str, ...]
-    """Which those are."""
+    """The services that are paused."""
     watchdog: str
-    """The systemd unit that is stopped meanwhile: it would restart what is paused."""
+    """The systemd unit that is stopped meanwhile, because it would restart paused services."""
     start_timeout: int
-    """Seconds until a service that starts has to be healthy."""
+    """Within how many seconds a started service must be healthy."""
     kestra_stop_timeout: int
-    """Seconds that containers have to stop: longer than Kestra waits for its tasks."""
+    """How many seconds containers have to stop. It is longer than Kestra waits for its tasks."""
     state_directory: Path
-    """Where archives are unpacked to; on the file system of the root."""
+    """Where archives are unpacked. It is on the file system of the root."""
     lock: Path
-    """Locked while a command runs; playbooks look at it."""
+    """The backup lock: locked while a command runs. Playbooks check it."""
     last: Path
-    """The marker of the last backup that succeeded."""
+    """The record of the last successful backup."""
     journal: Path
-    """It exists while a restore replaces the host's state."""
+    """The journal. It exists while a restore replaces the host's state."""
     host_lock: Path
-    """The lock of playbooks, which the module host_lock writes."""
+    """The host lock of playbooks, which the module host_lock writes."""
     host_lock_expires: int
     """Seconds after which a host lock that is not renewed is ignored."""
     kestra: Kestra
@@ -126,7 +126,7 @@ class Config:
 
     @classmethod
     def read(cls, path: Path) -> Config:
-        """Read the file; raise BackupError if it cannot be read or does not fit."""
+        """Read the file; raise BackupError if it cannot be read or is not valid."""
         try:
             found = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
@@ -138,22 +138,22 @@ class Config:
 
     @property
     def items(self) -> tuple[str, ...]:
-        """Return every file and directory that archives hold, below the root."""
+        """All files and directories that archives contain, below the root."""
         return tuple(item for items in self.trees.values() for item in items)
 
     @property
     def replaced(self) -> tuple[str, ...]:
-        """Return every file and directory that a restore replaces, below the root."""
+        """All files and directories that a restore replaces, below the root."""
         return (*self.items, *self.former_names, self.cluster)
 
     @property
     def dumps(self) -> dict[str, Database]:
-        """Return the databases by the part of an archive that holds them."""
+        """The databases, by the part of an archive that contains them."""
         return {f"{database.name}.dump": database for database in self.databases}
 
 
 def build(kind: type[Kind], found: Any, prefix: str = "") -> Kind:
-    """Return a dataclass with the values of a JSON object; raise ValueError with the key that does not fit."""
+    """Return a dataclass with the values of a JSON object; raise ValueError with the key that is wrong."""
     if not isinstance(found, dict):
         raise ValueError(f"key {prefix.rstrip('.')} is not an object" if prefix else "is not a JSON object")
     hints = get_type_hints(kind)
@@ -167,7 +167,7 @@ def build(kind: type[Kind], found: Any, prefix: str = "") -> Kind:
 
 
 def convert(kind: Any, value: Any, key: str) -> Any:
-    """Return the value of one key as the type that its field has."""
+    """Return the value of one key, converted to the type of its field."""
     if dataclasses.is_dataclass(kind):
         return build(kind, value, f"{key}.")  # type: ignore[arg-type]
     if kind is Path:
@@ -182,7 +182,7 @@ def convert(kind: Any, value: Any, key: str) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"key {key} is not an object")
         return {name: convert(get_args(kind)[1], item, f"{key}.{name}") for name, item in value.items()}
-    # To Python, true is a whole number as well.
+    # In Python, a bool is an int too.
     if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
         raise ValueError(f"key {key} is not {TYPES[kind]}")
     return value

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Create an archive: dump the databases, copy the files, and remove old archives."""
+"""Create an archive: dump the databases, copy the files, and remove old archives. Nothing else on the host changes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import compose, process
-from .archive import FORMAT, KIND, MANIFEST, NAME, archives, counts
+from .archive import FORMAT, KIND, MANIFEST, NAME, counts, list_archives
 from .config import Config
-from .encryption import encrypted, encrypting
+from .encryption import encrypted, encryption_command
 from .errors import BackupError
-from .files import CHUNK, describe, now, stamp, write_private
-from .restore import refuse_interrupted
+from .files import CHUNK, describe, iso_time, now, write_private
+from .restore import require_no_interrupted_restore
 
 
 class Snapshot:
-    """One database at one moment: the rows of its tables, and a snapshot that `pg_dump` sees the same in."""
+    """A consistent snapshot of one database: the number of rows of each table, and the dump of the same state."""
 
     def __init__(self, config: Config, database: str) -> None:
         self.database = database
@@ -46,51 +46,51 @@ class Snapshot:
             stderr=self.errors,
             text=True,
         )
-        self.questions, self.answers = process.pipe(self.process.stdin), process.pipe(self.process.stdout)
+        self.queries, self.answers = process.pipe(self.process.stdin), process.pipe(self.process.stdout)
         try:
-            (self.id,) = self.ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSELECT pg_export_snapshot();\n")
-            self.rows = compose.parse_rows(self.ask(compose.COUNT_ROWS))
+            (self.id,) = self.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSELECT pg_export_snapshot();\n")
+            self.rows = compose.parse_rows(self.query(compose.COUNT_ROWS))
         except BaseException:
             self.__exit__()
             raise
         return self
 
-    def ask(self, query: str) -> list[str]:
-        """Send a query and return its lines; raise BackupError with PostgreSQL's words."""
+    def query(self, text: str) -> list[str]:
+        """Send a query and return the lines of the answer; raise BackupError with PostgreSQL's error."""
         with contextlib.suppress(BrokenPipeError):
-            self.questions.write(f"{query}\\echo end of answer\n")
-            self.questions.flush()
+            self.queries.write(f"{text}\\echo end of answer\n")
+            self.queries.flush()
         lines: list[str] = []
         for line in self.answers:
             if line == "end of answer\n":
                 return lines
             lines.append(line.rstrip("\n"))
-        raise BackupError(f"database {self.database}: {process.said(self.errors)}")
+        raise BackupError(f"database {self.database}: {process.error_output(self.errors)}")
 
     def dump(self, path: Path) -> None:
-        """Write the database in pg_dump's own format."""
+        """Write the database in pg_dump's custom format."""
         options = ["-Fc", "--lock-wait-timeout=60s", "--snapshot", self.id, "-U", "postgres", "-d", self.database]
         with path.open("wb") as target:
             process.run([*self.command, "pg_dump", *options], cwd=self.config.root, target=target)
 
     def __exit__(self, *_exception: object) -> None:
         with contextlib.suppress(BrokenPipeError):
-            self.questions.close()
+            self.queries.close()
         self.answers.close()
         self.process.wait()
         self.errors.close()
 
 
 def pack(root: Path, items: tuple[str, ...], path: Path) -> dict[str, int]:
-    """Write files and directories below the root to a compressed tar; return how many files, and how many not.
+    """Write files and directories below the root to a compressed tar; return how many files it has and leaves out.
 
-    Left out is what is no file or directory: sockets, and links, which a restore refuses.
+    It leaves out what is not a file or a directory: sockets, and links, which a restore refuses.
     Raise BackupError if a file shrinks while it is read.
     """
     found = {"files": 0, "left_out": 0}
 
     def add(archive: tarfile.TarFile, source: Path) -> None:
-        # What goes away while its directory is read is not there at the end of the backup either.
+        # A file that is removed while its directory is read does not exist at the end of the backup either.
         try:
             state = source.lstat()
             if stat.S_ISDIR(state.st_mode):
@@ -110,7 +110,7 @@ def pack(root: Path, items: tuple[str, ...], path: Path) -> dict[str, int]:
     def member(archive: tarfile.TarFile, source: Path, size: int = 0) -> tarfile.TarInfo:
         entry = archive.gettarinfo(source, str(source.relative_to(root)))
         entry.size = size
-        # A second name of the same file is written as a file.
+        # A hard link is written as a file.
         entry.type, entry.linkname = tarfile.DIRTYPE if entry.isdir() else tarfile.REGTYPE, ""
         return entry
 
@@ -130,11 +130,11 @@ def collect(config: Config, directory: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = {
         "kind": KIND,
         "format": FORMAT,
-        "created": stamp(now()),
+        "created": iso_time(now()),
         "host": socket.gethostname(),
         "root": str(config.root),
         "images": compose.images(config),
-        # The password of this user is in the archive.
+        # The archive contains the password of this user.
         "kestra_username": config.kestra.username,
         "databases": {},
         "parts": {},
@@ -143,10 +143,10 @@ def collect(config: Config, directory: Path) -> dict[str, Any]:
         for name, database in config.dumps.items():
             with Snapshot(config, database.name) as snapshot:
                 snapshot.dump(directory / name)
-                (version,) = snapshot.ask("SHOW server_version;\n")
+                (version,) = snapshot.query("SHOW server_version;\n")
             manifest["databases"][database.name] = {"server": version.split()[0], "rows": snapshot.rows}
             manifest["parts"][name] = describe(directory / name)
-        # After the databases: what a row names is then in the files.
+        # After the databases, so that the files contain whatever a row refers to.
         for name, items in config.trees.items():
             found = pack(config.root, items, directory / name)
             manifest["parts"][name] = describe(directory / name) | found
@@ -154,18 +154,18 @@ def collect(config: Config, directory: Path) -> dict[str, Any]:
 
 
 def create(config: Config) -> dict[str, Any]:
-    """Write an archive, remove old ones, and return the marker of the last backup."""
-    refuse_interrupted(config)
+    """Create an archive, remove old ones, and return the record of the last backup."""
+    require_no_interrupted_restore(config)
     compose_file = config.root / config.compose_file
     if not compose_file.is_file():
         raise BackupError(
-            f"{compose_file} is not there: this host holds nothing to back up. Run playbooks/site.yml first"
+            f"{compose_file}: does not exist, so this host has nothing to back up. Run playbooks/site.yml first"
         )
     config.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     suffix = "" if config.encryption == "none" else f".{config.encryption}"
     with tempfile.TemporaryDirectory(dir=config.directory, prefix=".creating-") as temporary:
         directory = Path(temporary)
-        command = encrypting(config, directory)
+        command = encryption_command(config, directory)
         parts = directory / "parts"
         parts.mkdir()
         manifest = collect(config, parts)
@@ -176,24 +176,24 @@ def create(config: Config) -> dict[str, Any]:
             stream.flush()
             os.fsync(stream.fileno())
         if archive.exists():
-            raise BackupError(f"{archive} is there already: try again in a second")
-        marker = {
-            "finished": stamp(now()),
+            raise BackupError(f"{archive}: already exists. Try again in a second")
+        record = {
+            "finished": iso_time(now()),
             "archive": str(archive),
             **describe(whole),
             "verified": None,
             "counts": counts(manifest),
         }
         whole.replace(archive)
-    write_private(config.last, json.dumps(marker, indent=2))
-    marker["removed"] = [path.name for path in expired(config, now())]
-    for name in marker["removed"]:
+    write_private(config.last, json.dumps(record, indent=2))
+    record["removed"] = [path.name for path in expired(config, now())]
+    for name in record["removed"]:
         (config.directory / name).unlink()
-    return marker
+    return record
 
 
 def write_archive(stream: IO[bytes], parts: Path, manifest: dict[str, Any], command: list[str]) -> None:
-    """Write manifest and parts as one tar, through the command that encrypts if there is one."""
+    """Write manifest and parts as one tar, through the command that encrypts, if there is one."""
     (parts / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     with (
         encrypted(stream, command) as target,
@@ -213,8 +213,8 @@ def expired(config: Config, moment: datetime) -> list[Path]:
     """Return the archives that are neither among the newest `keep` nor younger than `keep_days`."""
     limit = moment - timedelta(days=config.keep_days)
 
-    def made(path: Path) -> datetime:
+    def created(path: Path) -> datetime:
         match = NAME.fullmatch(path.name)
         return datetime.strptime(match[1] if match else "", "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
 
-    return [path for path in archives(config)[: -config.keep] if made(path) < limit]
+    return [path for path in list_archives(config)[: -config.keep] if created(path) < limit]

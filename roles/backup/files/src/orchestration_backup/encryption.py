@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Encrypt archives for public keys, and decrypt them with a private one, by age or gpg."""
+"""Encrypt archives for public keys and decrypt them with a private key, with age or gpg.
+
+It knows nothing of the contents of an archive.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ from .files import CHUNK
 GPG = ("gpg", "--batch", "--quiet", "--no-options", "--homedir")
 
 
-def encrypting(config: Config, directory: Path) -> list[str]:
-    """Return the command that encrypts standard input for the recipients, none without encryption."""
+def encryption_command(config: Config, directory: Path) -> list[str]:
+    """Return the command that encrypts standard input for the recipients, or an empty list without encryption."""
     if config.encryption == "none":
         return []
     if not config.recipients:
-        raise BackupError("backup_recipients: is empty, so nobody could read the archive. Name a public key")
+        raise BackupError("backup_recipients: is empty, so no key could decrypt the archive. Add a public key")
     if config.encryption == "age":
         return ["age", "--encrypt", *(argument for key in config.recipients for argument in ("--recipient", key))]
     home = directory / "gpg"
@@ -41,7 +44,7 @@ def encrypting(config: Config, directory: Path) -> list[str]:
 
 @contextlib.contextmanager
 def encrypted(stream: IO[bytes], command: list[str]) -> Iterator[IO[bytes]]:
-    """Yield what to write to, so that the stream gets it encrypted, or as it is without a command."""
+    """Yield a stream whose content is encrypted into the given stream, or that stream itself without a command."""
     if not command:
         yield stream
         return
@@ -49,23 +52,23 @@ def encrypted(stream: IO[bytes], command: list[str]) -> Iterator[IO[bytes]]:
         try:
             program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stream, stderr=errors)  # noqa: S603
         except FileNotFoundError as error:
-            raise BackupError(f"{command[0]} is not installed: run playbooks/backup.yml, which installs it") from error
-        # A program that ends early says why below.
+            raise BackupError(f"{command[0]} is not installed. Run playbooks/backup.yml, which installs it") from error
+        # A program that ends early causes the error below.
         with contextlib.suppress(BrokenPipeError), process.pipe(program.stdin) as target:
             yield target
         if program.wait() != 0:
-            raise BackupError(f"{command[0]}: {process.said(errors)}")
+            raise BackupError(f"{command[0]}: {process.error_output(errors)}")
 
 
 @contextlib.contextmanager
-def opened(path: Path, identity: Path | None) -> Iterator[IO[bytes]]:
-    """Yield the archive as a tar, decrypted if its name says that it is encrypted."""
+def decrypted(path: Path, identity: Path | None) -> Iterator[IO[bytes]]:
+    """Yield an archive as a tar stream, decrypted if its name ends in .age or .gpg."""
     if path.suffix not in (".age", ".gpg"):
         with path.open("rb") as stream:
             yield stream
         return
     if identity is None:
-        raise BackupError(f"{path}: is encrypted. Give the private key: backup_identity in a playbook, --identity here")
+        raise BackupError(f"{path}: is encrypted. Set the private key: backup_identity in a playbook, --identity here")
     with tempfile.TemporaryDirectory(prefix="orchestration-") as home, tempfile.TemporaryFile() as errors:
         if path.suffix == ".age":
             command = ["age", "--decrypt", "--identity", str(identity), str(path)]
@@ -75,7 +78,7 @@ def opened(path: Path, identity: Path | None) -> Iterator[IO[bytes]]:
         try:
             program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603
         except FileNotFoundError as error:
-            raise BackupError(f"{command[0]} is not installed: install the package of that name") from error
+            raise BackupError(f"{command[0]} is not installed. Install the package of that name") from error
         output, refused = process.pipe(program.stdout), False
         try:
             yield output
@@ -89,6 +92,6 @@ def opened(path: Path, identity: Path | None) -> Iterator[IO[bytes]]:
             code = program.wait()
             if path.suffix == ".gpg":
                 process.run(["gpgconf", "--homedir", home, "--kill", "all"])
-            # What cannot be decrypted looks damaged, too; the program's own words say why.
+            # An archive that cannot be decrypted also looks damaged; the program's error says why.
             if code > 0 and not refused:
-                refuse(path, f"{command[0]} cannot decrypt it: {process.said(errors)}")
+                refuse(path, f"{command[0]} cannot decrypt it: {process.error_output(errors)}")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Errors that stop a command, with what is wrong and what to do."""
+"""Errors that stop a command. Each message names the problem and what to do."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from typing import NoReturn
 
 
 class BackupError(Exception):
-    """Something that stops the command; the message says what is wrong and what to do."""
+    """An error that stops the command. The message says what is wrong and what to do."""
 
 
 class BusyError(BackupError):
-    """Somebody else works on this host; the message says who."""
+    """Another process changes this host. `reason` says which."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; wait until it has ended")
+        self.reason = reason
 
 
 def refuse(path: Path, reason: str) -> NoReturn:
-    """Raise BackupError about an archive."""
+    """Raise BackupError for an archive."""
     raise BackupError(f"{path}: refused: {reason}")

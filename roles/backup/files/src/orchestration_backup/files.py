@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Small helpers for files and times."""
+"""Helpers for files and times. They know nothing of archives."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def now() -> datetime:
     return datetime.now(timezone.utc).replace(microsecond=0)
 
 
-def stamp(moment: datetime) -> str:
-    """Return a time as JSON has it, such as 2026-01-31T12:00:00Z."""
+def iso_time(moment: datetime) -> str:
+    """Return a time for JSON, such as 2026-01-31T12:00:00Z."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def compact(moment: datetime) -> str:
-    """Return a time as names of files have it, such as 20260131T120000Z."""
+def filename_time(moment: datetime) -> str:
+    """Return a time for a file name, such as 20260131T120000Z."""
     return moment.strftime("%Y%m%dT%H%M%SZ")
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file for root only, so that no reader ever sees a part of it."""
+    """Write a file with mode 0600 atomically."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -47,7 +47,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return size in bytes and SHA-256 of a file."""
+    """Return the size in bytes and the SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while data := stream.read(CHUNK):
@@ -56,13 +56,18 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory, if it is there."""
+    """Remove a file or a directory if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def beside(path: Path, word: str) -> Path:
-    """Return the name beside a path at which its restored or former state waits: on the same file system."""
-    return path.with_name(f".{path.name}.{word}")
+def restored(path: Path) -> Path:
+    """Return where the restored state of a path is until it is moved to the path; on the same file system."""
+    return path.with_name(f".{path.name}.restored")
+
+
+def previous(path: Path) -> Path:
+    """Return where the previous state of a path is until the restore has succeeded; on the same file system."""
+    return path.with_name(f".{path.name}.previous")

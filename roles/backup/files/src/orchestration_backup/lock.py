@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Locks: one command at a time, and none while a playbook changes the host."""
+"""The backup lock and the host lock: one command at a time, and none while a playbook changes the host."""
 
 from __future__ import annotations
 
@@ -17,56 +17,56 @@ from pathlib import Path
 from .config import Config
 from .errors import BusyError
 
-LONGEST_WAIT = 6 * 3600
-"""Seconds that the nightly backup waits for others; it is better late than left out."""
+MAX_WAIT = 6 * 3600
+"""How many seconds the nightly backup waits, since a late backup is better than none."""
 POLL = 2
 
 
 @contextlib.contextmanager
-def locked(config: Config) -> Iterator[None]:
-    """Keep a second run out; playbooks wait until the lock is released before they change the host."""
+def acquire(config: Config) -> Iterator[None]:
+    """Hold the backup lock; raise BusyError if another command has it. Playbooks wait until it is released."""
     config.lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with config.lock.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BusyError("another backup or restore runs on this host; wait until it has ended") from error
+            raise BusyError("another backup or restore is running on this host") from error
         yield
 
 
-def refuse_playbook(config: Config) -> None:
-    """Raise BusyError while a playbook holds the host, as the module host_lock writes it down."""
+def require_no_playbook(config: Config) -> None:
+    """Raise BusyError if a playbook holds the host lock."""
     try:
-        written = json.loads(config.host_lock.read_text("utf-8"))
-        owner, renewed = str(written["run"]["owner"]), float(written["renewed"])
+        lock = json.loads(config.host_lock.read_text("utf-8"))
+        owner, renewed = str(lock["run"]["owner"]), float(lock["renewed"])
         uptime = float(Path("/proc/uptime").read_text("ascii").split()[0])
     except (OSError, ValueError, KeyError, TypeError):
         return
     if 0 <= uptime - renewed <= config.host_lock_expires:
-        raise BusyError(f"a playbook of {owner} changes this host")
+        raise BusyError(f"a playbook of {owner} is changing this host")
 
 
 @contextlib.contextmanager
-def quiet(config: Config) -> Iterator[None]:
-    """Wait until nobody changes the host, and keep others out from then on; raise BusyError if that takes too long.
+def wait_and_acquire(config: Config) -> Iterator[None]:
+    """Wait until no playbook and no other command changes the host, then hold the backup lock.
 
-    Whoever takes a lock looks at the other's afterwards, and a playbook waits while this one is held. So both are never
-    at work, and neither waits for the other.
+    Raise BusyError if that takes too long. Each side acquires its own lock first and checks the other one afterwards,
+    and a playbook waits while the backup lock is held. So both never work at once, and there is no deadlock.
     """
-    deadline = time.monotonic() + LONGEST_WAIT
+    deadline = time.monotonic() + MAX_WAIT
     reported = ""
     while True:
         try:
-            with contextlib.ExitStack() as held:
-                held.enter_context(locked(config))
-                refuse_playbook(config)
-                lock = held.pop_all()
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(acquire(config))
+                require_no_playbook(config)
+                lock = stack.pop_all()
         except BusyError as error:
             if time.monotonic() > deadline:
                 raise
-            if str(error) != reported:
-                reported = str(error)
-                print(f"orchestration-backup: waits, since {reported}", file=sys.stderr, flush=True)
+            if error.reason != reported:
+                reported = error.reason
+                print(f"orchestration-backup: waiting: {reported}", file=sys.stderr, flush=True)
             time.sleep(POLL)
             continue
         with lock:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Restore an archive with another PostgreSQL, and keep the former cluster beside the new one."""
+"""Restore an archive with another PostgreSQL, and keep the previous cluster beside the new one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from . import compose
 from .archive import summary
 from .config import Config
 from .errors import BackupError
-from .files import beside, compact, now
+from .files import filename_time, now, previous, restored
 from .restore import replace, unstage
 
 
 def migrate(config: Config, path: Path, identity: Path | None, postgres_image: str) -> dict[str, Any]:
-    """Load the databases into another PostgreSQL; the other services are left to their roles."""
-    services = beside(config.root / config.services_directory, "restored")
+    """Load the databases into another PostgreSQL. The roles start the other services."""
+    services = restored(config.root / config.services_directory)
     manifest = replace(
         config,
         path,
@@ -32,16 +32,16 @@ def migrate(config: Config, path: Path, identity: Path | None, postgres_image: s
         end=lambda: None,
     )
     server = next(iter(manifest["databases"].values()))["server"]
-    kept = config.root / f"{config.cluster}-{numbers(server)[0]}.{compact(now())}"
-    beside(config.root / config.cluster, "former").rename(kept)
+    kept = config.root / f"{config.cluster}-{numbers(server)[0]}.{filename_time(now())}"
+    previous(config.root / config.cluster).rename(kept)
     unstage(config)
     return summary(path, manifest)
 
 
 def use_image(path: Path, image: str) -> None:
-    """Put another image into the Compose file of one service."""
+    """Set another image in the Compose file of one service."""
     text = path.read_text("utf-8") if path.is_file() else ""
     text, changed = re.subn(r"(?m)^( +image: ).*$", lambda match: match[1] + image, text, count=1)
     if not changed:
-        raise BackupError(f"the archive has no image in {path.name}; restore it instead")
+        raise BackupError(f"the archive has no image in {path.name}. Run restore instead of migrate")
     path.write_text(text, encoding="utf-8")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run other programs, and say what they said if they fail."""
+"""Run other programs. The error of one that fails contains its error output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(
     source: IO[bytes] | None = None,
     target: IO[bytes] | None = None,
 ) -> str:
-    """Run a command and return what it prints; raise BackupError with its last words if it fails."""
+    """Run a command and return its output; raise BackupError with its error output if it fails."""
     with tempfile.TemporaryFile() as errors:
         try:
             done = subprocess.run(  # noqa: S603 - argument lists of this package only
@@ -35,33 +35,32 @@ def run(
                 check=False,
             )
         except FileNotFoundError as error:
-            raise BackupError(f"{command[0]} is not installed") from error
+            raise BackupError(f"{command[0]} is not installed. Install it, or run playbooks/site.yml") from error
         if done.returncode != 0:
-            raise BackupError(
-                f"{' '.join(command[:6])} ended with {done.returncode}: {' / '.join(said(errors).splitlines()[-12:])}"
-            )
+            lines = " / ".join(error_output(errors).splitlines()[-12:])
+            raise BackupError(f"{' '.join(command[:6])} failed with exit code {done.returncode}: {lines}")
     return "" if target else done.stdout.decode(errors="replace").strip()
 
 
 def succeeds(command: list[str]) -> bool:
-    """Return whether a command ends with success."""
+    """Return whether a command succeeds."""
     return subprocess.run(command, check=False).returncode == 0  # noqa: S603
 
 
 def output(command: list[str]) -> str:
-    """Return all that a command prints, whether it fails or not."""
+    """Return the output and error output of a command, also if it fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)  # noqa: S603
     return done.stdout.decode(errors="replace").strip()
 
 
-def said(errors: IO[bytes]) -> str:
-    """Return what a program wrote to the file of its errors."""
+def error_output(errors: IO[bytes]) -> str:
+    """Return the error output that a program wrote to a file."""
     errors.seek(0)
     return errors.read().decode(errors="replace").strip()
 
 
 def pipe(stream: IO[AnyStr] | None) -> IO[AnyStr]:
-    """Return a stream that was asked for."""
+    """Return a stream that was requested and cannot be None."""
     if stream is None:
         raise BackupError("a stream is missing")
     return stream

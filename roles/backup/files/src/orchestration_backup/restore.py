@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Check whether an archive fits this host, replace the host's state with it, and put the former state back on failure.
+"""Check whether an archive fits this host, and replace the host's state with it.
 
-A restore unpacks beside the present state, writes its journal, swaps by renames, and removes what was there only when
-everything runs.
+A restore unpacks the archive beside the present state, writes its journal, and swaps the two by renames. If that fails,
+the previous state is put back; it is removed only when everything runs.
 """
 
 from __future__ import annotations
@@ -19,65 +19,65 @@ from typing import Any
 from orchestration_backup.versions import numbers, other_major
 
 from . import compose, process
-from .archive import Place, scan, summary
+from .archive import Destination, scan, summary
 from .config import Config
 from .errors import BackupError, refuse
-from .files import beside, remove, write_private
+from .files import previous, remove, restored, write_private
 
 
 def check(config: Config, path: Path, identity: Path | None, expected: dict[str, Any]) -> dict[str, Any]:
-    """Check an archive against itself and against the inventory; return what it is."""
+    """Check an archive and whether it fits the inventory; return its summary."""
     manifest = scan(config, path, identity)
-    compare(config, path, manifest, expected)
+    check_fit(config, path, manifest, expected)
     return summary(path, manifest)
 
 
-def compare(config: Config, path: Path, manifest: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Raise BackupError if an archive does not fit the host or what the inventory wants of it."""
+def check_fit(config: Config, path: Path, manifest: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Raise BackupError if an archive does not fit the host or the inventory."""
     if manifest["root"] != str(config.root):
         refuse(
-            path, f"it belongs to {manifest['root']}. Set orchestration_root to that, since its files name that path"
+            path, f"it is from {manifest['root']}. Set orchestration_root to that path, because its files contain it"
         )
-    compare_versions(path, manifest, expected.get("versions", {}))
+    check_versions(path, manifest, expected.get("versions", {}))
 
 
-def compare_versions(path: Path, manifest: dict[str, Any], wanted: dict[str, str]) -> None:
-    """Refuse an archive of another major version than the inventory wants, or of a newer one: its data do not fit."""
-    for service, version in wanted.items():
-        held = str(manifest["images"].get(service, {}).get("version", ""))
-        old, new = numbers(held), numbers(version)
-        # 17 means any 17.x.
+def check_versions(path: Path, manifest: dict[str, Any], expected: dict[str, str]) -> None:
+    """Refuse data of another major version than the inventory expects, or of a newer version."""
+    for service, version in expected.items():
+        archived = str(manifest["images"].get(service, {}).get("version", ""))
+        old, new = numbers(archived), numbers(version)
+        # 17 stands for any 17.x.
         shared = min(len(old), len(new))
-        if other_major(held, version) or new[:shared] < old[:shared]:
+        if other_major(archived, version) or new[:shared] < old[:shared]:
             refuse(
                 path,
-                f"it holds data of {service} {held}, and {service}_version is {version}. Set {service}_version to"
-                f" {held}, restore, and then change versions with playbooks/upgrade.yml",
+                f"it contains data of {service} {archived}, but {service}_version is {version}. Set that variable to"
+                f" {archived}, restore, and then change the version with playbooks/upgrade.yml",
             )
 
 
-def refuse_interrupted(config: Config) -> None:
-    """Raise BackupError if a restore was cut off: what is there is not what was there."""
+def require_no_interrupted_restore(config: Config) -> None:
+    """Raise BackupError if a restore was interrupted, because the present state may be mixed."""
     if config.journal.exists():
         raise BackupError(
-            f"a restore was interrupted. '{sys.argv[0]} recover' puts the former state back; restore.yml does so too"
+            f"a restore was interrupted. Run '{sys.argv[0]} recover' or restore.yml, which puts the previous state back"
         )
 
 
 def stage(config: Config, path: Path, identity: Path | None, expected: dict[str, Any]) -> tuple[dict[str, Any], Path]:
-    """Unpack and check an archive beside the present state; return its manifest and the directory of the dumps."""
+    """Check an archive and unpack it beside the present state; return its manifest and the directory of the dumps."""
     dumps = unpacked_dumps(config)
     dumps.mkdir(mode=0o700)
 
     def target(member: PurePosixPath) -> Path:
         item = next(item for item in config.items if member.is_relative_to(item))
-        return beside(config.root / item, "restored") / member.relative_to(item)
+        return restored(config.root / item) / member.relative_to(item)
 
-    place = Place(dumps, target)
+    destination = Destination(dumps, target)
     try:
-        manifest = scan(config, path, identity, place)
-        compare(config, path, manifest, expected)
-        place.finish()
+        manifest = scan(config, path, identity, destination)
+        check_fit(config, path, manifest, expected)
+        destination.finish()
     except BaseException:
         unstage(config)
         raise
@@ -90,25 +90,25 @@ def unpacked_dumps(config: Config) -> Path:
 
 
 def unstage(config: Config) -> None:
-    """Remove what a restore that is over left beside the present state."""
+    """Remove what an ended restore left beside the present state."""
     for item in config.replaced:
-        remove(beside(config.root / item, "restored"))
-        remove(beside(config.root / item, "former"))
+        remove(restored(config.root / item))
+        remove(previous(config.root / item))
     remove(unpacked_dumps(config))
 
 
 def swap(config: Config) -> None:
-    """Put the restored state in the place of the present one, which stays beside it; the cluster's place is empty."""
+    """Move the restored state in place of the present one, which stays beside it. The cluster is missing then."""
     for item in config.replaced:
         path = config.root / item
         if path.exists():
-            path.rename(beside(path, "former"))
-        if beside(path, "restored").exists():
-            beside(path, "restored").rename(path)
+            path.rename(previous(path))
+        if restored(path).exists():
+            restored(path).rename(path)
 
 
 def recover(config: Config) -> dict[str, Any]:
-    """Put back what was there before a restore that did not succeed."""
+    """Put the previous state back after a restore that did not succeed."""
     if not config.journal.exists():
         unstage(config)
         return {"recovered": False}
@@ -116,12 +116,11 @@ def recover(config: Config) -> dict[str, Any]:
     compose.remove_containers(config)
     for item in config.replaced:
         path = config.root / item
-        former = beside(path, "former")
-        # Without a former state it was either not there, or not reached yet.
-        if former.exists() or item not in journal["present"]:
+        # Without a previous state, the item either did not exist or was not replaced yet.
+        if previous(path).exists() or item not in journal["present"]:
             remove(path)
-        if former.exists():
-            former.rename(path)
+        if previous(path).exists():
+            previous(path).rename(path)
     unstage(config)
     config.journal.unlink()
     if config.compose_file in journal["present"]:
@@ -130,7 +129,7 @@ def recover(config: Config) -> dict[str, Any]:
 
 
 def restore(config: Config, path: Path, identity: Path | None, expected: dict[str, Any]) -> dict[str, Any]:
-    """Replace the host's state with that of an archive; put the present one back if that fails."""
+    """Replace the host's state with that of an archive. Put the previous state back if that fails."""
     manifest = replace(config, path, identity, expected, begin=lambda: None, end=lambda: compose.start(config))
     unstage(config)
     return summary(path, manifest)
@@ -145,10 +144,11 @@ def replace(
     begin: Callable[[], None],
     end: Callable[[], None],
 ) -> dict[str, Any]:
-    """Replace the host's state, which stays beside it, and return the archive's manifest.
+    """Replace the host's state, keep the previous one beside it, and return the archive's manifest.
 
-    `begin` is called when the archive is unpacked and nothing has changed, `end` when the databases are loaded.
-    Raise BackupError: before anything is touched for an archive that is not fit, else when the former state is back.
+    `begin` is called when the archive is unpacked and nothing has changed yet, `end` when the databases are loaded.
+    Raise BackupError: for an archive that does not fit, before anything is changed; for any other failure, after the
+    previous state was put back.
     """
     process.run(["docker", "compose", "version"])
     recover(config)
@@ -164,7 +164,7 @@ def replace(
         compose.stop(config)
         swap(config)
         compose.start(config, compose.POSTGRES)
-        make_databases(config)
+        create_databases(config)
         load(config, manifest, dumps)
         end()
     except BaseException as error:
@@ -172,14 +172,16 @@ def replace(
         try:
             recover(config)
         except BackupError as second:
-            raise BackupError(f"{reason} The former state is back, but does not start: {second}") from error
-        raise BackupError(f"{path}: could not be restored, the former state is back: {reason}") from error
+            raise BackupError(
+                f"{path}: could not be restored: {reason}. The previous state is back, but does not start: {second}"
+            ) from error
+        raise BackupError(f"{path}: could not be restored, so the previous state is back: {reason}") from error
     config.journal.unlink()
     return manifest
 
 
-def make_databases(config: Config) -> None:
-    """Make the owners with their restored passwords and a database each, in a cluster that has none."""
+def create_databases(config: Config) -> None:
+    """Create the owners with their restored passwords, and a database each, in an empty cluster."""
     for database in config.databases:
         name, owner = database.name, database.owner
         secret = config.root / config.secrets_directory / database.password_secret
@@ -193,7 +195,7 @@ def make_databases(config: Config) -> None:
 
 
 def load(config: Config, manifest: dict[str, Any], dumps: Path) -> None:
-    """Load the dumps into empty databases and compare the rows of each table with the manifest."""
+    """Load the dumps into empty databases, and compare the number of rows of each table with the manifest."""
     for dump, database in config.dumps.items():
         with (dumps / dump).open("rb") as source:
             options = ["--exit-on-error", "--single-transaction", "-U", "postgres", "-d", database.name]

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Verify an archive: restore it into temporary containers on an isolated network, and count what is in them."""
+"""Verify an archive: restore it into temporary containers on an isolated network, and count their contents.
+
+The host's own services are not touched.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from . import compose, process
-from .archive import Place, counts, scan, summary
+from .archive import Destination, counts, scan, summary
 from .config import Config
 from .errors import BackupError
-from .files import now, stamp, write_private
+from .files import iso_time, now, write_private
 
-# An export activates no workflow. What is decrypted stays in the container's memory; its number is printed.
+# An export activates no workflow. Decrypted credentials stay in the container's memory; only their number is printed.
 SCRATCH = "/scratch"
 DECRYPT = f"""
 n8n export:credentials --all --decrypted --output={SCRATCH}/credentials >{SCRATCH}/log 2>&1 || {{
@@ -31,8 +34,8 @@ console.log(all.filter((one) => one.data && typeof one.data === "object").length
 """
 
 
-class Trial:
-    """Temporary containers on a network without access to any other; removed at the end, with their data."""
+class Sandbox:
+    """Temporary containers on an isolated network. They are removed at the end, with their data."""
 
     def __init__(self, config: Config, manifest: dict[str, Any], directory: Path) -> None:
         self.name = f"{config.project}-verify-{secrets.token_hex(4)}"
@@ -40,7 +43,7 @@ class Trial:
         self.manifest = manifest
         self.directory = directory
 
-    def __enter__(self) -> Trial:
+    def __enter__(self) -> Sandbox:
         process.run(["docker", "network", "create", "--internal", self.name])
         return self
 
@@ -51,36 +54,36 @@ class Trial:
         process.run(["docker", "network", "rm", self.name])
 
     def start(self, service: str, *options: str, command: tuple[str, ...] = (), once: bool = False) -> str:
-        """Run a container of the image that the archive names; return its output when it is to run once."""
+        """Run a container of the image that the archive names. With `once`, wait for its end and return its output."""
         name = f"{self.name}-{service}"
-        how = ["--rm"] if once else ["--detach", "--network-alias", service]
+        mode = ["--rm"] if once else ["--detach", "--network-alias", service]
         image = self.manifest["images"][service]["image"]
-        return process.run(["docker", "run", *how, "--name", name, "--network", self.name, *options, image, *command])
+        return process.run(["docker", "run", *mode, "--name", name, "--network", self.name, *options, image, *command])
 
-    def inside(self, service: str, *command: str, **options: Any) -> str:
-        """Run a command in a container; options are those of `run`."""
+    def execute(self, service: str, *command: str, **options: Any) -> str:
+        """Run a command in a container. The options are those of `process.run`."""
         return process.run(["docker", "exec", "--interactive", f"{self.name}-{service}", *command], **options)
 
     def wait(self, service: str, *command: str) -> None:
-        """Wait until a command in a container succeeds; raise BackupError with the container's log otherwise."""
+        """Wait until a command in a container succeeds; raise BackupError with the container's log if it does not."""
         deadline = time.monotonic() + self.config.start_timeout
         while True:
             try:
-                self.inside(service, *command)
+                self.execute(service, *command)
                 return
             except BackupError as error:
                 name = f"{self.name}-{service}"
-                up = process.run(["docker", "inspect", "--format", "{{.State.Running}}", name]) == "true"
-                if up and time.monotonic() < deadline:
+                running = process.run(["docker", "inspect", "--format", "{{.State.Running}}", name]) == "true"
+                if running and time.monotonic() < deadline:
                     time.sleep(1)
                     continue
                 log = process.output(["docker", "logs", "--tail", "15", name])
                 raise BackupError(f"{service} does not start on the restored data: {log}") from error
 
-    def environment(self, service: str) -> str:
+    def env_file(self, service: str) -> str:
         """Write a service's restored environment file as `docker run` reads it; return its path."""
-        restored = self.directory / self.config.environment_directory / f"{service}.env"
-        lines = restored.read_text("utf-8").splitlines()
+        source = self.directory / self.config.environment_directory / f"{service}.env"
+        lines = source.read_text("utf-8").splitlines()
         pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
         path = self.directory / f"{service}.environment"
         path.touch(0o600)
@@ -88,30 +91,30 @@ class Trial:
         return str(path)
 
     def databases(self) -> None:
-        """Load the databases and compare their rows."""
+        """Load the databases, and compare their numbers of rows."""
         postgres = compose.POSTGRES
         self.start(postgres, "--env", "POSTGRES_HOST_AUTH_METHOD=trust")
         self.wait(postgres, "pg_isready", "--quiet", "--host", "127.0.0.1", "--username", "postgres")
         for dump, database in self.config.dumps.items():
             name, owner = database.name, database.owner
             role = ("-c", f"CREATE ROLE {owner} LOGIN")
-            self.inside(
+            self.execute(
                 postgres, *compose.PSQL, *role, "-c", f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0"
             )
             with (self.directory / dump).open("rb") as source:
-                self.inside(postgres, "pg_restore", "--exit-on-error", "-U", "postgres", "-d", name, source=source)
-            rows = self.inside(postgres, *compose.PSQL, "-d", name, text=compose.COUNT_ROWS)
+                self.execute(postgres, "pg_restore", "--exit-on-error", "-U", "postgres", "-d", name, source=source)
+            rows = self.execute(postgres, *compose.PSQL, "-d", name, text=compose.COUNT_ROWS)
             compose.compare_rows(name, self.manifest, compose.parse_rows(rows.splitlines()))
 
     def n8n(self) -> int:
-        """Decrypt the stored credentials with the restored key, in the container only; return how many."""
+        """Decrypt the stored credentials with the restored key, in the container only; return their number."""
         expected = counts(self.manifest)["credentials"]
         if "n8n" not in self.manifest["images"] or not expected:
             return 0
-        known = self.config.n8n
-        mounts = ("--volume", f"{self.directory / known.data_directory}:{known.data_mount}")
+        n8n = self.config.n8n
+        mounts = ("--volume", f"{self.directory / n8n.data_directory}:{n8n.data_mount}")
         memory = ("--tmpfs", f"{SCRATCH}:mode=1777")
-        options = (*mounts, *memory, "--env-file", self.environment("n8n"), "--entrypoint", "sh")
+        options = (*mounts, *memory, "--env-file", self.env_file("n8n"), "--entrypoint", "sh")
         decrypted = int(self.start("n8n", *options, command=("-c", DECRYPT), once=True).splitlines()[-1])
         if decrypted != expected:
             raise BackupError(
@@ -120,47 +123,47 @@ class Trial:
         return decrypted
 
     def kestra(self) -> dict[str, int]:
-        """Start Kestra's web server alone, which runs nothing, and ask it for flows and executions."""
+        """Start only Kestra's web server, which executes nothing; return its numbers of flows and executions."""
         if "kestra" not in self.manifest["images"]:
             return {}
-        known = self.config.kestra
-        secret = self.directory / self.config.secrets_directory / known.password_secret
+        kestra = self.config.kestra
+        secret = self.directory / self.config.secrets_directory / kestra.password_secret
         # Archives of format 1 do not name the user.
-        username = self.manifest.get("kestra_username", known.username)
+        username = self.manifest.get("kestra_username", kestra.username)
         mounts = (
             "--volume",
-            f"{self.directory / known.config_directory}:{known.config_mount}:ro",
+            f"{self.directory / kestra.config_directory}:{kestra.config_mount}:ro",
             "--volume",
-            f"{self.directory / known.data_directory}:{known.data_mount}",
+            f"{self.directory / kestra.data_directory}:{kestra.data_mount}",
         )
-        environment = ("--env-file", self.environment("kestra"), "--env", "JAVA_OPTS=-Xmx768m")
-        server = ("server", "webserver", "--config", known.config_file)
+        environment = ("--env-file", self.env_file("kestra"), "--env", "JAVA_OPTS=-Xmx768m")
+        server = ("server", "webserver", "--config", kestra.config_file)
         self.start("kestra", "--user", "root", *mounts, *environment, command=server)
-        self.wait("kestra", "curl", "--fail", "--silent", "--output", "/dev/null", known.health_url)
+        self.wait("kestra", "curl", "--fail", "--silent", "--output", "/dev/null", kestra.health_url)
         login = f'user = "{username}:{secret.read_text("utf-8")}"'
         curl = ("curl", "--fail", "--silent", "--show-error", "--config", "-")
         found = {}
         for kind in ("flows", "executions"):
-            answer = self.inside("kestra", *curl, f"{known.api_url}/{kind}/search?size=1", text=login)
+            answer = self.execute("kestra", *curl, f"{kestra.api_url}/{kind}/search?size=1", text=login)
             found[kind] = int(json.loads(answer)["total"])
         return found
 
 
 def verify(config: Config, path: Path, identity: Path | None) -> dict[str, Any]:
-    """Restore an archive into temporary containers, count what is in them, and mark it as verified."""
+    """Restore an archive into temporary containers, count their contents, and record the archive as verified."""
     with tempfile.TemporaryDirectory(dir=config.state_directory, prefix=".verifying-") as temporary:
         root = Path(temporary)
-        place = Place(root, lambda member: root / member)
-        manifest = scan(config, path, identity, place)
-        place.finish()
-        with Trial(config, manifest, root) as trial:
-            trial.databases()
+        destination = Destination(root, lambda member: root / member)
+        manifest = scan(config, path, identity, destination)
+        destination.finish()
+        with Sandbox(config, manifest, root) as sandbox:
+            sandbox.databases()
             result = summary(path, manifest)
-            result["counts"] |= {"decrypted": trial.n8n(), **trial.kestra()}
-    result["verified"] = stamp(now())
+            result["counts"] |= {"decrypted": sandbox.n8n(), **sandbox.kestra()}
+    result["verified"] = iso_time(now())
     if config.last.is_file():
-        marker = json.loads(config.last.read_text("utf-8"))
-        if marker.get("archive") == str(path):
-            marker |= {"verified": result["verified"], "counts": result["counts"]}
-            write_private(config.last, json.dumps(marker, indent=2))
+        record = json.loads(config.last.read_text("utf-8"))
+        if record.get("archive") == str(path):
+            record |= {"verified": result["verified"], "counts": result["counts"]}
+            write_private(config.last, json.dumps(record, indent=2))
     return result

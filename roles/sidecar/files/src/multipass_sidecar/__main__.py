@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The program: reads its configuration, takes its sockets, serves the API."""
+"""The program: it reads the configuration, opens the sockets and serves the API.
+
+Only this module knows the command line and systemd.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ FIRST_SOCKET = 3
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, as journald and log collectors like it."""
+    """Format each record as one JSON object per line, for journald and log collectors."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -41,7 +44,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def inherited_sockets() -> list[socket.socket]:
-    """Return the sockets that systemd passes to this process (sd_listen_fds(3)); an empty list without any."""
+    """Return the sockets that systemd passes to this process (sd_listen_fds(3)), or an empty list."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
     count = int(os.environ.get("LISTEN_FDS", "0"))
@@ -49,7 +52,7 @@ def inherited_sockets() -> list[socket.socket]:
 
 
 def bind(address: str) -> socket.socket:
-    """Return a socket that listens on C(host:port); an IPv6 address stands in brackets."""
+    """Return a socket that listens on C(host:port). An IPv6 address is in brackets."""
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdigit():
         raise SettingsError(f"--listen {address}: expected host:port")
@@ -61,8 +64,8 @@ def bind(address: str) -> socket.socket:
         raise SettingsError(f"--listen {address}: {error}") from error
 
 
-def tell_systemd(state: str) -> None:
-    """Send a state to systemd, which waits for C(READY=1) (sd_notify(3)); does nothing without it."""
+def notify_systemd(state: str) -> None:
+    """Send a state to systemd, which waits for C(READY=1) (sd_notify(3)). Without systemd, do nothing."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
@@ -70,37 +73,41 @@ def tell_systemd(state: str) -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which tells systemd when it serves, and those who wait for jobs when it ends."""
+    """uvicorn's server, plus a notification to systemd at the start and an end of all waits at the stop."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to serve."""
+        """Start serving."""
         await super().startup(sockets=sockets)
-        tell_systemd("READY=1")
+        notify_systemd("READY=1")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop to serve; the requests that wait for jobs are answered at once."""
-        self._app.state.service.jobs.begin_no_more()
+        """Stop serving. Requests that wait for jobs are answered at once."""
+        self._app.state.service.jobs.stop_accepting()
         await super().shutdown(sockets=sockets)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line. No option takes a secret: command lines are public."""
-    parser = argparse.ArgumentParser(prog="multipass-sidecar", description="A small HTTP API in front of multipass.")
-    parser.add_argument("--config", type=Path, help="configuration file (TOML); without it the defaults count")
+    """Read the command line. No option takes a secret, because command lines are public."""
+    parser = argparse.ArgumentParser(prog="multipass-sidecar", description="Serve an HTTP API for multipass.")
+    parser.add_argument("--config", type=Path, help="configuration file (TOML); without it, the defaults apply")
     parser.add_argument("--tokens", type=Path, help="file of the tokens; default: systemd's credential 'tokens'")
     parser.add_argument(
-        "--listen", action="append", default=[], metavar="HOST:PORT", help="unless systemd passes sockets"
+        "--listen",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="where to listen, unless systemd passes sockets",
     )
-    parser.add_argument("--check", action="store_true", help="check the files that are given and end")
+    parser.add_argument("--check", action="store_true", help="check the given files and exit")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the program and return its exit code: 0 well, 2 misconfigured."""
+    """Run the program and return its exit code: 0 for success, 2 for a wrong configuration."""
     options = parse(arguments)
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
@@ -115,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
         tokens = read_tokens(options.tokens)
         sockets = inherited_sockets() or [bind(address) for address in options.listen]
         if not sockets:
-            raise SettingsError("no socket: start the program from its systemd unit, or give --listen")
+            raise SettingsError("no socket to listen on; set --listen, or start the program from its systemd unit")
     except SettingsError as error:
         print(f"multipass-sidecar: {error}", file=sys.stderr)
         return 2
@@ -127,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
-        # uvicorn's own 5 s are less than many clients keep a connection for, whose next request would then fail.
+        # Many clients keep a connection longer than uvicorn's default of 5 s; their next request would fail.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=STOP_SECONDS,
         lifespan="on",

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Environments: named sets of instances, each a file of definitions in the state directory."""
+"""Environments: named sets of instances, each defined by a file in the state directory.
+
+It only reads and writes definitions. Instances are changed by jobs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from .problems import ApiError
 
 
 class Environments:
-    """The files of definitions."""
+    """The definition files."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -27,18 +30,18 @@ class Environments:
         return sorted(path.stem for path in self._directory.glob("*.json"))
 
     def read(self, name: str) -> models.Environment:
-        """Return a definition; ApiError 404 when there is none, 503 when its file can't be read."""
+        """Return a definition; raise ApiError 404 if it does not exist, 503 if its file cannot be read."""
         path = self._path(name)
         try:
             return models.Environment.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise ApiError(404, "environment-not-found", f'environment "{name}" does not exist') from None
         except (OSError, ValidationError) as error:
-            detail = f"environment {name}: {path} can't be read ({type(error).__name__}); put a definition in its place"
+            detail = f"environment {name}: {path} cannot be read ({type(error).__name__}); define the environment again"
             raise ApiError(503, "environment-unreadable", detail) from error
 
     def write(self, name: str, definition: models.Environment) -> bool:
-        """Keep a definition, whole or not at all; return whether it is a new one."""
+        """Write a definition atomically; return whether it is new."""
         path = self._path(name)
         new = not path.exists()
         draft = path.with_suffix(".new")
@@ -50,11 +53,11 @@ class Environments:
                 os.fsync(stream.fileno())
             draft.replace(path)
         except OSError as error:
-            raise ApiError(503, "storage", f"the state directory can't be used: {error.strerror}") from error
+            raise ApiError(503, "storage", f"the state directory cannot be used: {error.strerror}") from error
         return new
 
     def delete(self, name: str) -> None:
-        """Drop a definition; ApiError 404 when there is none."""
+        """Delete a definition; raise ApiError 404 if it does not exist."""
         try:
             self._path(name).unlink()
         except FileNotFoundError:
@@ -65,14 +68,14 @@ class Environments:
 
 
 def status(name: str, definition: models.Environment, found: list[models.Instance]) -> models.EnvironmentStatus:
-    """Return how an environment is, from the list of all instances."""
+    """Return the status of an environment, derived from the list of all instances."""
     by_name = {item.name: item for item in found}
     instances = []
-    for wanted in definition.instances:
-        item = by_name.get(wanted.name)
+    for launch in definition.instances:
+        item = by_name.get(launch.name)
         instances.append(
             models.EnvironmentInstance(
-                name=wanted.name, state=item.state if item else "absent", ipv4=item.ipv4 if item else []
+                name=launch.name, state=item.state if item else "absent", ipv4=item.ipv4 if item else []
             )
         )
     states = {item.state for item in instances}

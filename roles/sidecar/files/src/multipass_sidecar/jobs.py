@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The work on jobs: in order, one at a time for each instance, so many at once, taken up again after a restart."""
+"""The job queue: in order, one job at a time per instance, a limited number at once, resumed after a restart.
+
+What a job does is in `operations`, how it is stored in `store`.
+"""
 
 from __future__ import annotations
 
@@ -17,48 +20,48 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from . import models
-from .multipass import Say, leftovers
-from .problems import ApiError, details
+from .multipass import Report, leftover_processes
+from .problems import UNEXPECTED, ApiError, details
 from .settings import Settings
-from .store import Order, Store
+from .store import QueuedJob, Store
 
-MOST_ATTEMPTS = 3
-"""A job that the service dies over again and again is given up."""
+MAX_ATTEMPTS = 3
+"""After so many ends of the service during a job, the job is not tried again."""
 PROGRESS_SECONDS = 0.5
 """Between two writes of a percentage."""
 log = logging.getLogger("multipass_sidecar")
-Work = Callable[[Order, Say], Awaitable[dict[str, Any]]]
+Work = Callable[[QueuedJob, Report], Awaitable[dict[str, Any]]]
 
 
 class Jobs:
-    """The queue of jobs and those that run; one object a process."""
+    """The queued and the running jobs; one object per process."""
 
     def __init__(self, settings: Settings, store: Store, work: Work) -> None:
         self._settings = settings
         self._store = store
         self._work = work
-        self._queue: list[Order] = []
-        self._running: dict[str, tuple[Order, asyncio.Task[None]]] = {}
+        self._queue: list[QueuedJob] = []
+        self._running: dict[str, tuple[QueuedJob, asyncio.Task[None]]] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._cancelled: set[str] = set()
         self._stopping = asyncio.Event()
 
     def start(self) -> None:
-        """Take up what a former process of the service left."""
-        self._store.tidy(self._settings.job_days)
-        for order in self._store.orders():
-            self._ended[order.id] = asyncio.Event()
-            self._queue.append(order)
+        """Resume the jobs that an earlier process of the service did not finish."""
+        self._store.remove_old(self._settings.job_days)
+        for job in self._store.unfinished():
+            self._ended[job.id] = asyncio.Event()
+            self._queue.append(job)
         self._dispatch()
 
-    def begin_no_more(self) -> None:
-        """Leave what waits to the next process, and let nobody wait any longer."""
+    def stop_accepting(self) -> None:
+        """Leave queued jobs to the next process, and end every wait for a job."""
         self._stopping.set()
 
     async def stop(self, seconds: float) -> None:
-        """Give what runs so many seconds to end, and leave the rest to the next process."""
-        self.begin_no_more()
-        tasks = [task for _order, task in self._running.values()]
+        """Wait so many seconds for running jobs to end, and leave the rest to the next process."""
+        self.stop_accepting()
+        tasks = [task for _job, task in self._running.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
         for task in tasks:
@@ -67,17 +70,13 @@ class Jobs:
 
     @property
     def stopping(self) -> bool:
-        """Whether the service ends."""
+        """Whether the service is stopping."""
         return self._stopping.is_set()
 
-    def pending(self, instance: str) -> list[Order]:
+    def pending(self, instance: str) -> list[QueuedJob]:
         """Return the jobs on an instance that have not ended."""
-        orders = [order for order, _task in self._running.values()] + self._queue
-        return [order for order in orders if instance in order.instances]
-
-    def counts(self) -> tuple[int, int]:
-        """Return how many jobs wait and how many run."""
-        return len(self._queue), len(self._running)
+        jobs = [job for job, _task in self._running.values()] + self._queue
+        return [job for job in jobs if instance in job.instances]
 
     def submit(
         self,
@@ -90,21 +89,21 @@ class Jobs:
         idempotency: str | None,
         fingerprint: str,
     ) -> str:
-        """Accept a job and return its id; it is kept before this returns."""
+        """Accept a job and return its id. The job is stored before this returns."""
         if self.stopping:
-            raise ApiError(503, "stopping", "the service ends; send the request again")
+            raise ApiError(503, "stopping", "the service is stopping; send the request again")
         if len(self._queue) >= self._settings.max_queue:
-            raise ApiError(503, "queue-full", f"{len(self._queue)} jobs wait already; send the request again later")
-        order = Order(uuid.uuid4().hex, kind, target, instances, request)
-        self._store.add(order, token, idempotency, fingerprint)
-        self._ended[order.id] = asyncio.Event()
-        self._queue.append(order)
+            raise ApiError(503, "queue-full", f"{len(self._queue)} jobs are waiting; send the request again later")
+        job = QueuedJob(uuid.uuid4().hex, kind, target, instances, request)
+        self._store.add(job, token, idempotency, fingerprint)
+        self._ended[job.id] = asyncio.Event()
+        self._queue.append(job)
         self._dispatch()
-        return order.id
+        return job.id
 
-    async def wait(self, job: str, seconds: float) -> None:
-        """Return when a job has ended, the service ends, or so many seconds are over."""
-        ended = self._ended.get(job)
+    async def wait(self, job_id: str, seconds: float) -> None:
+        """Return when a job has ended, the service stops, or so many seconds are over."""
+        ended = self._ended.get(job_id)
         if ended is None or not seconds:
             return
         waits = [asyncio.create_task(event.wait()) for event in (ended, self._stopping)]
@@ -114,96 +113,100 @@ class Jobs:
             for task in waits:
                 task.cancel()
 
-    async def cancel(self, job: str) -> None:
-        """End a job; what multipass' daemon has begun, it may go on with. ApiError 409 when it has ended already."""
-        queued = next((order for order in self._queue if order.id == job), None)
+    async def cancel(self, job_id: str) -> None:
+        """Cancel a job; raise ApiError 409 if it has ended.
+
+        The multipass daemon may still finish an operation that it started.
+        """
+        queued = next((job for job in self._queue if job.id == job_id), None)
         if queued is not None and not queued.attempts:
             self._queue.remove(queued)
             self._finish(queued, "cancelled", None)
             self._dispatch()
-        elif job in self._running:
-            self._cancelled.add(job)
-            _order, task = self._running[job]
+        elif job_id in self._running:
+            self._cancelled.add(job_id)
+            _job, task = self._running[job_id]
             task.cancel()
             await asyncio.wait([task], timeout=10)
         else:
-            raise ApiError(409, "job-ended", f"job {job} has ended already, or waits to be taken up")
+            raise ApiError(409, "job-ended", f"job {job_id} has already ended, or waits to be resumed")
 
     def _dispatch(self) -> None:
-        """Begin the oldest jobs whose instances no older job has."""
-        taken = {name for order, _task in self._running.values() for name in order.instances}
-        for order in list(self._queue):
+        """Start the oldest jobs whose instances no older job uses."""
+        busy = {name for job, _task in self._running.values() for name in job.instances}
+        for job in list(self._queue):
             if self.stopping or len(self._running) >= self._settings.max_parallel:
                 return
-            if taken.isdisjoint(order.instances):
-                self._queue.remove(order)
-                self._running[order.id] = (order, asyncio.create_task(self._run(order)))
-            taken.update(order.instances)
+            if busy.isdisjoint(job.instances):
+                self._queue.remove(job)
+                self._running[job.id] = (job, asyncio.create_task(self._run(job)))
+            busy.update(job.instances)
 
-    async def _run(self, order: Order) -> None:
+    async def _run(self, job: QueuedJob) -> None:
         try:
             try:
-                result = await self._attempt(order)
+                result = await self._attempt(job)
             except ApiError as error:
-                problem = details(f"/jobs/{order.id}", error.status, error.kind, error.detail)
-                self._store.line(order.id, error.detail)
-                self._finish(order, "interrupted" if error.kind == "interrupted" else "failed", None, problem)
+                problem = details(f"/jobs/{job.id}", error.status, error.kind, error.detail)
+                self._store.add_line(job.id, error.detail)
+                self._finish(job, "interrupted" if error.kind == "interrupted" else "failed", None, problem)
             else:
-                self._finish(order, "succeeded", result)
+                self._finish(job, "succeeded", result)
         except asyncio.CancelledError:
-            if order.id not in self._cancelled:
+            if job.id not in self._cancelled:
                 raise
-            self._store.line(order.id, "Cancelled. What multipass' daemon had begun, it may go on with.")
-            self._finish(order, "cancelled", None)
+            self._store.add_line(
+                job.id, "Cancelled. The multipass daemon may still finish an operation that it started."
+            )
+            self._finish(job, "cancelled", None)
         except Exception as error:
             log.error("unexpected error", exc_info=error)
-            detail = "Unexpected error; the service's log says more."
-            self._finish(order, "failed", None, details(f"/jobs/{order.id}", 500, "internal-error", detail))
+            self._finish(job, "failed", None, details(f"/jobs/{job.id}", 500, "internal-error", UNEXPECTED))
         finally:
-            self._cancelled.discard(order.id)
-            del self._running[order.id]
+            self._cancelled.discard(job.id)
+            del self._running[job.id]
             self._dispatch()
 
-    async def _attempt(self, order: Order) -> dict[str, Any]:
-        if order.attempts >= MOST_ATTEMPTS:
-            detail = f"the service ended {order.attempts} times during this job; look at {order.target} and ask again"
-            raise ApiError(503, "interrupted", detail)
-        self._store.begin(order)
-        if order.attempts > 1:
-            self._store.line(order.id, "The service was started again during this job, which is taken up.")
-            await self._outlive(order.id)
-        shown: tuple[str, float] = ("", 0.0)
+    async def _attempt(self, job: QueuedJob) -> dict[str, Any]:
+        if job.attempts >= MAX_ATTEMPTS:
+            ends = f"the service ended {job.attempts} times during this job"
+            raise ApiError(503, "interrupted", f"{ends}; check {job.target}, then send the request again")
+        self._store.begin(job)
+        if job.attempts > 1:
+            self._store.add_line(job.id, "The service was restarted during this job. The job is resumed.")
+            await self._wait_for_leftovers(job.id)
+        last: tuple[str, float] = ("", 0.0)
 
-        def say(text: str, percent: int | None) -> None:
-            nonlocal shown
+        def report(text: str, percent: int | None) -> None:
+            nonlocal last
             headline = text.split("%")[0].rstrip("0123456789 ") if percent is not None else text
-            if headline != shown[0]:
-                self._store.line(order.id, text)
-            elif time.monotonic() - shown[1] < PROGRESS_SECONDS:
+            if headline != last[0]:
+                self._store.add_line(job.id, text)
+            elif time.monotonic() - last[1] < PROGRESS_SECONDS:
                 return
-            shown = (headline, time.monotonic())
-            self._store.progress(order.id, text, percent)
+            last = (headline, time.monotonic())
+            self._store.progress(job.id, text, percent)
 
-        return await self._work(order, say)
+        return await self._work(job, report)
 
-    async def _outlive(self, job: str) -> None:
-        """Wait for the commands that the former process started for a job; end those that take too long."""
+    async def _wait_for_leftovers(self, job_id: str) -> None:
+        """Wait for the commands that an earlier process started for a job; kill those that take too long."""
         deadline = time.monotonic() + self._settings.launch_timeout
-        while left := await asyncio.to_thread(leftovers, job):
+        while processes := await asyncio.to_thread(leftover_processes, job_id):
             if time.monotonic() > deadline:
-                for process in left:
+                for process in processes:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(process, signal.SIGKILL)
             await asyncio.sleep(0.2)
 
     def _finish(
         self,
-        order: Order,
+        job: QueuedJob,
         state: models.JobState,
         result: dict[str, Any] | None,
         error: dict[str, Any] | None = None,
     ) -> None:
-        self._store.end(order.id, state, result, error)
-        self._ended.pop(order.id).set()
-        fields = {"event": "job", "job": order.id, "kind": order.kind, "target": order.target, "state": state}
+        self._store.end(job.id, state, result, error)
+        self._ended.pop(job.id).set()
+        fields = {"event": "job", "job": job.id, "kind": job.kind, "target": job.target, "state": state}
         log.info("job", extra={"fields": fields | ({"detail": error["detail"]} if error else {})})

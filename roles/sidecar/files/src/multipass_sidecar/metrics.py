@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What Prometheus reads."""
+"""Metrics for Prometheus. They are counted here and read nowhere else in the service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METHODS = {"GET", "POST", "PUT", "DELETE"}
 
 
 class Metrics:
-    """The service's metrics."""
+    """The metrics of the service."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -32,12 +32,12 @@ class Metrics:
             registry=self._registry,
         )
         self._seconds = Histogram(
-            "multipass_sidecar_request_seconds", "How long requests took.", ("method",), registry=self._registry
+            "multipass_sidecar_request_seconds", "Duration of requests.", ("method",), registry=self._registry
         )
         self._up = gauge("multipass_up", "Whether multipass and its daemon answer.")
         self._instances = gauge("instances", "Instances by state.", ("state",))
-        self._jobs = gauge("jobs", "Jobs kept, by kind and state.", ("kind", "state"))
-        self._environments = gauge("environments", "Environments that are defined.")
+        self._jobs = gauge("jobs", "Stored jobs by kind and state.", ("kind", "state"))
+        self._environments = gauge("environments", "Defined environments.")
 
     def request(self, method: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -52,7 +52,7 @@ class Metrics:
         jobs: dict[tuple[str, str], int],
         environments: int,
     ) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in the text format of Prometheus."""
         self._up.set(health.status == "ok")
         self._environments.set(environments)
         self._instances.clear()

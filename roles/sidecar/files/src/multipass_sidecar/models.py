@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the API takes and answers."""
+"""What the API takes and returns, with the limits of each value. It knows nothing of how requests are served."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 MIB = 1024**2
 UNITS = {"": 1, "K": 1024, "M": MIB, "G": 1024**3}
 
-SMALLEST_MEMORY = 512 * MIB
-SMALLEST_DISK = 1024 * MIB
-"""multipass refuses to launch with less (Multipass documentation, reference of the launch command)."""
+MIN_MEMORY = 512 * MIB
+MIN_DISK = 1024 * MIB
+"""multipass refuses to launch an instance with less (its documentation of the launch command)."""
 CLOUD_INIT_BYTES = 65536
-"""What a pipe holds: cloud-init is handed over as a whole."""
+"""The capacity of a pipe, through which multipass gets cloud-init as a whole."""
 ARGUMENT_BYTES = 32768
 ARGUMENTS_BYTES = 131072
 
 Name = Annotated[
     str,
-    # The rule of multipass itself; it also keeps a name from being taken for an option.
+    # The rule of multipass. It also ensures that a name is never read as an option.
     StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]*[A-Za-z0-9]$", min_length=2, max_length=63),
 ]
 Image = Annotated[
     str,
-    # An alias, a version or a remote with either, no address; or a file of the host, which an allow list must have.
+    # An alias or a version, with or without a remote, but no URL; or a file of the host, if an allow list permits it.
     StringConstraints(
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._:-]{0,99}|file:///[A-Za-z0-9._/-]+)$", min_length=1, max_length=1024
     ),
@@ -44,18 +44,18 @@ def without_control_characters(text: str) -> str:
 
 
 def without_null(text: str) -> str:
-    """Refuse what no argument of a program can hold."""
+    """Refuse text that cannot be an argument of a program."""
     if "\0" in text:
         raise ValueError("a null character is not allowed")
     if len(text.encode()) > ARGUMENT_BYTES:
-        raise ValueError(f"more than {ARGUMENT_BYTES} bytes are not allowed")
+        raise ValueError(f"at most {ARGUMENT_BYTES} bytes are allowed")
     return text
 
 
 def fits_pipe(text: str) -> str:
-    """Refuse a cloud-init that is too large."""
+    """Refuse cloud-init that is too large."""
     if len(text.encode()) > CLOUD_INIT_BYTES:
-        raise ValueError(f"more than {CLOUD_INIT_BYTES} bytes are not allowed")
+        raise ValueError(f"at most {CLOUD_INIT_BYTES} bytes are allowed")
     return text
 
 
@@ -69,35 +69,35 @@ Argument = Annotated[str, AfterValidator(without_null)]
 
 
 def size_in_bytes(text: str) -> int:
-    """Return the bytes of a size as multipass writes it: a whole number with K, M or G (powers of 1024)."""
+    """Return a size in bytes. It is a whole number, with K, M or G for powers of 1024, as in multipass."""
     number = text.rstrip("KMG")
     return int(number) * UNITS[text[len(number) :]]
 
 
-def at_least(smallest: int) -> AfterValidator:
-    """Return a check that a size is not smaller than this many bytes."""
+def at_least(minimum: int) -> AfterValidator:
+    """Return a check that a size is at least this many bytes."""
 
     def check(text: str) -> str:
-        if size_in_bytes(text) < smallest:
-            raise ValueError(f"at least {smallest // MIB}M is needed")
+        if size_in_bytes(text) < minimum:
+            raise ValueError(f"at least {minimum // MIB}M is needed")
         return text
 
     return AfterValidator(check)
 
 
 Size = StringConstraints(pattern=r"^[1-9][0-9]{0,14}[KMG]?$")
-Memory = Annotated[str, Size, at_least(SMALLEST_MEMORY)]
-Disk = Annotated[str, Size, at_least(SMALLEST_DISK)]
+Memory = Annotated[str, Size, at_least(MIN_MEMORY)]
+Disk = Annotated[str, Size, at_least(MIN_DISK)]
 Cpus = Annotated[int, Field(ge=1, le=256, strict=True)]
 
 
-class Wanted(BaseModel):
-    """What a client sends; a key that is not known is refused."""
+class RequestModel(BaseModel):
+    """The base of what a client sends. An unknown key is refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Network(Wanted):
+class Network(RequestModel):
     """An additional network interface."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=64)]
@@ -105,15 +105,15 @@ class Network(Wanted):
     mac: Annotated[str, StringConstraints(pattern=r"^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$")] | None = None
 
 
-class Mount(Wanted):
-    """A directory of the host in an instance; its source must be in the service's allow list."""
+class Mount(RequestModel):
+    """A directory of the host, mounted in an instance. Its source must be in the service's allow list."""
 
     source: HostPath
     target: Annotated[HostPath, StringConstraints(min_length=2)]
 
 
-class Launch(Wanted):
-    """A new instance. Sizes are numbers with K, M or G."""
+class Launch(RequestModel):
+    """A new instance. Sizes are whole numbers with K, M or G."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -135,8 +135,8 @@ class Launch(Wanted):
     mounts: list[Mount] = Field(default=[], max_length=8)
 
 
-class Stop(Wanted):
-    """How to stop an instance: at once, by pulling the plug (force), or after some minutes."""
+class Stop(RequestModel):
+    """How to stop an instance: now, by force (as if the power failed), or after some minutes."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{}, {"force": True}, {"delay_minutes": 5}]}
@@ -146,8 +146,8 @@ class Stop(Wanted):
     delay_minutes: int = Field(default=0, ge=0, le=1440, strict=True)
 
 
-class Resize(Wanted):
-    """New sizes of a stopped instance; what is left out stays."""
+class Resize(RequestModel):
+    """New sizes of a stopped instance. A size that is not set stays as it is."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"cpus": 4, "memory": "8G"}]})
 
@@ -156,7 +156,7 @@ class Resize(Wanted):
     disk: Disk | None = None
 
 
-class Clone(Wanted):
+class Clone(RequestModel):
     """The name of a copy."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "web-2"}]})
@@ -164,8 +164,8 @@ class Clone(Wanted):
     name: Name
 
 
-class TakeSnapshot(Wanted):
-    """A new snapshot; without a name it gets one."""
+class TakeSnapshot(RequestModel):
+    """A new snapshot. Without a name, one is generated."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"name": "before-upgrade", "comment": "clean"}]}
@@ -175,8 +175,8 @@ class TakeSnapshot(Wanted):
     comment: Annotated[str, Field(max_length=200), AfterValidator(without_control_characters)] = ""
 
 
-class Execute(Wanted):
-    """A program to run in an instance: its arguments as they are, no shell."""
+class Execute(RequestModel):
+    """A program to run in an instance. Its arguments are passed as they are, without a shell."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"argv": ["systemctl", "is-active", "ssh"], "timeout": 30}]}
@@ -188,7 +188,7 @@ class Execute(Wanted):
 
 
 class Executed(BaseModel):
-    """How a program ended; exit_code is null when it was stopped at its time limit."""
+    """How a program ended. exit_code is null if it was stopped at its time limit."""
 
     exit_code: int | None
     stdout: str
@@ -197,7 +197,7 @@ class Executed(BaseModel):
     timed_out: bool
 
 
-class Environment(Wanted):
+class Environment(RequestModel):
     """A named set of instances."""
 
     model_config = ConfigDict(
@@ -212,14 +212,14 @@ class Environment(Wanted):
 
 
 class Usage(BaseModel):
-    """Bytes used and there; null where multipass does not tell, as for a stopped instance."""
+    """Bytes in use and in total. They are null if multipass does not report them, as for a stopped instance."""
 
     used: int | None = None
     total: int | None = None
 
 
 class Instance(BaseModel):
-    """An instance as the list shows it."""
+    """An instance in the list."""
 
     name: str
     state: str
@@ -235,7 +235,7 @@ class MountShown(BaseModel):
 
 
 class InstanceDetail(Instance):
-    """An instance with what multipass knows of it."""
+    """An instance with all that multipass reports about it."""
 
     image_release: str | None
     image_hash: str | None
@@ -248,13 +248,15 @@ class InstanceDetail(Instance):
 
 
 class InstanceList(BaseModel):
-    """All instances, deleted ones that are not purged too."""
+    """All instances, including those that are deleted but not purged."""
 
     instances: list[Instance]
 
 
 class InstanceSize(BaseModel):
-    """The size an instance is set to, running or not. Bytes, as exact as multipass tells: to a tenth of its unit."""
+    """The configured size of an instance, running or not. In bytes, but only as exact as multipass reports: to a tenth
+    of its unit.
+    """
 
     cpus: int
     memory: int
@@ -288,7 +290,7 @@ class ImageShown(BaseModel):
 
 
 class ImageList(BaseModel):
-    """Images."""
+    """Images that can be launched."""
 
     images: list[ImageShown]
 
@@ -308,7 +310,7 @@ class NetworkList(BaseModel):
 
 
 class Host(BaseModel):
-    """The machine that the instances run on. Bytes; disk is that of the service's state directory."""
+    """The machine that the instances run on. Sizes are bytes. disk is the file system of the state directory."""
 
     name: str
     kernel: str
@@ -328,7 +330,7 @@ class Version(BaseModel):
 
 
 class MultipassHealth(BaseModel):
-    """What is known of multipass."""
+    """The versions of multipass and its daemon, or the reason why they do not answer."""
 
     version: str | None = None
     daemon_version: str | None = None
@@ -336,14 +338,14 @@ class MultipassHealth(BaseModel):
 
 
 class Health(BaseModel):
-    """Degraded: the API answers, multipass does not."""
+    """The health of the service. It is degraded if the API answers but multipass does not."""
 
     status: Literal["ok", "degraded"]
     multipass: MultipassHealth
 
 
 class EnvironmentInstance(BaseModel):
-    """An instance of an environment; its state is C(absent) where there is none."""
+    """An instance of an environment. Its state is absent if the instance does not exist."""
 
     name: str
     state: str
@@ -354,9 +356,9 @@ EnvironmentState = Literal["running", "stopped", "partial", "absent"]
 
 
 class EnvironmentStatus(BaseModel):
-    """An environment: running or stopped when all its instances are, absent when none is there, else partial.
+    """An environment. It is running or stopped if all its instances are, absent if none exists, otherwise partial.
 
-    cloud_init in the definition is shown to the scope admin only.
+    Only the scope admin sees cloud_init in the definition.
     """
 
     name: str
@@ -376,7 +378,7 @@ ENDED = ("succeeded", "failed", "cancelled", "interrupted")
 
 
 class Progress(BaseModel):
-    """What a job does at the moment."""
+    """What a job is doing now."""
 
     text: str
     percent: int | None
@@ -390,7 +392,7 @@ class LogLine(BaseModel):
 
 
 class Job(BaseModel):
-    """Work that takes long. Times are ISO 8601 in UTC."""
+    """A change that runs in the background. Times are ISO 8601 in UTC."""
 
     id: str
     kind: str
@@ -407,7 +409,7 @@ class Job(BaseModel):
 
 
 class JobList(BaseModel):
-    """Jobs, the newest first, without their logs."""
+    """Jobs without their logs, newest first."""
 
     jobs: list[Job]
 

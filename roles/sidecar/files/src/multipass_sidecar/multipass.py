@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The multipass command line, called safely.
+"""The only module that runs the multipass command line. It knows nothing of jobs beyond their id.
 
-Exit codes are those of multipass' include/multipass/cli/return_codes.h: 0 well, 1 bad command line, 2 the command
-failed, 3 the daemon is out of reach, 4 try again, 5 the client's time limit. exec ends with the code of the program
-in the instance instead.
+The exit codes are those of multipass' include/multipass/cli/return_codes.h: 0 success, 1 bad command line, 2 the
+command failed, 3 the daemon is unreachable, 4 try again, 5 the client's time limit. `exec` returns the exit code of
+the program in the instance instead.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from .settings import Settings
 
 COMMAND_LINE, FAILED, UNREACHABLE, RETRY, TIMED_OUT = 1, 2, 3, 4, 5
 HEALTH_SECONDS = 5.0
-"""For how long one look at multipass answers everybody's GET /health, which asks for no token."""
-QUESTIONS = 4
-"""How many questions may be asked at once, apart from the changes that run."""
-SESSIONS = 16
+"""How long one check answers every GET /health, which needs no token."""
+MAX_QUERIES = 4
+"""How many queries may run at once, in addition to running changes."""
+MAX_SESSIONS = 16
 """How many programs and transfers may run in instances at once."""
-LARGEST_ANSWER = 16 * models.MIB
-LARGEST_STREAM = models.MIB
+MAX_OUTPUT = 16 * models.MIB
+MAX_STREAM = models.MIB
 CHUNK = 65536
-LAST_SECONDS = 5
-"""For what is left of a process that was killed."""
+KILL_SECONDS = 5
+"""How long to wait for a process that was killed."""
 JOB_VARIABLE = "MULTIPASS_SIDECAR_JOB"
-"""In the environment of a job's commands, by which a new process of the service finds those of the former."""
+"""Set in the environment of a job's commands, so that a new process of the service finds those of an earlier one."""
 OWN_VARIABLES = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "CREDENTIALS_DIRECTORY")
 Value = TypeVar("Value")
-Say = Callable[[str, int | None], None]
+Report = Callable[[str, int | None], None]
 
 
-def last_words(stderr: str) -> str:
-    """Return what multipass says on its error stream in one line, at most 500 characters."""
-    return " ".join(parse.ANSI.sub("", stderr).split())[-500:] or "it says nothing"
+def error_text(stderr: str) -> str:
+    """Return the error output of multipass in one line, at most 500 characters."""
+    return " ".join(parse.ANSI.sub("", stderr).split())[-500:] or "no error message"
 
 
 KINDS: list[tuple[str, int, str]] = [
@@ -65,8 +65,8 @@ KINDS: list[tuple[str, int, str]] = [
 
 
 def failure(verb: str, code: int, stderr: str) -> ApiError:
-    """Return the error that an exit code and the error stream stand for."""
-    text = last_words(stderr)
+    """Return the error for an exit code and the error output."""
+    text = error_text(stderr)
     detail = f"multipass {verb} failed with exit code {code}: {text}"
     if code == FAILED:
         for pattern, status, kind in KINDS:
@@ -79,12 +79,12 @@ def failure(verb: str, code: int, stderr: str) -> ApiError:
     if code == RETRY:
         return ApiError(503, "try-again", detail)
     if code == TIMED_OUT:
-        return ApiError(504, "timeout", f"{detail}. The daemon may still be at work.")
+        return ApiError(504, "timeout", f"{detail}; the daemon may still be working")
     return ApiError(503, "command-failed", detail)
 
 
 def stdin_of(text: str) -> int:
-    """Return the reading end of a pipe that holds all of a text, so that no reader ever sees a part of it."""
+    """Return the read end of a pipe that contains the whole text, so that no reader sees only a part of it."""
     reading, writing = os.pipe()
     try:
         with contextlib.suppress(OSError):
@@ -102,31 +102,31 @@ def stdin_of(text: str) -> int:
 
 
 def kill(process: asyncio.subprocess.Process) -> None:
-    """End a process and its children at once."""
+    """Kill a process and its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def there_is(value: Value | None) -> Value:
-    """Return what is not None: a stream that was asked for, a row that was just written."""
+def not_none(value: Value | None) -> Value:
+    """Return a value that cannot be None, such as a stream that was requested or a row that was just written."""
     if value is None:
-        raise AssertionError("a value that must be there is not")
+        raise AssertionError("unexpected None")
     return value
 
 
-class Shared:
-    """One call for all who ask the same at the same time or shortly after."""
+class SharedCalls:
+    """One call for all readers that need the same answer at the same time or shortly after."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._calls: dict[object, tuple[float, asyncio.Task[Any]]] = {}
 
-    def forget(self) -> None:
-        """Let everybody who asks from now on get an answer that is new."""
+    def invalidate(self) -> None:
+        """Make every later reader get a new answer."""
         self._calls.clear()
 
     async def get(self, key: object, make: Callable[[], Awaitable[Value]]) -> Value:
-        """Return the answer of a call that runs or ended lately, or of a new one."""
+        """Return the answer of a call that runs or has just ended, or of a new call."""
         now = time.monotonic()
         made, call = self._calls.get(key, (0.0, None))
         if call is None or (call.done() and (now - made > self._seconds or call.cancelled() or call.exception())):
@@ -138,121 +138,121 @@ class Shared:
 
             call = asyncio.create_task(run())
             self._calls[key] = (now, call)
-        # One reader's end must not be the end of the others' call.
+        # A reader that is cancelled must not cancel the call of the others.
         answer: Value = await asyncio.shield(call)
         return answer
 
 
 class Multipass:
-    """Everything the service asks of multipass; one object a process."""
+    """All calls of multipass; one object per process."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._questions = asyncio.Semaphore(QUESTIONS)
+        self._queries = asyncio.Semaphore(MAX_QUERIES)
         self._changes = asyncio.Semaphore(settings.max_parallel)
         self._sessions = 0
-        self._shared = Shared(settings.fresh)
+        self._shared = SharedCalls(settings.fresh)
         self._health_lock = asyncio.Lock()
         self._health: tuple[float, models.Health] | None = None
 
-    def forget(self) -> None:
-        """Let everybody who asks from now on get an answer that is new."""
-        self._shared.forget()
+    def invalidate(self) -> None:
+        """Make every later reader get a new answer."""
+        self._shared.invalidate()
 
     async def instances(self) -> list[models.Instance]:
         """Return all instances, sorted by name."""
-        return await self._shared.get("list", lambda: self._ask(parse.listed, "list"))
+        return await self._shared.get("list", lambda: self._query(parse.listed, "list"))
 
     async def find(self, name: str) -> models.Instance | None:
-        """Return an instance as the list shows it, or None."""
+        """Return an instance as `list` shows it, or None."""
         return next((item for item in await self.instances() if item.name == name), None)
 
-    async def there(self, name: str) -> models.Instance:
-        """Return an instance as the list shows it; ApiError 404 when there is none of that name."""
+    async def require(self, name: str) -> models.Instance:
+        """Return an instance as `list` shows it; raise ApiError 404 if it does not exist."""
         found = await self.find(name)
         if found is None:
             raise ApiError(404, "instance-not-found", f'instance "{name}" does not exist')
         return found
 
     async def info(self, name: str) -> models.InstanceDetail:
-        """Return one instance; ApiError 404 when there is none of that name."""
+        """Return one instance; raise ApiError 404 if it does not exist."""
         read: Callable[[str], models.InstanceDetail] = lambda text: parse.detail(text, name)  # noqa: E731
-        return await self._shared.get(("info", name), lambda: self._ask(read, "info", name))
+        return await self._shared.get(("info", name), lambda: self._query(read, "info", name))
 
     async def snapshots(self, name: str) -> list[models.Snapshot]:
-        """Return the snapshots of an instance; ApiError 404 when there is none of that name."""
-        await self.there(name)
+        """Return the snapshots of an instance; raise ApiError 404 if it does not exist."""
+        await self.require(name)
         read: Callable[[str], list[models.Snapshot]] = lambda text: parse.snapshots(text, name)  # noqa: E731
-        return await self._shared.get(("snapshots", name), lambda: self._ask(read, "info", "--snapshots", name))
+        return await self._shared.get(("snapshots", name), lambda: self._query(read, "info", "--snapshots", name))
 
     async def images(self, query: str | None) -> list[models.ImageShown]:
-        """Return the images that can be launched."""
+        """Return the images that can be launched, or those that match a query."""
         more = [] if query is None else [query]
-        return await self._shared.get(("find", query), lambda: self._ask(parse.images, "find", *more))
+        return await self._shared.get(("find", query), lambda: self._query(parse.images, "find", *more))
 
     async def networks(self) -> list[models.NetworkShown]:
         """Return the host's networks."""
-        return await self._shared.get("networks", lambda: self._ask(parse.networks, "networks"))
+        return await self._shared.get("networks", lambda: self._query(parse.networks, "networks"))
 
     async def version(self) -> tuple[str, str | None]:
         """Return the versions of the client and of the daemon."""
-        return await self._shared.get("version", lambda: self._ask(parse.version, "version"))
+        return await self._shared.get("version", lambda: self._query(parse.version, "version"))
 
     async def get(self, key: str) -> str:
         """Return a setting of multipass."""
 
         async def read() -> str:
-            async with self._questions:
+            async with self._queries:
                 return (await self._run("get", key, timeout=self._settings.query_timeout)).strip()
 
         return await self._shared.get(("get", key), read)
 
     async def size(self, name: str) -> models.InstanceSize:
-        """Return the size that an instance is set to; ApiError 404 when there is none of that name."""
-        await self.there(name)
+        """Return the configured size of an instance; raise ApiError 404 if it does not exist."""
+        await self.require(name)
         cpus, memory, disk = await asyncio.gather(
             *(self.get(f"local.{name}.{key}") for key in ("cpus", "memory", "disk"))
         )
         try:
             return models.InstanceSize(cpus=int(cpus), memory=parse.human_size(memory), disk=parse.human_size(disk))
         except (ValueError, parse.ParseError) as error:
-            raise ApiError(503, "bad-output", f"multipass get printed no size: {error}") from error
+            raise ApiError(503, "bad-output", f"multipass get did not print a size: {error}") from error
 
     async def health(self) -> models.Health:
-        """Tell whether multipass and its daemon answer. Never raises ApiError."""
+        """Return whether multipass and its daemon answer. Never raises ApiError."""
         async with self._health_lock:
             if self._health is None or time.monotonic() - self._health[0] > HEALTH_SECONDS:
-                self._health = (time.monotonic(), await self._look())
+                self._health = (time.monotonic(), await self._check_health())
             return self._health[1]
 
-    async def _look(self) -> models.Health:
+    async def _check_health(self) -> models.Health:
         limit = min(5.0, self._settings.query_timeout)
         try:
-            version, daemon = await self._ask(parse.version, "version", timeout=limit)
+            version, daemon = await self._query(parse.version, "version", timeout=limit)
         except ApiError as error:
             return models.Health(status="degraded", multipass=models.MultipassHealth(reason=error.detail))
         if not daemon:
-            reason = "the client is there, but its daemon does not answer it"
+            reason = "the multipass client works, but its daemon does not answer"
             return models.Health(status="degraded", multipass=models.MultipassHealth(version=version, reason=reason))
         return models.Health(status="ok", multipass=models.MultipassHealth(version=version, daemon_version=daemon))
 
     async def change(
-        self, job: str, say: Say, verb: str, *arguments: str, timeout: float, stdin: str | None = None
+        self, job_id: str, report: Report, verb: str, *arguments: str, timeout: float, stdin: str | None = None
     ) -> None:
-        """Run a command that changes something, for a job; its progress is said on the way.
+        """Run a command that changes something, for a job, and report its progress.
 
-        timeout counts in seconds from the start of the command. Raise ApiError on every end but exit code 0.
+        `timeout` is in seconds from the start of the command. Raise ApiError unless the exit code is 0.
         """
         async with self._changes:
             try:
-                await self._run(verb, *arguments, timeout=timeout, stdin=stdin, job=job, say=say)
+                await self._run(verb, *arguments, timeout=timeout, stdin=stdin, job_id=job_id, report=report)
             finally:
-                self.forget()
+                self.invalidate()
 
-    async def _ask(
+    async def _query(
         self, read: Callable[[str], Value], verb: str, *arguments: str, timeout: float | None = None
     ) -> Value:
-        async with self._questions:
+        async with self._queries:
             text = await self._run(
                 verb, "--format=json", *arguments, timeout=self._settings.query_timeout if timeout is None else timeout
             )
@@ -262,11 +262,13 @@ class Multipass:
             raise ApiError(503, "bad-output", f"multipass {verb} printed {error}") from error
 
     @contextlib.asynccontextmanager
-    async def _process(self, *command: str, job: str = "", **streams: Any) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Start multipass, never through a shell, and see to it that it and its children have ended afterwards."""
+    async def _process(
+        self, *command: str, job_id: str = "", **streams: Any
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Start multipass, never through a shell. At the end, kill it and its children if they still run."""
         environment = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
-        if job:
-            environment[JOB_VARIABLE] = job
+        if job_id:
+            environment[JOB_VARIABLE] = job_id
         pipe = asyncio.subprocess.PIPE
         streams = {"stdin": asyncio.subprocess.DEVNULL, "stdout": pipe, "stderr": pipe} | streams
         try:
@@ -274,18 +276,18 @@ class Multipass:
                 self._settings.multipass, *command, start_new_session=True, env=environment, **streams
             )
         except OSError as error:
-            problem = f"{self._settings.multipass} can't be run: {error.strerror}"
-            detail = f"{problem}. Install multipass, or correct its path."
+            problem = f"{self._settings.multipass} cannot be run: {error.strerror}"
+            detail = f"{problem}; install multipass, or correct its path"
             raise ApiError(503, "multipass-missing", detail) from error
         try:
             yield process
         finally:
             if process.returncode is None:
                 kill(process)
-                # asyncio sees the end of a process only when its pipes have been read to theirs.
+                # asyncio sees the end of a process only after its pipes were read to their end.
                 rest = [drain(stream, 0) for stream in (process.stdout, process.stderr) if stream]
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(asyncio.gather(process.wait(), *rest), LAST_SECONDS)
+                    await asyncio.wait_for(asyncio.gather(process.wait(), *rest), KILL_SECONDS)
 
     async def _run(
         self,
@@ -293,75 +295,78 @@ class Multipass:
         *arguments: str,
         timeout: float,
         stdin: str | None = None,
-        job: str = "",
-        say: Say | None = None,
+        job_id: str = "",
+        report: Report | None = None,
     ) -> str:
         """Run multipass and return its standard output."""
         reading = None if stdin is None else stdin_of(stdin)
         try:
             streams = {} if reading is None else {"stdin": reading}
-            async with self._process(verb, *arguments, job=job, **streams) as process:
+            async with self._process(verb, *arguments, job_id=job_id, **streams) as process:
                 try:
                     async with asyncio.timeout(timeout):
                         (output, more), (errors, _cut), _done = await asyncio.gather(
-                            drain(there_is(process.stdout), LARGEST_ANSWER, say, stop=lambda: kill(process)),
-                            drain(there_is(process.stderr), CHUNK),
+                            drain(not_none(process.stdout), MAX_OUTPUT, report, stop=lambda: kill(process)),
+                            drain(not_none(process.stderr), CHUNK),
                             process.wait(),
                         )
                 except TimeoutError as error:
-                    detail = f"multipass {verb} did not end within {timeout:g} s. The daemon may still be at work."
+                    detail = f"multipass {verb} did not end within {timeout:g} s; the daemon may still be working"
                     raise ApiError(504, "timeout", detail) from error
         finally:
             if reading is not None:
                 os.close(reading)
         if more:
-            raise ApiError(503, "bad-output", f"multipass {verb} printed more than {LARGEST_ANSWER} bytes")
+            raise ApiError(503, "bad-output", f"multipass {verb} printed more than {MAX_OUTPUT} bytes")
         if process.returncode != 0:
             raise failure(verb, process.returncode or 0, errors.decode(errors="replace"))
         return output.decode(errors="replace")
 
     @contextlib.contextmanager
     def _session(self) -> Any:
-        if self._sessions >= SESSIONS:
-            raise ApiError(503, "busy", f"{SESSIONS} programs and transfers run already; try again")
+        if self._sessions >= MAX_SESSIONS:
+            raise ApiError(503, "busy", f"{MAX_SESSIONS} programs and transfers are running; try again later")
         self._sessions += 1
         try:
             yield
         finally:
             self._sessions -= 1
 
-    async def _running(self, name: str) -> None:
-        """Raise ApiError unless an instance runs: the client would start it without being asked to."""
-        found = await self.there(name)
+    async def _require_running(self, name: str) -> None:
+        """Raise ApiError unless an instance runs; multipass itself would start it."""
+        found = await self.require(name)
         if found.state != "Running":
             raise ApiError(409, "wrong-state", f"instance {name} is {found.state}; start it first")
 
-    async def execute(self, name: str, wanted: models.Execute) -> models.Executed:
+    def _late(self) -> str:
+        return f"the transfer did not end within {self._settings.launch_timeout:g} s"
+
+    async def execute(self, name: str, request: models.Execute) -> models.Executed:
         """Run a program in an instance."""
-        await self._running(name)
-        where = (
+        await self._require_running(name)
+        option = (
             "--no-map-working-directory"
-            if wanted.working_directory is None
-            else f"--working-directory={wanted.working_directory}"
+            if request.working_directory is None
+            else f"--working-directory={request.working_directory}"
         )
         with self._session():
             timed_out = False
-            async with self._process("exec", where, name, "--", *wanted.argv) as process:
-                kept = [bytearray(), bytearray()]
+            async with self._process("exec", option, name, "--", *request.argv) as process:
+                streams = [bytearray(), bytearray()]
                 readers = asyncio.gather(
-                    drain(there_is(process.stdout), LARGEST_STREAM, kept=kept[0]),
-                    drain(there_is(process.stderr), LARGEST_STREAM, kept=kept[1]),
+                    drain(not_none(process.stdout), MAX_STREAM, into=streams[0]),
+                    drain(not_none(process.stderr), MAX_STREAM, into=streams[1]),
                 )
                 try:
-                    async with asyncio.timeout(wanted.timeout):
+                    async with asyncio.timeout(request.timeout):
                         (_output, first), (_errors, second) = await readers
                         await process.wait()
                     truncated = first or second
                 except TimeoutError:
-                    timed_out, truncated = True, any(len(part) >= LARGEST_STREAM for part in kept)
+                    timed_out, truncated = True, any(len(part) >= MAX_STREAM for part in streams)
         code = process.returncode
-        output, errors = (bytes(part).decode(errors="replace") for part in kept)
-        # The program's code and the client's can't be told apart by themselves; the client's words say whose it is.
+        output, errors = (bytes(part).decode(errors="replace") for part in streams)
+        # A program and the client share exit codes; only the client's own error text tells them apart.
         if (
             not timed_out
             and code in (1, 2, 3, 5, 255)
@@ -379,62 +384,60 @@ class Multipass:
 
     async def send_file(self, name: str, path: str, chunks: AsyncIterator[bytes]) -> None:
         """Write a file in an instance from a stream."""
-        await self._running(name)
+        await self._require_running(name)
         with self._session():
             async with self._process("transfer", "-", f"{name}:{path}", stdin=asyncio.subprocess.PIPE) as process:
-                entrance = there_is(process.stdin)
-                ended = asyncio.create_task(drain(there_is(process.stderr), CHUNK))
-                output = asyncio.create_task(drain(there_is(process.stdout), CHUNK))
+                stdin = not_none(process.stdin)
+                ended = asyncio.create_task(drain(not_none(process.stderr), CHUNK))
+                output = asyncio.create_task(drain(not_none(process.stdout), CHUNK))
                 try:
                     async with asyncio.timeout(self._settings.launch_timeout):
                         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                             async for chunk in chunks:
-                                entrance.write(chunk)
-                                await entrance.drain()
-                            entrance.close()
+                                stdin.write(chunk)
+                                await stdin.drain()
+                            stdin.close()
                         errors, _cut = await ended
                         await output
                         await process.wait()
                 except TimeoutError as error:
-                    raise ApiError(
-                        504, "timeout", "the transfer did not end in time; the file is not complete"
-                    ) from error
+                    raise ApiError(504, "timeout", f"{self._late()}; the file is incomplete") from error
                 finally:
-                    await end(ended, output)
+                    await cancel(ended, output)
         if process.returncode != 0:
             raise transfer_failure(process.returncode or 0, errors)
 
     async def receive_file(self, name: str, path: str) -> AsyncIterator[bytes]:
-        """Read a file of an instance as a stream; what is wrong from the beginning is raised at the first piece."""
-        await self._running(name)
+        """Read a file of an instance as a stream. An error at the beginning is raised with the first piece."""
+        await self._require_running(name)
         with self._session():
             async with self._process("transfer", f"{name}:{path}", "-") as process:
-                exit_ = there_is(process.stdout)
-                ended = asyncio.create_task(drain(there_is(process.stderr), CHUNK))
+                stdout = not_none(process.stdout)
+                ended = asyncio.create_task(drain(not_none(process.stderr), CHUNK))
                 deadline = time.monotonic() + self._settings.launch_timeout
                 try:
-                    # Not asyncio.timeout: a generator may be continued by another task than the one that began it.
-                    while chunk := await asyncio.wait_for(exit_.read(CHUNK), deadline - time.monotonic()):
+                    # Not asyncio.timeout: another task may continue the generator.
+                    while chunk := await asyncio.wait_for(stdout.read(CHUNK), deadline - time.monotonic()):
                         yield chunk
                     errors, _cut = await asyncio.wait_for(ended, max(1.0, deadline - time.monotonic()))
                     await asyncio.wait_for(process.wait(), max(1.0, deadline - time.monotonic()))
                 except TimeoutError as error:
-                    raise ApiError(504, "timeout", "the transfer did not end in time") from error
+                    raise ApiError(504, "timeout", self._late()) from error
                 finally:
-                    await end(ended)
+                    await cancel(ended)
         if process.returncode != 0:
             raise transfer_failure(process.returncode or 0, errors)
 
 
-async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and return when they have ended."""
+async def cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and wait for their end."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def transfer_failure(code: int, errors: bytes) -> ApiError:
-    """Return the error that the end of a transfer stands for; most are the path's."""
+    """Return the error for a failed transfer. Most are caused by the path."""
     found = failure("transfer", code, errors.decode(errors="replace"))
     if code in (COMMAND_LINE, FAILED) and found.kind in ("command-failed", "not-accepted"):
         return ApiError(409, "transfer-failed", found.detail)
@@ -443,42 +446,42 @@ def transfer_failure(code: int, errors: bytes) -> ApiError:
 
 async def drain(
     stream: asyncio.StreamReader,
-    most: int,
-    say: Say | None = None,
+    limit: int,
+    report: Report | None = None,
     *,
     stop: Callable[[], None] | None = None,
-    kept: bytearray | None = None,
+    into: bytearray | None = None,
 ) -> tuple[bytes, bool]:
-    """Read a stream to its end and return its beginning, up to so many bytes, and whether there was more.
+    """Read a stream to its end; return its first `limit` bytes, and whether there were more.
 
-    stop is called as soon as there is more. Lines are said as they come.
+    `stop` is called as soon as there are more. Each line is reported when it arrives.
     """
-    kept = bytearray() if kept is None else kept
+    kept = bytearray() if into is None else into
     more, line = False, ""
     while chunk := await stream.read(CHUNK):
-        room = most - len(kept)
+        room = limit - len(kept)
         kept += chunk[:room]
         if len(chunk) > room:
             if stop and not more:
                 stop()
             more = True
-        # Reading what is there already lets nobody else run.
+        # Reading buffered data does not yield to other tasks.
         await asyncio.sleep(0)
-        if say:
+        if report:
             *lines, line = re.split(r"[\r\n]", (line + chunk.decode(errors="replace"))[-CHUNK:])
             for text, percent in map(parse.progress, [*lines, line]):
                 if text:
-                    say(text, percent)
+                    report(text, percent)
     return bytes(kept), more
 
 
-def leftovers(job: str) -> list[int]:
-    """Return the ids of processes that a former process of the service started for a job."""
-    wanted = f"{JOB_VARIABLE}={job}".encode()
+def leftover_processes(job_id: str) -> list[int]:
+    """Return the ids of processes that an earlier process of the service started for a job."""
+    marker = f"{JOB_VARIABLE}={job_id}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                if marker in (entry / "environ").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
     return found

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What multipass prints, read strictly: a missing or wrong value is an error, an unknown key is none."""
+"""Parsers of what multipass prints. A missing or wrong value is an error; an unknown key is ignored.
+
+It runs nothing and knows nothing of HTTP.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,18 @@ Raw = TypeVar("Raw", bound=BaseModel)
 
 
 class ParseError(Exception):
-    """multipass printed something else than it should."""
+    """multipass printed something unexpected. The message continues "multipass <command> printed"."""
 
 
 def whole(value: Any) -> int | None:
-    """Return a whole number that multipass writes as a number, as a string, or as nothing."""
+    """Return a whole number, which multipass writes as a number, as a string, or not at all."""
     if value is None or value == "":
         return None
     if isinstance(value, int | str) and not isinstance(value, bool):
         number = int(value)
         if number >= 0:
             return number
-    raise ValueError("no whole number")
+    raise ValueError("not a whole number")
 
 
 Whole = Annotated[int | None, BeforeValidator(whole)]
@@ -124,7 +127,7 @@ class _Version(_Raw):
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _read(text: str, kind: type[Raw]) -> Raw:
@@ -132,13 +135,13 @@ def _read(text: str, kind: type[Raw]) -> Raw:
         return kind.model_validate(json.loads(text, parse_constant=_no_number))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
-        raise ParseError(f"JSON without what it should have ({problems})") from error
+        raise ParseError(f"unexpected JSON ({problems})") from error
     except (ValueError, RecursionError) as error:
-        raise ParseError(f"no JSON: {' '.join(text.split())[:200] or 'nothing at all'}") from error
+        raise ParseError(f"text that is not JSON: {' '.join(text.split())[:200] or '(empty)'}") from error
 
 
 def listed(text: str) -> list[models.Instance]:
-    """Return the instances of C(list --format json), by name."""
+    """Return the instances of C(list --format json), sorted by name."""
     found = [
         models.Instance(name=item.name, state=item.state, ipv4=item.ipv4, release=item.release or None)
         for item in _read(text, _List).list
@@ -172,7 +175,7 @@ def detail(text: str, name: str) -> models.InstanceDetail:
 
 
 def snapshots(text: str, name: str) -> list[models.Snapshot]:
-    """Return the snapshots of C(info --snapshots --format json <name>), the oldest first."""
+    """Return the snapshots of C(info --snapshots --format json <name>), oldest first."""
     entry = _read(text, _SnapshotInfo).info.get(name, _Snapshots())
     found = [
         models.Snapshot(name=key, parent=item.parent or None, comment=item.comment, created=item.created or None)
@@ -192,7 +195,7 @@ def networks(text: str) -> list[models.NetworkShown]:
 
 
 def version(text: str) -> tuple[str, str | None]:
-    """Return the versions of C(version --format json): the client's, and the daemon's if it answers."""
+    """Return the versions of C(version --format json): that of the client, and that of the daemon if it answers."""
     found = _read(text, _Version)
     return found.multipass, found.multipassd or None
 
@@ -201,7 +204,7 @@ def human_size(text: str) -> int:
     """Return the bytes of a size as C(get) prints it: C(4.9GiB)."""
     match = HUMAN.fullmatch(text.strip())
     if not match:
-        raise ParseError(f"no size: {text.strip()[:100]}")
+        raise ParseError(repr(text.strip()[:100]))
     return round(float(match[1]) * HUMAN_UNITS[match[2]])
 
 
@@ -214,7 +217,7 @@ def as_human(size: int) -> str:
 
 
 def progress(text: str) -> tuple[str, int | None]:
-    """Return what a line of progress says without its spinner, and its percentage."""
+    """Return the text of a progress line without its spinner, and its percentage."""
     text = SPINNER.sub("", ANSI.sub("", text)).strip()[:200]
     match = PERCENT.search(text)
     return text, min(int(match[1]), 100) if match else None

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Problem details (RFC 9457), which every error of the API is."""
+"""Problem details (RFC 9457), the form of every error of the API."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from typing import Any
 from starlette.responses import Response
 
 PROBLEM = "application/problem+json"
+UNEXPECTED = "unexpected error; see the service's log"
 
 
 class ApiError(Exception):
-    """A request that was not fulfilled: HTTP status, kind (part of the problem type), what to tell, further headers."""
+    """A request that was not fulfilled.
+
+    `status` is the HTTP status, `kind` the last part of the problem type, `detail` the message for the client, and
+    `headers` are further response headers, with _ for -.
+    """
 
     def __init__(self, status: int, kind: str, detail: str, **headers: str) -> None:
         super().__init__(detail)
@@ -29,7 +34,7 @@ class ApiError(Exception):
 
 
 def details(path: str, status: int, kind: str, detail: str, **more: Any) -> dict[str, Any]:
-    """Return problem details; the type is a reference relative to the API, as RFC 9457 section 3.1.1 allows."""
+    """Return problem details. The type is a reference relative to the API, as RFC 9457 section 3.1.1 allows."""
     return {
         "type": f"/problems/{kind}",
         "title": http.HTTPStatus(status).phrase,
@@ -41,6 +46,6 @@ def details(path: str, status: int, kind: str, detail: str, **more: Any) -> dict
 
 
 def answer(path: str, status: int, kind: str, detail: str, **more: Any) -> Response:
-    """Return problem details as a response, in ASCII: a detail may quote what can't be encoded."""
+    """Return problem details as a response, in ASCII: a detail may quote text that cannot be encoded."""
     body = json.dumps(details(path, status, kind, detail, **more))
     return Response(body, status, media_type=PROBLEM)

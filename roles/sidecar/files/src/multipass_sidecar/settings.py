@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The configuration file and the tokens."""
+"""The configuration file and the tokens, read once at the start. It knows nothing of requests."""
 
 from __future__ import annotations
 
@@ -19,67 +19,67 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 TokenScope = Literal["read", "operate", "admin"]
 SCOPES: tuple[TokenScope, ...] = ("read", "operate", "admin")
-"""Each includes those before it."""
+"""Each scope includes the ones before it."""
 TOKEN_LINE = re.compile(r"([a-z0-9][a-z0-9_-]{0,62}) (read|operate|admin) ([0-9a-f]{64})")
 
 
 class SettingsError(Exception):
-    """The program can't start as it is configured; the message says what to change."""
+    """The program cannot start with its configuration. The message says what to change."""
 
 
 class Settings(BaseModel):
-    """What the configuration file (TOML) may hold. Times are seconds, sizes bytes."""
+    """The keys of the configuration file (TOML). Times are in seconds, sizes in bytes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     multipass: str = Field(default="/snap/bin/multipass", min_length=1)
     state_directory: Path | None = None
-    """Of jobs and environments; without it what systemd's StateDirectory= made."""
+    """The directory of jobs and environments. Default: the directory that systemd's StateDirectory= created."""
     query_timeout: float = Field(default=30, gt=0, le=3600)
     change_timeout: float = Field(default=300, gt=0, le=3600)
     launch_timeout: float = Field(default=1800, gt=0, le=14400)
     fresh: float = Field(default=1, ge=0, le=60)
-    """For how long readers share an answer of multipass, unless the service changes something meanwhile."""
+    """How long readers share an answer of multipass, unless the service changes something meanwhile."""
     max_parallel: int = Field(default=4, ge=1, le=64)
     max_queue: int = Field(default=100, ge=1, le=10000)
     job_days: int = Field(default=30, ge=1, le=3650)
-    """How long ended jobs are kept."""
+    """How many days ended jobs are kept."""
     rate_limit: float = Field(default=50, gt=0, le=100000)
-    """Requests a second that one token may send in the long run; four seconds' worth at once."""
+    """Requests per second that one token may send on average. Four times as many may come at once."""
     max_file: int = Field(default=1024**3, ge=0)
-    """The largest file that may be sent into an instance."""
+    """The size of the largest file that may be sent into an instance."""
     mount_sources: list[Path] = []
-    """Directories of the host of which, or of whose descendants, an instance may mount."""
+    """Directories of the host. An instance may mount them and the directories below them."""
     image_files: list[Path] = []
-    """Directories of the host in which images for C(file://) may be."""
+    """Directories of the host that may contain images for C(file://)."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
-    """PEM files, or systemd's credentials of the same names; without a certificate the API speaks plain HTTP."""
+    """PEM files. Default: systemd's credentials of the same names. Without a certificate the API uses plain HTTP."""
 
     def state(self) -> Path:
         """Return the state directory, or raise SettingsError."""
         found = self.state_directory or os.environ.get("STATE_DIRECTORY", "").split(":")[0]
         if not found:
-            raise SettingsError("no state_directory: set it, or start the program from its systemd unit")
+            raise SettingsError("state_directory is not set; set it, or start the program from its systemd unit")
         return Path(found)
 
 
 @dataclass(frozen=True)
 class Token:
-    """A token as its file has it: never the token itself, but the SHA-256 of it."""
+    """A token as in its file: its SHA-256, never the token itself."""
 
     name: str
     scope: TokenScope
     digest: str
 
     def allows(self, needed: TokenScope) -> bool:
-        """Tell whether this token's scope includes another."""
+        """Return whether this token's scope includes another."""
         return SCOPES.index(self.scope) >= SCOPES.index(needed)
 
 
-def find_token(tokens: list[Token], given: bytes) -> Token | None:
-    """Return the token that a client sent; the time it takes tells nothing of the others."""
-    digest = hashlib.sha256(given).hexdigest()
+def find_token(tokens: list[Token], sent: bytes) -> Token | None:
+    """Return the token that a client sent, or None. The time that this takes reveals nothing of other tokens."""
+    digest = hashlib.sha256(sent).hexdigest()
     found = None
     for token in tokens:
         if hmac.compare_digest(token.digest, digest):
@@ -88,9 +88,9 @@ def find_token(tokens: list[Token], given: bytes) -> Token | None:
 
 
 def load(path: Path | None) -> Settings:
-    """Read the configuration file; None gives the defaults.
+    """Read the configuration file. Without a path, return the defaults.
 
-    Raise SettingsError with the file and the key where something is wrong.
+    Raise SettingsError with the file and the key that is wrong.
     """
     if path is None:
         return Settings()
@@ -103,7 +103,7 @@ def load(path: Path | None) -> Settings:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from error
     if settings.tls_key and not settings.tls_certificate:
-        raise SettingsError(f"{path}: tls_key: needs tls_certificate as well")
+        raise SettingsError(f"{path}: tls_key is set without tls_certificate; set both or neither")
     return settings
 
 
@@ -115,21 +115,21 @@ def credential(name: str) -> Path | None:
 
 
 def read_tokens(path: Path | None) -> list[Token]:
-    """Return the tokens of a file that has a line of name, scope and SHA-256 (hexadecimal) for each.
+    """Return the tokens of a file. Each line has the name, the scope and the SHA-256 (hexadecimal) of a token.
 
-    Without a path it is the credential C(tokens). Raise SettingsError when there is none, a line is wrong, or others
-    than the owner may read the file.
+    Without a path, read systemd's credential C(tokens). Raise SettingsError if there is none, if a line is wrong, or if
+    other users than the owner may read the file.
     """
     if path is None:
         path = credential("tokens")
         if path is None:
-            raise SettingsError("no tokens: name their file with --tokens, or start the program from its systemd unit")
+            raise SettingsError("no file of tokens; set --tokens, or start the program from its systemd unit")
     elif path.exists() and path.stat().st_mode & 0o077:
-        raise SettingsError(f"{path}: others than the owner may read the tokens; set its mode to 0600")
+        raise SettingsError(f"{path}: other users than the owner may read it; set its mode to 0600")
     try:
         lines = [line for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: the tokens can't be read: {error}") from error
+        raise SettingsError(f"{path}: cannot be read: {error}") from error
     tokens: list[Token] = []
     for number, line in enumerate(lines, 1):
         match = TOKEN_LINE.fullmatch(line)
@@ -137,6 +137,8 @@ def read_tokens(path: Path | None) -> list[Token]:
             raise SettingsError(f"{path}: line {number} is not a name, a scope ({', '.join(SCOPES)}) and a SHA-256")
         scope = next(scope for scope in SCOPES if scope == match[2])
         tokens.append(Token(match[1], scope, match[3]))
-    if not tokens or len({token.name for token in tokens}) < len(tokens):
-        raise SettingsError(f"{path}: needs at least one token, and each name once")
+    if not tokens:
+        raise SettingsError(f"{path}: contains no token; add at least one")
+    if len({token.name for token in tokens}) < len(tokens):
+        raise SettingsError(f"{path}: a name is repeated; use each name once")
     return tokens

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Jobs in SQLite: what was accepted is there after any end of the service."""
+"""Jobs in SQLite: an accepted job survives any end of the service. It knows nothing of how jobs run."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ CREATE TABLE IF NOT EXISTS lines (
 );
 CREATE INDEX IF NOT EXISTS lines_job ON lines (job);
 """
-MOST_LINES = 500
-"""Of a job's log; more are not kept."""
+MAX_LOG_LINES = 500
+"""Per job. Later lines are not stored."""
 
 
 def now() -> str:
-    """Return the time as ISO 8601 in UTC, to the millisecond."""
+    """Return the time in UTC as ISO 8601, with milliseconds."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass
-class Order:
-    """A job as the service works on it: what to do, and which instances nobody else may change meanwhile."""
+class QueuedJob:
+    """A job that has not ended: what to do, and the instances that no other job may change meanwhile."""
 
     id: str
     kind: str
@@ -67,10 +67,10 @@ class Order:
 
 
 class Store:
-    """The database; used from one thread."""
+    """The database. Use it from one thread only."""
 
     def __init__(self, path: Path) -> None:
-        # Autocommit: each statement is a transaction of its own, unless one is begun.
+        # Autocommit: each statement is its own transaction.
         self._database = sqlite3.connect(path, isolation_level=None)
         self._database.row_factory = sqlite3.Row
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
@@ -81,62 +81,62 @@ class Store:
         """Close the database."""
         self._database.close()
 
-    def add(self, order: Order, token: str, idempotency: str | None, fingerprint: str) -> None:
-        """Keep a new job."""
+    def add(self, job: QueuedJob, token: str, idempotency: str | None, fingerprint: str) -> None:
+        """Store a new job."""
         self._database.execute(
             "INSERT INTO jobs (id, kind, target, instances, request, state, created, token, idempotency, fingerprint)"
             " VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?)",
             (
-                *(order.id, order.kind, order.target, json.dumps(order.instances), json.dumps(order.request)),
+                *(job.id, job.kind, job.target, json.dumps(job.instances), json.dumps(job.request)),
                 *(now(), token, idempotency, fingerprint),
             ),
         )
 
     def repeated(self, token: str, idempotency: str) -> tuple[str, str] | None:
-        """Return the id and the fingerprint of the job that a token's idempotency key made, or None."""
+        """Return the id and the fingerprint of the job that a token's idempotency key created, or None."""
         row = self._database.execute(
             "SELECT id, fingerprint FROM jobs WHERE token = ? AND idempotency = ?", (token, idempotency)
         ).fetchone()
         return (row["id"], row["fingerprint"]) if row else None
 
-    def begin(self, order: Order) -> None:
-        """Note that a job runs."""
-        order.attempts += 1
+    def begin(self, job: QueuedJob) -> None:
+        """Record that a job runs."""
+        job.attempts += 1
         self._database.execute(
             "UPDATE jobs SET state = 'running', started = coalesce(started, ?), attempts = ? WHERE id = ?",
-            (now(), order.attempts, order.id),
+            (now(), job.attempts, job.id),
         )
 
-    def progress(self, job: str, text: str, percent: int | None) -> None:
-        """Note what a job does."""
-        self._database.execute("UPDATE jobs SET text = ?, percent = ? WHERE id = ?", (text, percent, job))
+    def progress(self, job_id: str, text: str, percent: int | None) -> None:
+        """Record the progress of a job."""
+        self._database.execute("UPDATE jobs SET text = ?, percent = ? WHERE id = ?", (text, percent, job_id))
 
-    def line(self, job: str, text: str) -> None:
+    def add_line(self, job_id: str, text: str) -> None:
         """Add a line to a job's log."""
         self._database.execute(
             "INSERT INTO lines SELECT number, ?, ? FROM jobs"
             " WHERE id = ? AND (SELECT count(*) FROM lines WHERE job = number) < ?",
-            (now(), text, job, MOST_LINES),
+            (now(), text, job_id, MAX_LOG_LINES),
         )
 
     def end(
-        self, job: str, state: models.JobState, result: dict[str, Any] | None, error: dict[str, Any] | None = None
+        self, job_id: str, state: models.JobState, result: dict[str, Any] | None, error: dict[str, Any] | None = None
     ) -> None:
-        """Note how a job ended; what was asked for is dropped, since it may hold secrets."""
+        """Record how a job ended, and remove its request, which may contain secrets."""
         self._database.execute(
             "UPDATE jobs SET state = ?, result = ?, error = ?, finished = ?, request = '{}', text = ?,"
             " percent = CASE WHEN ? = 'succeeded' THEN 100 ELSE percent END WHERE id = ?",
             (
                 *(state, json.dumps(result) if result is not None else None),
-                *(json.dumps(error) if error is not None else None, now(), state, state, job),
+                *(json.dumps(error) if error is not None else None, now(), state, state, job_id),
             ),
         )
 
-    def orders(self) -> list[Order]:
-        """Return the jobs that have not ended, the oldest first."""
+    def unfinished(self) -> list[QueuedJob]:
+        """Return the jobs that have not ended, oldest first."""
         rows = self._database.execute("SELECT * FROM jobs WHERE state IN ('queued', 'running') ORDER BY number")
         return [
-            Order(
+            QueuedJob(
                 row["id"],
                 row["kind"],
                 row["target"],
@@ -147,16 +147,16 @@ class Store:
             for row in rows
         ]
 
-    def read(self, job: str) -> models.Job | None:
+    def read(self, job_id: str) -> models.Job | None:
         """Return a job with its log, or None."""
-        row = self._database.execute("SELECT * FROM jobs WHERE id = ?", (job,)).fetchone()
+        row = self._database.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
         if row is None:
             return None
         lines = self._database.execute("SELECT time, text FROM lines WHERE job = ? ORDER BY rowid", (row["number"],))
         return self._job(row, [models.LogLine(time=line["time"], text=line["text"]) for line in lines])
 
     def select(self, state: str | None, target: str | None, limit: int) -> list[models.Job]:
-        """Return jobs without their logs, the newest first; target is an instance or an environment."""
+        """Return jobs without their logs, newest first. `target` is an instance or an environment."""
         rows = self._database.execute(
             "SELECT * FROM jobs WHERE (:state IS NULL OR state = :state) AND (:target IS NULL OR target = :target"
             " OR EXISTS (SELECT 1 FROM json_each(instances) WHERE value = :target)) ORDER BY number DESC LIMIT :limit",
@@ -165,12 +165,12 @@ class Store:
         return [self._job(row, []) for row in rows]
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Return how many jobs there are by kind and state."""
+        """Return the number of jobs by kind and state."""
         rows = self._database.execute("SELECT kind, state, count(*) AS number FROM jobs GROUP BY kind, state")
         return {(row["kind"], row["state"]): row["number"] for row in rows}
 
-    def tidy(self, days: int) -> None:
-        """Drop jobs that ended more than so many days ago."""
+    def remove_old(self, days: int) -> None:
+        """Remove jobs that ended more than so many days ago."""
         limit = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
         self._database.execute("DELETE FROM jobs WHERE finished < ?", (limit.isoformat(),))
 

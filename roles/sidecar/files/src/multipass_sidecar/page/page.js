@@ -1,9 +1,9 @@
 "use strict";
-// Everything that the service tells is set as text, never as HTML.
+// The page for people. Whatever the service returns is set as text, never as HTML.
 
 const KEY = "multipass-sidecar-token";
-const MILLISECONDS = 1500;
-const LOOK = {
+const REFRESH_MILLISECONDS = 1500;
+const STYLES = {
   good: ["Running", "running", "succeeded", "ok"],
   bad: ["failed", "interrupted", "Unknown", "degraded"],
   busy: ["queued", "running", "Starting", "Restarting", "Suspending", "Delayed Shutdown", "partial"],
@@ -25,7 +25,7 @@ function showError(text) {
   find("error").hidden = !text;
 }
 
-async function ask(method, path, body) {
+async function request(method, path, body) {
   const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (method !== "GET") headers["Idempotency-Key"] = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`;
@@ -36,7 +36,7 @@ async function ask(method, path, body) {
     throw new Error("The service does not answer.");
   }
   const content = answer.status === 204 ? null : await answer.json();
-  if (answer.status === 401) leave();
+  if (answer.status === 401) signOut();
   if (!answer.ok) throw new Error(content.detail);
   return content;
 }
@@ -44,7 +44,7 @@ async function ask(method, path, body) {
 function stateCell(state, job = false) {
   const shown = make("span", state, "state");
   const kinds = job && state === "running" ? ["busy"] : ["good", "bad", "busy"];
-  const kind = kinds.find((name) => LOOK[name].includes(state));
+  const kind = kinds.find((name) => STYLES[name].includes(state));
   if (kind) shown.classList.add(kind);
   return shown;
 }
@@ -79,7 +79,6 @@ function row(...cells) {
 
 function fill(id, rows) {
   const body = find(id);
-  // While somebody points at a button, it must not move away.
   if (!rows.length) {
     const line = make("tr");
     const cell = make("td", "None.", "nothing");
@@ -88,6 +87,7 @@ function fill(id, rows) {
     rows = [line];
   }
   const shown = rows.map((line) => line.textContent + line.dataset.more).join("\n");
+  // Unchanged rows stay, so that a button does not move away under the pointer.
   if (body.dataset.shown === shown) return;
   body.dataset.shown = shown;
   body.replaceChildren(...rows);
@@ -96,11 +96,11 @@ function fill(id, rows) {
 function instanceRow(item) {
   const path = `/instances/${encodeURIComponent(item.name)}`;
   const actions = [];
-  if (["Stopped", "Suspended"].includes(item.state)) actions.push(button("Start", () => ask("POST", `${path}/start`)));
-  if (item.state === "Running") actions.push(button("Stop", () => ask("POST", `${path}/stop`)));
+  if (["Stopped", "Suspended"].includes(item.state)) actions.push(button("Start", () => request("POST", `${path}/start`)));
+  if (item.state === "Running") actions.push(button("Stop", () => request("POST", `${path}/stop`)));
   actions.push(
     button("Delete", async () => {
-      if (window.confirm(`Delete ${item.name} with its disk and snapshots for good?`)) await ask("DELETE", path);
+      if (window.confirm(`Delete ${item.name} permanently, with its disk and snapshots?`)) await request("DELETE", path);
     }),
   );
   return row(item.name, stateCell(item.state), item.ipv4.join(", "), item.release ?? "", actions);
@@ -110,8 +110,8 @@ function environmentRow(item) {
   const path = `/environments/${encodeURIComponent(item.name)}`;
   const instances = item.instances.map((instance) => `${instance.name}: ${instance.state}${instance.ipv4.length ? ` ${instance.ipv4.join(", ")}` : ""}`);
   return row(item.name, stateCell(item.state), instances.flatMap((text) => [text, make("br")]), item.definition.description, [
-    button("Start", () => ask("POST", `${path}/start`)),
-    button("Stop", () => ask("POST", `${path}/stop`)),
+    button("Start", () => request("POST", `${path}/start`)),
+    button("Stop", () => request("POST", `${path}/stop`)),
   ]);
 }
 
@@ -126,7 +126,7 @@ async function jobRow(item) {
   }
   if (item.error) progress.push(make("div", item.error.detail, "problem"));
   if (open.has(item.id)) {
-    const whole = await ask("GET", `/jobs/${item.id}`);
+    const whole = await request("GET", `/jobs/${item.id}`);
     progress.push(make("pre", whole.log.map((line) => `${line.time.slice(11, 19)} ${line.text}`).join("\n") || "no log"));
   }
   const actions = [
@@ -134,7 +134,7 @@ async function jobRow(item) {
       if (!open.delete(item.id)) open.add(item.id);
     }),
   ];
-  if (!ended) actions.push(button("Cancel", () => ask("POST", `/jobs/${item.id}/cancel`)));
+  if (!ended) actions.push(button("Cancel", () => request("POST", `/jobs/${item.id}/cancel`)));
   const line = row(`${item.kind} ${item.target}`, stateCell(item.state, true), progress, new Date(item.created).toLocaleTimeString(), actions);
   line.dataset.more = `${item.id} ${item.progress.percent}`;
   return line;
@@ -142,16 +142,16 @@ async function jobRow(item) {
 
 async function refresh() {
   window.clearTimeout(timer);
-  const mine = ++round;
+  const current = ++round;
   if (!sessionStorage.getItem(KEY)) return;
   const parts = await Promise.allSettled([
     fetch("/health").then((answer) => answer.json()),
-    ask("GET", "/instances"),
-    ask("GET", "/environments"),
-    ask("GET", "/jobs?limit=20").then((found) => Promise.all(found.jobs.map(jobRow))),
+    request("GET", "/instances"),
+    request("GET", "/environments"),
+    request("GET", "/jobs?limit=20").then((found) => Promise.all(found.jobs.map(jobRow))),
   ]);
-  // Who asked later shows more.
-  if (mine !== round || !sessionStorage.getItem(KEY)) return;
+  // A later refresh has newer answers.
+  if (current !== round || !sessionStorage.getItem(KEY)) return;
   const [health, instances, environments, jobs] = parts.map((part) => part.value);
   const lost = parts.find((part) => part.status === "rejected");
   find("all").dataset.lost = lost ? "yes" : "";
@@ -163,19 +163,19 @@ async function refresh() {
   if (environments) fill("environments", environments.environments.map(environmentRow));
   if (jobs) fill("jobs", jobs);
   if (lost) find("health").textContent = lost.reason.message;
-  timer = window.setTimeout(refresh, MILLISECONDS);
+  timer = window.setTimeout(refresh, REFRESH_MILLISECONDS);
 }
 
 function show() {
-  const inside = Boolean(sessionStorage.getItem(KEY));
-  find("enter").hidden = inside;
-  find("all").hidden = !inside;
-  find("leave").hidden = !inside;
-  if (inside) refresh();
+  const signedIn = Boolean(sessionStorage.getItem(KEY));
+  find("sign-in").hidden = signedIn;
+  find("all").hidden = !signedIn;
+  find("sign-out").hidden = !signedIn;
+  if (signedIn) refresh();
   else find("token").focus();
 }
 
-function leave() {
+function signOut() {
   sessionStorage.removeItem(KEY);
   find("health").textContent = "";
   for (const id of ["instances", "environments", "jobs"]) {
@@ -185,27 +185,27 @@ function leave() {
   show();
 }
 
-find("enter").addEventListener("submit", async (event) => {
+find("sign-in").addEventListener("submit", async (event) => {
   event.preventDefault();
   showError("");
   sessionStorage.setItem(KEY, find("token").value.trim());
   try {
-    await ask("GET", "/version");
+    await request("GET", "/version");
     find("token").value = "";
     show();
   } catch (error) {
-    leave();
+    signOut();
     showError(error.message);
   }
 });
-find("leave").addEventListener("click", leave);
+find("sign-out").addEventListener("click", signOut);
 find("launch").addEventListener("submit", async (event) => {
   event.preventDefault();
   showError("");
   const form = new FormData(event.target);
-  const wanted = Object.fromEntries([...form].filter(([, value]) => value !== ""));
+  const launch = Object.fromEntries([...form].filter(([, value]) => value !== ""));
   try {
-    await ask("POST", "/instances", { ...wanted, cpus: Number(wanted.cpus) });
+    await request("POST", "/instances", { ...launch, cpus: Number(launch.cpus) });
     event.target.reset();
   } catch (error) {
     showError(error.message);

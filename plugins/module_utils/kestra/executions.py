@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import ParamValue, Part
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
 
 ENDED = ("SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED", "SKIPPED", "RETRIED", "RESUBMITTED")
 STATES = (

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.ignore import IgnoreProblem, load
+from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IgnoreProblem, load
 
 Action = Literal["create", "update", "unchanged", "prune"]
 FLOWS = "_flows"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, Optional
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
 
 TYPES = ("STRING", "NUMBER", "BOOLEAN", "DATETIME", "DATE", "DURATION", "JSON")
 TEXT = "text/plain"

@@ -15,25 +15,26 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils import ignore
-
-try:
-    import yaml
-
-    HAS_YAML = True
-except ImportError:
-    HAS_YAML = False
+from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IgnoreProblem, load
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.locate import locate
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import (
+    BOM,
+    Node,
+    YamlProblem,
+    compose,
+    duplicate_keys,
+)
 
 Key = tuple[str, str]
 """Namespace and id: what identifies a flow within a tenant."""
 
 SUFFIXES = (".yml", ".yaml")
-BOM = "\ufeff"
 
 # Kestra's own rules for the two names: io.kestra.core.models.flows.AbstractFlow.
 PATTERNS: Mapping[str, re.Pattern[str]] = {
@@ -52,17 +53,11 @@ REFUSED_KEYS: Mapping[str, str] = {
 }
 
 _NULLS = ("", "~", "null", "Null", "NULL")
-DEEPEST = 200
 # The limit of Kestra's parser, in characters (observed); one of UTF-8 has at most four bytes.
 LONGEST_TEXT = 3 * 1024 * 1024
 LARGEST = 4 * LONGEST_TEXT
-# Kestra would take more, but needs minutes for it.
-MOST_NODES = 100_000
-# How many characters the parser in Python gets, which is a hundred times slower than the fast one.
-LONGEST_FOR_PYTHON = 20_000
 _BOOLEAN = re.compile(r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|True|TRUE|False|FALSE")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F_]+|0[bo][0-7_]+|[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _CANONICAL_INTEGER = re.compile(r"0|[1-9][0-9]*")
 _REFUSED_LINE = re.compile(rf"^[\"']?(?:{'|'.join(REFUSED_KEYS)})[\"']?\s*:", re.MULTILINE)
 # Begins with a plain word, not with a line's start, since the search for a word is several times faster.
@@ -102,16 +97,6 @@ class Problem:
     def as_result(self) -> dict[str, Any]:
         """Return the entry of a module's C(problems)."""
         return {"file": self.file, "line": self.line, "message": self.message}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A construct in line C(line) of a flow that Kestra 2.0 lacks. C(refused) says that a 2.x server does not take the
-    flow; what is not refused fails when the flow runs, depends on a plugin, or goes in a version to come."""
-
-    line: int
-    message: str
-    refused: bool
 
 
 @dataclass(frozen=True)
@@ -182,9 +167,9 @@ def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], lis
     problems: list[Problem] = []
     for path in paths:
         try:
-            ignored = ignore.load(path, ignore_file) if path.is_dir() else None
+            ignored = load(path, ignore_file) if path.is_dir() else None
             found = read_sources(path, ignored)
-        except ignore.IgnoreProblem as error:
+        except IgnoreProblem as error:
             found = [], [Problem(str(error.file), error.line, error.message)]
         except OSError:
             found = [], [Problem(str(path), None, "does not exist")]
@@ -322,7 +307,7 @@ def _parse(
         return [], problems
     flows: list[Flow] = []
     for root, start, end in _split(text, documents):
-        for key, second_line, first_line in _duplicate_keys(root):
+        for key, second_line, first_line in duplicate_keys(root):
             report(second_line, f"key {key!r} is given twice, first in line {first_line}")
         if root.kind != "mapping":
             report(root.line, "is not a mapping: a flow begins with keys such as id, namespace and tasks")
@@ -437,275 +422,3 @@ def _ambiguous(plain: str) -> bool:
     if _BOOLEAN.fullmatch(plain):
         return True
     return bool(_NUMBER.fullmatch(plain)) and not _CANONICAL_INTEGER.fullmatch(plain)
-
-
-class YamlProblem(Exception):
-    """Text that is no YAML; C(line) counts from 1."""
-
-    def __init__(self, message: str, line: int | None) -> None:
-        super().__init__(message)
-        self.line = line
-
-
-@dataclass(eq=False, slots=True)
-class Node:
-    """A part of a YAML text: what it is, where it begins, and what stands in it, without an interpretation.
-
-    C(children) holds the entries of a sequence, or keys and values in turn of a mapping. C(start) and C(end) are the
-    range of a scalar in the text, its anchor, tag and quotes included. C(document_start) is where the document begins,
-    its directives and its marker included, for the node at its top.
-    """
-
-    kind: Literal["scalar", "sequence", "mapping"]
-    line: int
-    text: str = ""
-    plain: bool = False
-    children: list[Node] = field(default_factory=list)
-    start: int = 0
-    end: int = 0
-    document_start: int = 0
-
-    @property
-    def is_nothing(self) -> bool:
-        """Whether nothing but perhaps a comment stands here."""
-        return self.kind == "scalar" and self.plain and not self.text
-
-    @property
-    def pairs(self) -> list[tuple[Node, Node]]:
-        """The keys and values of a mapping; nothing for other kinds."""
-        if self.kind != "mapping":
-            return []
-        return list(zip(self.children[::2], self.children[1::2], strict=True))
-
-    def get(self, name: str) -> Node | None:
-        """Return the value of a key, or None."""
-        return next((value for key, value in self.pairs if key.text == name), None)
-
-
-def compose(text: str) -> list[Node]:
-    """Return the trees of the documents in a text; raise YamlProblem where it is no YAML.
-
-    The fast parser decides when it succeeds; the one in Python gives the message when it does not.
-    """
-    # Both parsers count characters; the byte order mark is left out for them.
-    shift = 1 if text.startswith(BOM) else 0
-    text = text.removeprefix(BOM)
-    fast = getattr(yaml, "CSafeLoader", None)
-    problem: Exception | None = None
-    if fast is not None:
-        try:
-            return _documents(yaml.parse(text, Loader=fast), shift)
-        except yaml.YAMLError as error:
-            problem = error
-    refused = yaml.reader.Reader.NON_PRINTABLE.search(text)
-    if refused:
-        line = text.count("\n", 0, refused.start()) + 1
-        raise YamlProblem(f"character U+{ord(refused.group()):04X} is not allowed in YAML", line) from problem
-    if problem is None or len(text) <= LONGEST_FOR_PYTHON:
-        try:
-            return _documents(yaml.parse(text, Loader=yaml.SafeLoader), shift)
-        except yaml.YAMLError as error:
-            problem = error
-        except (ValueError, OverflowError) as error:
-            # Of a version or an escape with too large a number; the fast parser has a message for it.
-            problem = problem or error
-    mark = getattr(problem, "problem_mark", None) or getattr(problem, "context_mark", None)
-    parts = [getattr(problem, "context", None), getattr(problem, "problem", None)]
-    message = ", ".join(part for part in parts if part) or str(problem)
-    raise YamlProblem(message, int(mark.line) + 1 if mark else None) from problem
-
-
-def _documents(events: Iterable[Any], shift: int) -> list[Node]:
-    """Build the trees from the parser's events; PyYAML's own composer recurses, and its fast one crashes on depth."""
-    documents: list[Node] = []
-    anchors: dict[str, Node] = {}
-    open_nodes: list[Node] = []
-    start = count = 0
-    for event in events:
-        kind = type(event)
-        begin = event.start_mark
-        if kind is yaml.ScalarEvent:
-            node = Node(
-                "scalar",
-                begin.line + 1,
-                event.value,
-                plain=not event.style and event.implicit[0],
-                start=begin.index + shift,
-                end=event.end_mark.index + shift,
-            )
-            if event.style == '"' and _SURROGATE.search(node.text):
-                raise YamlProblem("an escape stands for half a character (a surrogate)", node.line)
-        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            node = Node("mapping" if kind is yaml.MappingStartEvent else "sequence", begin.line + 1)
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            open_nodes.pop()
-            continue
-        elif kind is yaml.AliasEvent:
-            if event.anchor not in anchors:
-                raise YamlProblem(f"alias {event.anchor!r} has no anchor before it", begin.line + 1)
-            node = anchors[event.anchor]
-            if node.kind == "scalar":
-                finish = event.end_mark
-                node = replace(node, line=begin.line + 1, start=begin.index + shift, end=finish.index + shift)
-        elif kind is yaml.DocumentStartEvent:
-            anchors = {}
-            start = begin.index + shift if documents else 0
-            continue
-        else:
-            continue
-        if kind is not yaml.AliasEvent and event.anchor:
-            anchors[event.anchor] = node
-        if open_nodes:
-            open_nodes[-1].children.append(node)
-        else:
-            node.document_start = start
-            documents.append(node)
-        count += 1
-        if count > MOST_NODES:
-            raise YamlProblem(f"has more than {MOST_NODES} keys and values", begin.line + 1)
-        if kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            open_nodes.append(node)
-            if len(open_nodes) > DEEPEST:
-                raise YamlProblem(f"is nested more than {DEEPEST} levels deep", begin.line + 1)
-    return documents
-
-
-def _walk(root: Node) -> Iterator[Node]:
-    """Yield every node once, in the order of the text; aliases may make the tree a graph."""
-    seen: set[int] = set()
-    pending = [root]
-    while pending:
-        node = pending.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        yield node
-        if node.children:
-            pending += reversed(node.children)
-
-
-def _duplicate_keys(root: Node) -> Iterator[tuple[str, int, int]]:
-    """Yield key, line and line of the first one for every key that a mapping has twice."""
-    for node in _walk(root):
-        if node.kind != "mapping":
-            continue
-        keys = [key for key in node.children[::2] if key.kind == "scalar"]
-        if len({key.text for key in keys}) == len(keys):
-            continue
-        lines: dict[str, int] = {}
-        for key in keys:
-            if key.text in lines:
-                yield key.text, key.line, lines[key.text]
-            else:
-                lines[key.text] = key.line
-
-
-def labels_of(text: str) -> dict[str, str]:
-    """Return the labels in the text of a flow, written as a mapping or as a list of C(key) and C(value)."""
-    try:
-        roots = compose(text)
-    except YamlProblem:
-        return {}
-    labels = roots[0].get("labels") if roots else None
-    if labels is None:
-        return {}
-    found = {key.text: value.text for key, value in labels.pairs if value.kind == "scalar"}
-    for entry in labels.children if labels.kind == "sequence" else ():
-        key, value = entry.get("key"), entry.get("value")
-        if key is not None and value is not None and value.kind == "scalar":
-            found[key.text] = value.text
-    return found
-
-
-def locate(text: str, message: str) -> int | None:
-    """Return the line of a flow that a message of Kestra is about, or None where it cannot be told.
-
-    Kestra names a position only for syntax errors; otherwise a type, a field, an id or a path through the flow.
-    """
-    position = re.findall(r"\bline:? (\d+)", message)
-    if position:
-        return int(position[-1])
-    try:
-        root = compose(text)[0]
-    except (YamlProblem, IndexError):
-        return None
-    for rule in (_locate_type, _locate_field, _locate_duplicate, _locate_path):
-        line = rule(root, message)
-        if line is not None:
-            return line
-    return None
-
-
-def _locate_type(root: Node, message: str) -> int | None:
-    match = re.search(r"(?:Invalid type|No plugin registered for the defined type): '?([^\s'\"]+)", message)
-    if not match:
-        return None
-    if match.group(1) == "<null>":
-        return next((node.line for node in _tasks(root) if node.get("type") is None), None)
-    types = (node.get("type") for node in _walk(root))
-    return next((node.line for node in types if node is not None and node.text == match.group(1)), None)
-
-
-def _tasks(root: Node) -> Iterator[Node]:
-    """Yield the mappings in which Kestra expects a type."""
-    lists = ("tasks", "errors", "finally", "afterExecution", "triggers", "inputs", "outputs")
-    for node in _walk(root):
-        for key, value in node.pairs:
-            if key.text in lists and value.kind == "sequence":
-                yield from (entry for entry in value.children if entry.kind == "mapping")
-
-
-def _locate_field(root: Node, message: str) -> int | None:
-    match = re.search(r"Unrecognized field \\?[\"']([^\"'\\]+)", message)
-    if not match:
-        return None
-    keys = (key for node in _walk(root) for key, _value in node.pairs)
-    return next((key.line for key in keys if key.text == match.group(1)), None)
-
-
-def _locate_duplicate(root: Node, message: str) -> int | None:
-    match = re.search(r"[Dd]uplicate .*?\[([^\],]+)", message)
-    if not match:
-        return None
-    found = list(_with_id(root, match.group(1)))
-    return found[1].line if len(found) > 1 else None
-
-
-def _with_id(root: Node, name: str) -> Iterator[Node]:
-    """Yield what stands below the flow itself and has this id: tasks, triggers, inputs, outputs."""
-    for node in _walk(root):
-        value = node.get("id")
-        if node is not root and value is not None and value.text == name:
-            yield node
-
-
-def _locate_path(root: Node, message: str) -> int | None:
-    """Follow a path such as C(tasks[say].message), C(tasks[0].type), C(say.message) or C(tasks)."""
-    match = re.match(r"([^\s:]+):", message)
-    if not match:
-        return None
-    node: Node | None = root
-    line: int | None = None
-    for index, step in enumerate(step for step in re.split(r"[.\[\]]+", match.group(1)) if step):
-        found = _step(node, step)
-        if found is None and index == 0:
-            # Messages of 1.x begin with the id of a task.
-            found = next(((task.line, task) for task in _with_id(root, step)), None)
-        if found is None:
-            break
-        line, node = found
-    return line
-
-
-def _step(node: Node | None, step: str) -> tuple[int, Node] | None:
-    if node is None:
-        return None
-    for key, value in node.pairs:
-        if key.text == step:
-            return key.line, value
-    if node.kind == "sequence":
-        for index, entry in enumerate(node.children):
-            value_of_id = entry.get("id")
-            if (value_of_id is not None and value_of_id.text == step) or str(index) == step:
-                return entry.line, entry
-    return None

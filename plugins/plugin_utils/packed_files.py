@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
-from ansible_collections.devorch.orchestration.plugins.module_utils.handover import pack
+from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import pack
 
 NAME = "handed-over"
 

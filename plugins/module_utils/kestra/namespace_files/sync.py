@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.file_tree import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import Part
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.plan import (
     FLOWS,
     Content,
     Item,
     Plan,
     new_directories,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import Part
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")

@@ -6,19 +6,16 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
-from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import (
-    REQUESTS_IMPORT_ERROR,
-    ServiceError,
-)
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import (
     Connection,
     KestraClient,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import run_with
 
 
 def connection_argument_spec() -> dict[str, dict[str, Any]]:
@@ -59,23 +56,6 @@ def connection_from(module: AnsibleModule, **changes: Any) -> Connection:
         raise
 
 
-class Failure(Exception):
-    """Why a module cannot do what it was asked to, with the keys that its result has all the same."""
-
-    def __init__(self, message: str, **result: Any) -> None:
-        super().__init__(message)
-        self.result = result
-
-
-class Closable(Protocol):
-    """A client, as far as the end of a module concerns it."""
-
-    def close(self) -> None: ...
-
-
-Client = TypeVar("Client", bound=Closable)
-
-
 def run_module(
     module: AnsibleModule, body: Callable[[KestraClient], dict[str, Any]], *, pool_size: int = 8, **changes: Any
 ) -> None:
@@ -84,24 +64,3 @@ def run_module(
     The keyword arguments replace connection options.
     """
     run_with(module, KestraClient(connection_from(module, **changes), pool_size), body)
-
-
-def run_with(module: AnsibleModule, client: Client, body: Callable[[Client], dict[str, Any]]) -> None:
-    """Call C(body) with the client and end the module with the result that it returns.
-
-    A `Failure` and a ServiceError end the module with their message; anything else is an error of this collection, and
-    its traceback is shown with C(-vvv) alone.
-    """
-    try:
-        result = body(client)
-    except Failure as failure:
-        module.fail_json(msg=str(failure), **{"changed": False, **failure.result})
-    except ServiceError as error:
-        module.fail_json(msg=str(error), changed=False)
-    except Exception as error:
-        module.fail_json(
-            msg=f"Unexpected {type(error).__name__}: {error}", changed=False, exception=traceback.format_exc()
-        )
-    finally:
-        client.close()
-    module.exit_json(**result)

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils import execution, trigger
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_sync import broken
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import ParamValue
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import executions, triggers
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import broken
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Query:
         inside = self.below and namespace.startswith(f"{self.namespace}.")
         if self.namespace and namespace != self.namespace and not inside:
             return False
-        return self.labels.items() <= execution.labels_of(raw).items()
+        return self.labels.items() <= executions.labels_of(raw).items()
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def as_result(found: Found, source: bool) -> dict[str, Any]:
         "id": raw.get("id"),
         "revision": raw.get("revision"),
         "description": raw.get("description"),
-        "labels": execution.labels_of(raw),
+        "labels": executions.labels_of(raw),
         "disabled": bool(raw.get("disabled")),
         "draft": bool(raw.get("draft")),
         "problem": broken(raw),
@@ -134,7 +134,7 @@ def as_result(found: Found, source: bool) -> dict[str, Any]:
         result["revisions"] = [_revision(each, source) for each in found.revisions]
     if found.triggers is not None:
         result["triggers"] = [
-            {"id": each.get("triggerId"), **trigger.parse(each).as_result()} for each in found.triggers
+            {"id": each.get("triggerId"), **triggers.parse(each).as_result()} for each in found.triggers
         ]
         result["last_execution"] = _execution(found.last_execution)
     return result

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import error_message, port_of
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import (
     Connection,
     Http,
     KestraClient,

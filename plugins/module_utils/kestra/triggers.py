@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.execution import labels_of
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import labels_of
 
 FIRST_INTERVAL = 0.2
 LONGEST_INTERVAL = 5.0

@@ -16,17 +16,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import Record, sha256
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import (
-    BOM,
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import Record, sha256
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     Flow,
     Key,
     Problem,
     Source,
+    parse_sources,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import (
+    BOM,
     YamlProblem,
     compose,
     labels_of,
-    parse_sources,
 )
 
 Action = Literal["create", "update", "unchanged", "prune", "blocked"]

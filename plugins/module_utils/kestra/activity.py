@@ -10,14 +10,27 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils import trigger
-from ansible_collections.devorch.orchestration.plugins.module_utils.doctor import GROUPS, UNFINISHED
-from ansible_collections.devorch.orchestration.plugins.module_utils.execution import Executions, Query, as_result
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_sync import broken
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import triggers
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import (
+    Executions,
+    Query,
+    as_result,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import broken
 
 SHOWN = 20
 """How many stuck executions are named; the others are counted."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "success": ("SUCCESS",),
+    "warning": ("WARNING",),
+    "failed": ("FAILED",),
+    "killed": ("KILLED", "CANCELLED"),
+}
+"""The states of ended executions that are counted together; the rest of a day is C(other)."""
+UNFINISHED = ("CREATED", "SUBMITTED", "QUEUED", "RUNNING", "RESTARTED", "RETRYING", "KILLING")
+"""The states that an execution leaves by itself; a paused one waits for somebody."""
 
 
 def iso(date: datetime) -> str:
@@ -47,7 +60,7 @@ def by_day(executions: Executions, now: datetime, days: int) -> list[dict[str, A
 def describe_trigger(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return a trigger of a search: an entry holds what the flow says and, since 2.0, the state apart."""
     state = raw.get("state") or raw.get("triggerContext") or raw
-    parsed = trigger.parse(state)
+    parsed = triggers.parse(state)
     return {
         "namespace": state.get("namespace"),
         "flow": state.get("flowId"),

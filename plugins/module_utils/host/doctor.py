@@ -15,16 +15,6 @@ from typing import Any
 OK, WARNING, CRITICAL = "ok", "warning", "critical"
 STATUSES = (OK, WARNING, CRITICAL)
 RUN_SITE = "Run site.yml: it puts this right."
-GROUPS: dict[str, tuple[str, ...]] = {
-    "success": ("SUCCESS",),
-    "warning": ("WARNING",),
-    "failed": ("FAILED",),
-    "killed": ("KILLED", "CANCELLED"),
-}
-"""The states of ended executions that are counted together; the rest of a day is C(other)."""
-UNFINISHED = ("CREATED", "SUBMITTED", "QUEUED", "RUNNING", "RESTARTED", "RETRYING", "KILLING")
-"""The states that an execution leaves by itself; a paused one waits for somebody."""
-
 Facts = Mapping[str, Any]
 
 

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.file_sync import NamespaceFiles
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import exported_sources
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import RECORD_KEY
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Key
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
-from ansible_collections.devorch.orchestration.plugins.module_utils.kv import KeyStore, entry_from
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import exported_sources
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import RECORD_KEY
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Key
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv import KeyStore, entry_from
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.sync import NamespaceFiles
 
 CONTENT = ("flows", "files", "kv")
 PRIVATE = 0o600

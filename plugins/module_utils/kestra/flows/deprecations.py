@@ -12,10 +12,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Finding, Node
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import Node
 
 CORE = "io.kestra.plugin.core."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A construct in line C(line) of a flow that Kestra 2.0 lacks. C(refused) says that a 2.x server does not take the
+    flow; what is not refused fails when the flow runs, depends on a plugin, or goes in a version to come."""
+
+    line: int
+    message: str
+    refused: bool
+
 
 ROOT_KEYS: Mapping[str, str] = {
     "pluginDefaults": "write the values into each task, or use a Policy of the Enterprise Edition",

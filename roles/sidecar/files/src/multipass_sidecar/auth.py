@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every request passes: token, scope, rate, size; and what is kept of it: a line in the log, one in the audit."""
+"""The middleware in front of all routes: token, scope, rate and size of a request; the request log and the audit log.
+
+It decides by method and path only. It reads no content of a body and knows no route's parameters.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +21,22 @@ from . import problems
 from .metrics import Metrics
 from .settings import Settings, Token, TokenScope, find_token
 
-OPEN = {("GET", path) for path in ("/health", "/", "/page.css", "/page.js")}
+PUBLIC = {("GET", path) for path in ("/health", "/", "/page.css", "/page.js")}
 ADMIN = re.compile(r"/instances/[^/]*/(exec|snapshots/[^/]*/restore)")
 FILES = re.compile(r"/instances/[^/]*/files")
-LARGEST_BODY = 4 * 1024**2
-"""Bytes; an environment may hold many cloud-inits."""
+MAX_BODY = 4 * 1024**2
+"""Bytes. The definition of an environment may contain many cloud-init texts."""
 BODY_SECONDS = 30
-"""Within which each piece of a body must come."""
+"""How long to wait for each piece of a body."""
 BURST_SECONDS = 4
-STRANGERS = 10.0
-"""Refusals a second for one address; more are not even looked at."""
+REFUSALS_PER_SECOND = 10.0
+"""How many requests without a valid token are answered per address."""
 log = logging.getLogger("multipass_sidecar")
 audit = logging.getLogger("multipass_sidecar.audit")
 
 
 def needed_scope(method: str, path: str) -> TokenScope:
-    """Return the scope that a request needs; what is not known to need less needs admin."""
+    """Return the scope that a request needs. A request that is not known to need less needs admin."""
     if FILES.fullmatch(path):
         return "admin"
     if method in ("GET", "HEAD", "OPTIONS"):
@@ -41,61 +44,62 @@ def needed_scope(method: str, path: str) -> TokenScope:
     return "operate" if method == "POST" and not ADMIN.fullmatch(path) else "admin"
 
 
-class Buckets:
-    """Token buckets: so many a second, BURST_SECONDS' worth at once."""
+class RateLimiter:
+    """A token bucket per key. Its size is BURST_SECONDS at the rate, which is per second."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
-        self._most = max(1.0, rate * BURST_SECONDS)
+        self._capacity = max(1.0, rate * BURST_SECONDS)
         self._levels: dict[str, tuple[float, float]] = {}
 
     def take(self, key: str, now: float) -> float:
-        """Take one; return 0, or the seconds after which there will be one."""
+        """Take one and return 0; if the bucket is empty, return the seconds until there is one."""
         if len(self._levels) > 10000:
-            full = self._most / self._rate
+            full = self._capacity / self._rate
             self._levels = {name: level for name, level in self._levels.items() if now - level[1] < full}
-        level, since = self._levels.get(key, (self._most, now))
-        level = min(self._most, level + (now - since) * self._rate)
+        level, since = self._levels.get(key, (self._capacity, now))
+        level = min(self._capacity, level + (now - since) * self._rate)
         self._levels[key] = (max(0.0, level - 1) if level >= 1 else level, now)
         return 0 if level >= 1 else (1 - level) / self._rate
 
 
-class Gate:
-    """Let in who may, before a byte of the body is read."""
+class AuthMiddleware:
+    """Refuse a request that is not allowed before any of its body is read."""
 
     def __init__(self, app: ASGIApp, settings: Settings, tokens: list[Token], metrics: Metrics) -> None:
         self._app = app
         self._settings = settings
         self._tokens = tokens
         self._metrics = metrics
-        self._rate = Buckets(settings.rate_limit)
-        self._strangers = Buckets(STRANGERS)
+        self._requests = RateLimiter(settings.rate_limit)
+        self._refusals = RateLimiter(REFUSALS_PER_SECOND)
 
     def _refusal(self, scope: Scope, token: Token | None) -> problems.ApiError | None:
-        """Return why a request is not let in, or None."""
+        """Return why a request is refused, or None."""
         method, path, now = scope["method"], scope["path"], time.monotonic()
-        if (method, path) in OPEN:
+        if (method, path) in PUBLIC:
             return None
         if token is None:
-            wait = self._strangers.take(scope["client"][0] if scope.get("client") else "", now)
+            wait = self._refusals.take(scope["client"][0] if scope.get("client") else "", now)
             if wait:
-                detail = "Too many requests without a valid token."
+                detail = "too many requests without a valid token; send a valid token"
                 return problems.ApiError(429, "too-many-requests", detail, Retry_After=str(int(wait) + 1))
-            detail = "The header 'Authorization: Bearer <token>' is missing or its token is wrong."
+            detail = "the header 'Authorization: Bearer <token>' is missing or its token is wrong"
             return problems.ApiError(401, "unauthenticated", detail, WWW_Authenticate="Bearer")
-        wait = self._rate.take(token.name, now)
+        wait = self._requests.take(token.name, now)
         if wait:
-            detail = f"More than {self._settings.rate_limit:g} requests a second with the token {token.name}."
+            limit = f"more than {self._settings.rate_limit:g} requests per second"
+            detail = f"token {token.name}: {limit}; send fewer requests, or raise rate_limit"
             return problems.ApiError(429, "too-many-requests", detail, Retry_After=str(int(wait) + 1))
         needed = needed_scope(method, path)
         if not token.allows(needed):
-            detail = f"The token {token.name} has the scope {token.scope}, and this needs {needed}."
+            detail = f"token {token.name} has the scope {token.scope}, but this request needs {needed}"
             return problems.ApiError(403, "scope-missing", detail)
         return None
 
-    def _most(self, scope: Scope) -> int:
+    def _max_body(self, scope: Scope) -> int:
         sends_file = scope["method"] == "PUT" and FILES.fullmatch(scope["path"])
-        return self._settings.max_file if sends_file else LARGEST_BODY
+        return self._settings.max_file if sends_file else MAX_BODY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -103,57 +107,57 @@ class Gate:
             await self._app(scope, receive, send)
             return
         started = time.monotonic()
-        status, read, complete, gone = 0, 0, False, False
+        status, size, complete, closed = 0, 0, False, False
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        given = next((value for name, value in headers if name == b"authorization"), b"")
-        token = find_token(self._tokens, given[7:]) if given.startswith(b"Bearer ") else None
+        credentials = next((value for name, value in headers if name == b"authorization"), b"")
+        token = find_token(self._tokens, credentials[7:]) if credentials.startswith(b"Bearer ") else None
         refusal = self._refusal(scope, token)
-        most = self._most(scope)
+        limit = self._max_body(scope)
         length = next((value for name, value in headers if name == b"content-length"), b"0")
-        too_large = f"The body is larger than {most} bytes."
-        if refusal is None and length.isdigit() and int(length) > most:
+        too_large = f"the body is larger than {limit} bytes"
+        if refusal is None and length.isdigit() and int(length) > limit:
             refusal = problems.ApiError(413, "too-large", too_large)
 
-        async def watch(message: Message) -> None:
-            nonlocal status, gone
+        async def watched_send(message: Message) -> None:
+            nonlocal status, closed
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message.setdefault("headers", []).append((b"x-content-type-options", b"nosniff"))
-                if (scope["method"], scope["path"]) not in OPEN:
+                if (scope["method"], scope["path"]) not in PUBLIC:
                     message["headers"].append((b"cache-control", b"no-store"))
-            if gone:
+            if closed:
                 return
             try:
                 await send(message)
             except Exception as error:
-                # The server has refused the rest of the request and closed the connection: nobody reads an answer.
-                gone = True
+                # The server refused the rest of the request and closed the connection, so no client reads an answer.
+                closed = True
                 log.info("answer not sent", extra={"fields": {"reason": str(error)}})
 
-        async def limited() -> Message:
-            nonlocal read, complete
+        async def limited_receive() -> Message:
+            nonlocal size, complete
             if complete:
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), BODY_SECONDS)
             except TimeoutError:
-                raise HTTPException(408, f"No piece of the body came for {BODY_SECONDS} s.") from None
+                raise HTTPException(408, f"no data of the body arrived for {BODY_SECONDS} s") from None
             if message["type"] == "http.disconnect":
-                raise HTTPException(400, "The body ended before its end.")
-            read += len(message.get("body", b""))
+                raise HTTPException(400, "the connection was closed before the end of the body")
+            size += len(message.get("body", b""))
             complete = not message.get("more_body", False)
-            if read > most:
+            if size > limit:
                 raise HTTPException(413, too_large)
             return message
 
         scope.setdefault("state", {}).update(token=token, audit={})
         try:
             if refusal is None:
-                await self._app(scope, limited, watch)
+                await self._app(scope, limited_receive, watched_send)
             else:
                 answer = problems.answer(scope["path"], refusal.status, refusal.kind, refusal.detail)
                 answer.headers.update(refusal.headers)
-                await answer(scope, receive, watch)
+                await answer(scope, receive, watched_send)
         finally:
             fields = {
                 "client": scope["client"][0] if scope.get("client") else None,

@@ -17,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
     Item,
     Plan,
     Stored,
@@ -25,14 +26,17 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.flow_plan im
     validation_batches,
     violations,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_record import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import (
     RECORD_DESCRIPTION,
     RECORD_KEY,
     Record,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.flow_source import Flow, Key, Problem
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_client import KestraClient, KestraError
-from ansible_collections.devorch.orchestration.plugins.module_utils.kv import KeyStore, Value
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
+    Flow,
+    Key,
+    Problem,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv import KeyStore, Value
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")

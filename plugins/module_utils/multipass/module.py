@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra_module import run_with
-from ansible_collections.devorch.orchestration.plugins.module_utils.sidecar_client import Sidecar, SidecarConnection
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import run_with
+from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.client import Sidecar, SidecarConnection
 
 
 def sidecar_argument_spec() -> dict[str, dict[str, Any]]:
