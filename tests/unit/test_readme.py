@@ -17,9 +17,7 @@ PAGES = {
     for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "tests/README.md"])
 }
 README = PAGES[ROOT / "README.md"]
-CONFIGURATION, FLOWS, MODULES = (
-    PAGES[ROOT / "docs" / f"{name}.md"] for name in ("configuration", "flows", "modules")
-)
+CONFIGURATION, FLOWS, MODULES = (PAGES[ROOT / "docs" / f"{name}.md"] for name in ("configuration", "flows", "modules"))
 # What an operator types: of the README, and of the guides.
 GUIDES = "\n".join(text for path, text in PAGES.items() if path.name == "README.md" or path.parent.name == "docs")
 
