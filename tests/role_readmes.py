@@ -1,6 +1,6 @@
 """The README.md of each role, from its argument specification and the comments of its entry points.
 
-`make role-readmes` writes the files; tests/unit/test_roles.py compares them with this.
+`make role-readmes` writes the files; tests/unit/roles/test_roles.py compares them with this.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A file lands byte for byte, as one flow or several, or it is refused by name: by
 the line where there is one), or by Kestra's validation (`refused_by_kestra`). Nothing in between.
 
 `cases(namespace)` is the whole of them, in one namespace. What only a file system can make, such as links, is in
-`tests/unit/test_flow_corpus.py`.
+`tests/unit/plugins/module_utils/kestra/flows/test_corpus.py`.
 """
 
 from __future__ import annotations

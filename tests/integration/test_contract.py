@@ -19,7 +19,7 @@ import pytest
 from ..faults.proxy import Proxy
 from ..unit.in_process import call
 from ..unit.playbook import Played, play
-from ..unit.test_module_contracts import KESTRA_MODULES, documentation
+from ..unit.plugins.modules.test_module_contracts import KESTRA_MODULES, documentation
 from .contracts import Case
 from .kestra import ROOT, Kestra
 

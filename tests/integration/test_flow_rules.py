@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ..unit.flow_constructs import CONSTRUCTS
+from ..unit.plugins.module_utils.kestra.flows.flow_constructs import CONSTRUCTS
 from .kestra import Kestra, wait_until
 
 

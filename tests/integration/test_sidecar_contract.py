@@ -14,7 +14,7 @@ from ..sampling import sample
 from ..sidecar.service import TOKENS, Service
 from ..unit.in_process import call
 from ..unit.playbook import play
-from ..unit.test_module_contracts import SIDECAR_MODULES, documentation
+from ..unit.plugins.modules.test_module_contracts import SIDECAR_MODULES, documentation
 from .test_contract import COLLECTION, check, contract
 
 # More than a second each on a busy machine.

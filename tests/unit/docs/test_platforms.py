@@ -1,0 +1,88 @@
+"""Systems, Ansible and libraries: the README says what the checks accept and what the collection's metadata say."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+REQUIREMENTS = (ROOT / "README.md").read_text("utf-8").split("\n## Requirements\n")[1].split("\n## ")[0]
+RELEASES = {"12": "bookworm", "13": "trixie", "24.04": "noble", "26.04": "resolute"}
+ROLES = sorted(path.parents[1].name for path in (ROOT / "roles").glob("*/meta/main.yml"))
+
+
+def stated() -> dict[str, list[str]]:
+    """Return the releases that the README lists, by system."""
+    rows = re.findall(r"^\| (\w+) \| (\d[\d., ]*) \|$", REQUIREMENTS, re.MULTILINE)
+    return {system: releases.split(", ") for system, releases in rows}
+
+
+def metadata(role: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "roles" / role / "meta" / "main.yml").read_text("utf-8"))
+    return found["galaxy_info"]
+
+
+def test_the_preflight_checks_accept_what_the_readme_lists() -> None:
+    preflight = import_module("ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight")
+    assert stated() == {name: list(found) for name, found in preflight.DISTRIBUTIONS.items()}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_roles_name_the_same_systems(role: str) -> None:
+    named = {platform["name"]: platform["versions"] for platform in metadata(role)["platforms"]}
+    assert named == {system: [RELEASES[release] for release in releases] for system, releases in stated().items()}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_roles_ask_for_the_same_ansible(role: str) -> None:
+    (version,) = re.findall(r"ansible-core ([\d.]+) or newer", REQUIREMENTS)
+    assert metadata(role)["min_ansible_version"] == version
+
+
+def test_the_collection_asks_for_the_same_ansible() -> None:
+    (version,) = re.findall(r"ansible-core ([\d.]+) or newer", REQUIREMENTS)
+    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text("utf-8"))
+    assert runtime["requires_ansible"] == f">={version}.0"
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules that a Python file imports, by their whole names."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            # A name of a package may be a module of its own.
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_the_libraries_of_the_controller_are_listed() -> None:
+    """What plugins of the controller import, also by way of the collection's own modules, is what the README lists."""
+    files = [path for kind in ("action", "filter", "inventory") for path in (ROOT / "plugins" / kind).glob("*.py")]
+    needed: set[str] = set()
+    seen: set[Path] = set()
+    while files:
+        path = files.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for name in imported(path):
+            own = re.match(r"ansible_collections\.devorch\.orchestration\.(.+)", name)
+            if own:
+                file = ROOT / f"{own[1].replace('.', '/')}.py"
+                files += [file] if file.is_file() else []
+            else:
+                needed.add(name.partition(".")[0])
+    libraries = {"requests": "requests", "yaml": "PyYAML", "pathspec": "pathspec"}
+    # urllib3 is a part of requests, as far as its users are concerned.
+    others = needed - set(sys.stdlib_module_names) - {"ansible", "ansible_collections", "urllib3"}
+    assert others == set(libraries)
+    assert all(f"`{name}`" in REQUIREMENTS for name in libraries.values())

@@ -1,0 +1,763 @@
+"""`deploy`: validated before anything is written, committed if it works, rolled back if not, whole at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import FrameType
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import deploy, deploy_plan, service_files
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy import Deployment, Failed, Order
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_plan import Need
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.runtimes import DeployError, Host, Started
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import File
+from ansible_collections.devorch.orchestration.plugins.modules import deploy as module
+
+from .....sampling import LONG, SEED
+from ....in_process import call
+from ....playbook import play
+
+
+@dataclass
+class Program:
+    """Something that runs with the files that it found when it was started, and fails if one of them is bad."""
+
+    root: Path
+    name: str = "application-1"
+    well: str = "is healthy"
+    more: str = "docker compose logs application"
+    lines: str = ""
+    refuses: str = ""
+    """What the start fails with if a file is bad; without it, the wait does."""
+
+    waited: list[float] = field(default_factory=list)
+    starts: int = 0
+
+    @property
+    def running(self) -> Path:
+        return self.root / "running.json"
+
+    def differs(self) -> list[Need]:
+        return [] if self.running.exists() else [Need(f"{self.name} does not exist", "start")]
+
+    def derived(self, after: Iterable[Path], gone: Iterable[Path] = ()) -> dict[Path, File]:
+        names = sorted(path.name for path in after if path.parent == self.root and path not in gone)
+        return {self.root / "list": File(f"{names}\n".encode(), 0o644)}
+
+    def start(self, changed: bool) -> Started:
+        before = self.running.exists()
+        if changed or not before:
+            self.starts += 1
+            found = {path.name: path.read_text(errors="replace") for path in self.root.glob("application.*")}
+            self.running.write_text(json.dumps(found))
+        if self.refuses and self.wait(0):
+            raise DeployError(self.refuses)
+        return Started(changed or not before, changed and before)
+
+    def wait(self, timeout: float) -> str:
+        self.waited.append(timeout)
+        bad = "bad" in self.running.read_text()
+        return f"{self.name} is unhealthy: its health check fails" if bad else ""
+
+    def verify(self) -> str:
+        return "it answers nonsense" if "nonsense" in self.running.read_text() else ""
+
+    def config_hash(self) -> str:
+        return "made-so"
+
+    def log(self) -> str:
+        return self.lines
+
+
+@dataclass
+class Site:
+    """A service with an environment file, a configuration, and a password that another task writes."""
+
+    root: Path
+    secrecy: dict[str, str] = field(default_factory=dict)
+    validators: dict[str, list[str]] = field(default_factory=dict)
+    preserved_env: dict[str, str] = field(default_factory=dict)
+    wait_timeout: float = 60.0
+    program: Program = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.env, self.config = self.root / "application.env", self.root / "application.yml"
+        self.password = self.root / "secrets" / "password"
+        self.password.parent.mkdir(parents=True, exist_ok=True)
+        if not self.password.exists():
+            self.password.write_text("first-password")
+        self.program = Program(self.root)
+        self.secrecy = {str(self.env): "all", str(self.config): "none"}
+        self.validators = {str(self.config): ["grep", "-v", "refused", "%s"]}
+
+    def deployment(self, env: str, config: str | None, *, check: bool = False, **more: Any) -> Deployment:
+        contents = {str(self.env): env.encode()}
+        if config is not None:
+            contents[str(self.config)] = config.encode()
+        files = [
+            deploy_plan.WantedFile(path, deploy_plan.sha256(content), 0o600 if path == str(self.env) else 0o644)
+            for path, content in contents.items()
+        ]
+        directories = (deploy_plan.WantedDirectory(str(self.root / "data"), 0o750),)
+        root = PurePosixPath(self.root)
+        wanted = deploy_plan.Wanted("application", "compose", root, "x", tuple(files), directories)
+        order = Order(
+            wanted,
+            contents,
+            self.secrecy,
+            self.validators,
+            [str(self.password)],
+            self.preserved_env,
+            wait_timeout=self.wait_timeout,
+            check_mode=check,
+            **more,
+        )
+        return Deployment(order, self.program, Host(), deploy.last_known_good(self.root, "application"))
+
+    def run(self, env: str, config: str | None, **more: Any) -> dict[str, Any]:
+        return self.deployment(env, config, **more).run()
+
+    def fails(self, env: str, config: str | None, **more: Any) -> tuple[str, dict[str, Any]]:
+        with pytest.raises(Failed) as error:
+            self.run(env, config, **more)
+        assert error.value.result["msg"] == str(error.value)
+        return str(error.value), error.value.result
+
+    def files(self) -> dict[str, tuple[str, int]]:
+        paths = [path for path in self.root.glob("*") if path.is_file()] + [self.password]
+        return {path.name: (path.read_text(), path.stat().st_mode & 0o777) for path in paths if path.exists()}
+
+    def runs(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads(self.program.running.read_text())
+        return found
+
+
+ONE, TWO = "A='one'\nDB_PASSWORD='db-one'\n", "A='two'\nDB_PASSWORD='db-two'\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def healthy(site: Site) -> Site:
+    """A service that was committed with its first files."""
+    assert site.run(ONE, "port: 1\n")["action"] == "create"
+    site.program.starts = 0
+    site.program.waited.clear()
+    return site
+
+
+def test_first_deployment_writes_starts_and_commits(site: Site) -> None:
+    result = site.run(ONE, "port: 1\n")
+    assert result["changed"] and result["action"] == "create" and not result["restarted"]
+    assert result["paths"] == [str(site.env), str(site.config), str(site.root / "list")]
+    assert site.files()["application.env"] == (ONE, 0o600)
+    assert site.files()["application.yml"] == ("port: 1\n", 0o644)
+    assert (site.root / "data").stat().st_mode & 0o777 == 0o750
+    assert site.runs() == {"application.env": ONE, "application.yml": "port: 1\n"}
+
+
+def test_second_deployment_changes_nothing(healthy: Site) -> None:
+    before = {path: path.stat().st_mtime_ns for path in healthy.root.rglob("*")}
+    result = healthy.run(ONE, "port: 1\n")
+    assert not result["changed"] and result["action"] == "none" and result["reasons"] == [] and result["paths"] == []
+    assert healthy.program.starts == 0
+    assert {path: path.stat().st_mtime_ns for path in healthy.root.rglob("*")} == before
+
+
+def test_change_is_written_and_what_ran_is_restarted(healthy: Site) -> None:
+    result = healthy.run(ONE, "port: 2\n")
+    assert result["action"] == "update" and result["restarted"] and result["paths"] == [str(healthy.config)]
+    assert result["msg"] == f"application was updated: {healthy.config} has another content"
+    assert healthy.runs()["application.yml"] == "port: 2\n"
+    assert not healthy.run(ONE, "port: 2\n")["changed"]
+
+
+def test_mode_and_directory_are_restored(healthy: Site) -> None:
+    healthy.env.chmod(0o644)
+    (healthy.root / "data").chmod(0o755)
+    result = healthy.run(ONE, "port: 1\n")
+    assert result["action"] == "update" and result["paths"] == [str(healthy.env)]
+    assert healthy.env.stat().st_mode & 0o777 == 0o600
+    assert (healthy.root / "data").stat().st_mode & 0o777 == 0o750
+    assert not healthy.run(ONE, "port: 1\n")["changed"]
+
+
+def test_what_does_not_run_is_started_with_the_files_that_are_there(healthy: Site) -> None:
+    healthy.program.running.unlink()
+    result = healthy.run(ONE, "port: 1\n")
+    assert result["changed"] and result["action"] == "start" and not result["restarted"] and result["paths"] == []
+
+
+def test_check_mode_predicts_and_writes_nothing(healthy: Site) -> None:
+    before = {path: path.read_bytes() for path in healthy.root.rglob("*") if path.is_file()}
+    checked = healthy.run(TWO, "port: 2\n", check=True)
+    assert {path: path.read_bytes() for path in healthy.root.rglob("*") if path.is_file()} == before
+    assert healthy.program.starts == 0
+    real = healthy.run(TWO, "port: 2\n")
+    same = ("changed", "action", "paths", "reasons", "diff")
+    assert {key: checked[key] for key in same} == {key: real[key] for key in same}
+    assert checked["msg"].startswith("application would be updated: ")
+    assert healthy.fails(TWO, "refused\n", check=True)[1]["changed"] is False
+
+
+def test_check_mode_on_an_empty_host(site: Site) -> None:
+    site.validators[str(site.config)] = ["/no/such/program", "%s"]
+    before = site.files()
+    result = site.run(ONE, "port: 1\n", check=True)
+    assert result["changed"] and result["action"] == "create"
+    assert site.files() == before and not (site.root / "rollback").exists()
+
+
+def test_missing_validator_is_an_error(healthy: Site) -> None:
+    healthy.validators[str(healthy.config)] = ["/no/such/program", "%s"]
+    before = healthy.files()
+    message, result = healthy.fails(ONE, "port: 2\n")
+    assert f"{healthy.config}: the new file can't be checked, and nothing was changed: /no/such/program" in message
+    assert not result["changed"] and healthy.files() == before
+
+
+def test_refused_file_lands_nowhere_and_no_other_does(healthy: Site) -> None:
+    before = healthy.files()
+    message, result = healthy.fails(TWO, "refused\n")
+    assert message.startswith(f"application: {healthy.config}: grep refuses the new file, and nothing was changed")
+    assert healthy.files() == before and healthy.program.starts == 0
+    assert not result["changed"] and result["paths"] == [] and result["action"] == "none"
+
+
+def test_validation_sees_the_new_files_together(healthy: Site) -> None:
+    """A path of another file of the set is that of the new one, in commands and contents; nothing is written yet."""
+    healthy.validators = {str(healthy.config): ["sh", "-c", f"grep -q two $(cat %s) && grep -q two {healthy.env}"]}
+    assert healthy.run(TWO, f"{healthy.env}\n")["changed"]
+    message, _result = healthy.fails(ONE, f"{healthy.env}\n")
+    assert "refuses the new file" in message
+
+
+def test_message_of_a_validator_has_real_paths_and_no_secret(healthy: Site) -> None:
+    healthy.validators = {str(healthy.env): ["sh", "-c", "echo %s: $(cat %s) >&2; exit 1"]}
+    message, _result = healthy.fails(TWO, "port: 2\n")
+    assert f"nothing was changed: {healthy.env}: A='two' DB_PASSWORD='********'" in message
+
+
+def test_archive_is_validated_undamaged(site: Site) -> None:
+    """What it holds is no text in which paths could be replaced."""
+    archive = deploy_plan.archive({"a.py": f"print('{site.env}')\n".encode(), "b": b"\0"}, "a:main")
+    contents = {str(site.env): b"A='one'\n", str(site.config): archive}
+    files = tuple(deploy_plan.WantedFile(path, deploy_plan.sha256(text), 0o755) for path, text in contents.items())
+    wanted = deploy_plan.Wanted("application", "files", PurePosixPath(site.root), "x", files)
+    order = Order(wanted, contents, {}, {str(site.config): [sys.executable, "-m", "zipfile", "-t", "%s"]})
+    result = Deployment(order, site.program, Host(), deploy.last_known_good(site.root, "application")).run()
+    assert result["changed"]
+    assert result["diff"][1]["after"].startswith(f"{len(archive)} bytes, SHA-256 ")
+
+
+def test_what_a_killed_run_validated_is_removed_and_what_another_validates_stays(
+    healthy: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run in check mode has no lock of the host."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("shared")))
+    killed, other, new = (Path(tempfile.mkdtemp(prefix="orchestration-application-")) for _ in range(3))
+    for path in (killed, other):
+        os.utime(path, (0, 0))
+    with deploy.held(other):
+        healthy.run(TWO, "port: 2\n")
+    assert other.exists() and new.exists() and not killed.exists()
+
+
+def test_rollback_restores_contents_and_modes_with_what_others_have_written(healthy: Site) -> None:
+    before = healthy.files()
+    healthy.password.write_text("second-password")
+    healthy.program.lines = "second-password first-password db-two db-one\nplain"
+    message, result = healthy.fails(TWO, "bad\n")
+    back = [str(path) for path in (healthy.env, healthy.config, healthy.password)]
+    assert message.splitlines() == [
+        "application did not come up: application-1 is unhealthy: its health check fails",
+        f"The last known good files are back ({', '.join(back)}), and it is healthy with them.",
+        "Its last log lines before that (more: docker compose logs application):",
+        "******** ******** ******** ********",
+        "plain",
+    ]
+    assert result["changed"] and result["action"] == "rollback" and result["restarted"]
+    assert healthy.files() == before
+    assert healthy.runs() == {"application.env": ONE, "application.yml": "port: 1\n"}
+    assert not healthy.run(ONE, "port: 1\n")["changed"], "what was rolled back is committed again"
+
+
+def test_a_failing_start_and_a_failing_verification_roll_back_too(healthy: Site) -> None:
+    before = healthy.files()
+    message, _result = healthy.fails(ONE, "nonsense\n")
+    assert message.startswith("application did not come up: it answers nonsense\nThe last known good files are back")
+    healthy.program.refuses = "docker compose up failed: port is taken"
+    message, _result = healthy.fails(ONE, "bad\n")
+    assert message.startswith("application did not come up: docker compose up failed: port is taken\nThe last known")
+    assert healthy.files() == before
+
+
+def test_waiting_after_a_rollback_is_never_short(healthy: Site) -> None:
+    healthy.wait_timeout = 5
+    healthy.fails(ONE, "bad\n")
+    assert healthy.program.waited == [5, 300]
+    healthy.wait_timeout = 900
+    healthy.fails(ONE, "bad\n")
+    assert healthy.program.waited[2:] == [900, 900]
+
+
+def test_values_that_the_database_has_already_are_preserved(healthy: Site) -> None:
+    healthy.preserved_env = {"DB_PASSWORD": "db-two", "UNKNOWN": "x"}
+    message, _result = healthy.fails(TWO, "bad\n")
+    assert "and it is healthy with them" in message
+    assert healthy.env.read_text() == "A='one'\nDB_PASSWORD='db-two'\n"
+    assert healthy.env.stat().st_mode & 0o777 == 0o600
+    assert "db-two" not in message
+
+
+def test_file_that_the_last_known_good_set_lacks_is_removed(site: Site) -> None:
+    site.run(ONE, None)
+    message, _result = site.fails(ONE, "bad\n")
+    assert f"are back ({site.config})" in message
+    assert not site.config.exists()
+    assert (site.root / "list").read_text() == "['application.env']\n"
+
+
+def test_service_that_was_never_healthy_has_nothing_to_return_to(site: Site) -> None:
+    site.program.lines = "FATAL: no such thing"
+    message, result = site.fails(ONE, "bad\n")
+    assert message.splitlines() == [
+        "application did not come up: application-1 is unhealthy: its health check fails",
+        "It was never healthy on this host, so there are no last known good files to return to. "
+        "Correct the variables and run again.",
+        "Its last log lines before that (more: docker compose logs application):",
+        "FATAL: no such thing",
+    ]
+    assert result["action"] == "create" and result["changed"]
+    assert site.run(ONE, "port: 1\n")["changed"]
+
+
+def test_reason_is_elsewhere_if_the_files_are_the_good_ones(healthy: Site) -> None:
+    healthy.program.running.write_text("bad")
+    before = healthy.files()
+    message, result = healthy.fails(ONE, "port: 1\n")
+    assert "Its files are those with which it was last healthy: the reason is elsewhere." in message
+    assert healthy.files() == before and result["paths"] == []
+
+
+def test_service_that_does_not_come_up_with_the_good_files_either(healthy: Site) -> None:
+    stays = healthy.program
+
+    class Broken(Program):
+        def wait(self, timeout: float) -> str:
+            super().wait(timeout)
+            return f"{self.name} ended with code 1"
+
+    healthy.program = Broken(stays.root)
+    message, _result = healthy.fails(ONE, "port: 2\n")
+    assert f"are back ({healthy.config}), but it does not come up with them either:\napplication-1 ended" in message
+    healthy.program = stays
+    assert healthy.run(ONE, "port: 1\n")["action"] == "update", "nobody knows whether it runs with these files"
+    assert not healthy.run(ONE, "port: 1\n")["changed"]
+
+
+def test_files_alone_are_back_without_anything_that_runs(healthy: Site) -> None:
+    healthy.program.well = ""
+    message, _result = healthy.fails(ONE, "bad\n")
+    assert f"The last known good files are back ({healthy.config}).\n" in f"{message}\n"
+
+
+def test_unproven_files_never_become_the_good_ones(healthy: Site) -> None:
+    """The first is left by a run that was killed."""
+    (healthy.root / "application.yml").write_text("port: 2\n")
+    deploy.last_known_good(healthy.root, "application").begin()
+    healthy.fails(ONE, "bad\n")
+    assert healthy.config.read_text() == "port: 1\n"
+
+
+def test_files_from_before_there_were_sets_count_as_good(site: Site) -> None:
+    site.env.write_text("A='old'\n")
+    site.config.write_text("port: 0\n")
+    message, _result = site.fails(ONE, "bad\n")
+    assert "and it is healthy with them" in message
+    assert (site.env.read_text(), site.config.read_text()) == ("A='old'\n", "port: 0\n")
+
+
+def test_sets_of_version_0_2_are_taken_over_and_nothing_is_restarted(healthy: Site) -> None:
+    (healthy.root / "rollback").rename(healthy.root / "former")
+    record = healthy.root / "former" / "application" / "record.json"
+    old = json.loads(record.read_text())
+    both = {
+        path: file for path in (healthy.env, healthy.config, healthy.password) if (file := service_files.read(path))
+    }
+    record.write_text(json.dumps({"digest": service_files.set_digest(both), "files": old["files"]}))
+    checked = healthy.run(ONE, "port: 1\n", check=True)
+    assert not checked["changed"] and (healthy.root / "former").exists()
+    assert not healthy.run(ONE, "port: 1\n")["changed"]
+    assert healthy.program.starts == 0
+    assert not (healthy.root / "former").exists()
+    assert (
+        json.loads((healthy.root / "rollback" / "application" / "record.json").read_text())["digest"] == old["digest"]
+    )
+    assert "and it is healthy with them" in healthy.fails(ONE, "bad\n")[0]
+
+
+def test_damaged_copy_is_reported_with_the_reason(healthy: Site) -> None:
+    copy = next((healthy.root / "rollback").rglob("application.yml"))
+    copy.write_text("damaged")
+    message, _result = healthy.fails(ONE, "bad\n")
+    assert "application did not come up: application-1 is unhealthy" in message
+    assert f"can't be restored: {copy}: the copy of {healthy.config} is missing or was changed" in message
+
+
+def test_full_disk_leaves_the_files_as_they_were(healthy: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, before = deploy.write, healthy.files()
+
+    def full(path: Path, file: File) -> None:
+        if path == healthy.config and file.content == b"port: 2\n":
+            raise OSError(28, "No space left on device", str(path))
+        real(path, file)
+
+    monkeypatch.setattr(deploy, "write", full)
+    message, result = healthy.fails(TWO, "port: 2\n")
+    assert "No space left on device" in message and "All files are as they were" in message
+    assert not result["changed"] and healthy.files() == before
+    monkeypatch.undo()
+    assert not healthy.run(ONE, "port: 1\n")["changed"]
+
+
+def test_set_that_can_not_be_kept_is_reported(healthy: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(service_files.LastKnownGood, "commit", full)
+    message, _result = healthy.fails(ONE, "port: 2\n")
+    assert message.startswith("application came up, but its files can't be kept for a rollback")
+    monkeypatch.undo()
+    assert healthy.run(ONE, "port: 2\n")["action"] == "update"
+
+
+def test_temporary_files_of_a_killed_run_are_removed(healthy: Site) -> None:
+    record = healthy.root / "rollback" / "application" / "record.json"
+    leftovers = []
+    for path in (healthy.env, healthy.root / "list", record):
+        leftovers.append(path.parent / f"{service_files.temporary_prefix(path)}x1")
+        leftovers[-1].write_text("half")
+    assert not healthy.run(ONE, "port: 1\n")["changed"]
+    assert not [path for path in leftovers if path.exists()]
+
+
+def test_diff_shows_which_secret_changes_and_none_of_them(healthy: Site) -> None:
+    result = healthy.run(TWO, "port: 2\n")
+    env, config = result["diff"]
+    assert env["before"] == "A=******** (old)\nDB_PASSWORD=******** (old)\n"
+    assert env["after"] == "A=******** (changed)\nDB_PASSWORD=******** (changed)\n"
+    assert (config["before"], config["after"]) == ("port: 1\n", "port: 2\n")
+    assert "db-one" not in json.dumps(result) and "db-two" not in json.dumps(result)
+
+
+def test_extra_files_are_never_shown(healthy: Site) -> None:
+    healthy.password.write_text("second-password")
+    result = healthy.run(ONE, "port: 1\n")
+    assert result["action"] == "update" and result["diff"] == [], "what others have written is committed with the set"
+    assert not healthy.run(ONE, "port: 1\n")["changed"]
+
+
+def test_every_secret_of_the_host_is_masked(healthy: Site) -> None:
+    (healthy.root / "secrets" / "key").write_text("-----BEGIN-----\nfirst line of a key\n")
+    healthy.program.lines = "first line of a key, first-password, header-value"
+    message, _result = healthy.fails(ONE, "bad\n", secrets=["header-value"])
+    assert message.splitlines()[-1] == "********, ********, ********"
+
+
+def foreign(root: Path) -> Path:
+    """Return a directory of somebody else, to which a link may be planted."""
+    etc = root.parent / "etc"
+    etc.mkdir()
+    etc.chmod(0o711)
+    return etc
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_link_in_place_of_a_directory_is_refused(tmp_path: Path, check: bool) -> None:
+    site = Site(tmp_path / "root")
+    site.run(ONE, "port: 1\n")
+    etc, data = foreign(site.root), site.root / "data"
+    data.rmdir()
+    data.symlink_to(etc)
+    before = site.files()
+    message, result = site.fails(TWO, "port: 2\n", check=check)
+    assert message == f"application: {data}: is a symbolic link. Remove it and run again"
+    assert not result["changed"] and site.files() == before and etc.stat().st_mode & 0o777 == 0o711
+    data.unlink()
+    assert site.run(TWO, "port: 2\n")["changed"] and data.stat().st_mode & 0o777 == 0o750
+
+
+def test_file_in_place_of_a_directory_is_refused(site: Site) -> None:
+    (site.root / "data").write_text("")
+    message, _result = site.fails(ONE, "port: 1\n")
+    assert message == f"application: {site.root / 'data'}: is not a directory. Move it away and run again"
+
+
+@pytest.mark.parametrize("target", ["etc", "nowhere"])
+def test_link_that_is_planted_after_the_look_is_not_followed(tmp_path: Path, target: str) -> None:
+    site = Site(tmp_path / "root")
+    deployment, etc, data = site.deployment(ONE, "port: 1\n"), foreign(site.root), site.root / "data"
+    data.symlink_to(tmp_path / target)
+    wanted = deploy_plan.WantedDirectory(str(data), 0o777, str(os.getuid()), str(os.getgid()))
+    with pytest.raises(DeployError, match="data: is a symbolic link"):
+        deployment._make(wanted)
+    assert etc.stat().st_mode & 0o777 == 0o711 and not (tmp_path / "nowhere").exists()
+
+
+def test_root_and_directories_elsewhere_may_be_links(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "root").symlink_to("disk")
+    site = Site(tmp_path / "root")
+    deployment = site.deployment(ONE, "port: 1\n")
+    deployment._make(deploy_plan.WantedDirectory(str(site.root), 0o751))
+    assert (tmp_path / "disk").stat().st_mode & 0o777 == 0o751
+    (tmp_path / "home").symlink_to("disk")
+    deployment._make(deploy_plan.WantedDirectory(str(tmp_path / "home"), 0o755, str(os.getuid())))
+    assert (tmp_path / "disk").stat().st_mode & 0o777 == 0o755
+    assert site.run(ONE, "port: 1\n")["changed"] and not site.run(ONE, "port: 1\n")["changed"]
+
+
+def test_link_in_place_of_a_file_is_replaced(healthy: Site) -> None:
+    kept = healthy.root / "secrets" / "kept"
+    healthy.config.rename(kept)
+    healthy.config.symlink_to(kept)
+    result = healthy.run(ONE, "port: 1\n")
+    assert result["paths"] == [str(healthy.config)] and result["reasons"] == [f"{healthy.config} is a link"]
+    assert not healthy.config.is_symlink() and healthy.config.read_text() == kept.read_text() == "port: 1\n"
+
+
+def test_unknown_owner_of_a_directory(site: Site) -> None:
+    with pytest.raises(DeployError, match="directories: the host has no user nobody-of-this-name"):
+        deploy.number_of({}.__getitem__, "nobody-of-this-name", "user")
+    assert deploy.number_of({}.__getitem__, "1000", "user") == 1000
+    assert deploy.number_of({}.__getitem__, None, "user") == -1
+
+
+# A run that is killed. Each line of the engine in turn is the last one that a process carries out.
+
+WATCHED = {deploy.__file__, service_files.__file__}
+
+
+def dies_at(line: int, action: Callable[[], object]) -> int:
+    """Do something in another process, which ends at once at the given one of its lines; return its exit code."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    left = line
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename not in WATCHED:
+            return None
+        if event == "line":
+            left -= 1
+            if left < 0:
+                os._exit(9)
+        return trace
+
+    try:
+        sys.settrace(trace)
+        action()
+    except Failed:
+        pass
+    finally:
+        sys.settrace(None)
+        os._exit(0)
+
+
+def moments() -> Iterator[int]:
+    """Every line in the long run of the tests, and some of them by DEVORCH_SEED otherwise."""
+    step = 1 if LONG else 41
+    yield from range(random.Random(SEED).randrange(step), 100_000, step)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "good"),
+    [(("A='two'\n", "port: 2\n"), {"port: 1\n", "port: 2\n"}), (("A='two'\n", "bad\n"), {"port: 1\n"})],
+    ids=["of a change", "of a rollback"],
+)
+@pytest.mark.parametrize("following", ["the same", "the former files", "a wrong change"])
+def test_killed_at_any_line_the_next_run_converges(
+    tmp_path: Path, attempt: tuple[str, str], good: set[str], following: str
+) -> None:
+    first = ("A='one'\n", "port: 1\n")
+    for number, moment in enumerate(moments()):
+        site = Site(tmp_path / str(number))
+        site.run(*first)
+        ended = dies_at(moment, lambda site=site: site.run(*attempt))  # type: ignore[misc]
+        whole = (site.env.read_text(), site.config.read_text())
+        assert whole[0] in (first[0], attempt[0]) and whole[1] in (first[1], attempt[1]), moment
+        if following == "a wrong change":
+            message, _result = site.fails("A='three'\n", "bad: 3\n")
+            assert "and it is healthy with them" in message, moment
+            assert site.config.read_text() in good, moment
+        else:
+            files = attempt if following == "the same" and "bad" not in attempt[1] else first
+            site.run(*files)
+            assert (site.env.read_text(), site.config.read_text()) == files, moment
+            assert not site.run(*files)["changed"], moment
+        assert site.runs() == {"application.env": site.env.read_text(), "application.yml": site.config.read_text()}
+        assert not list(site.root.rglob(".*")), moment
+        if ended == 0:
+            assert number > 10
+            return
+    raise AssertionError("it never came to its end")
+
+
+# The module and the action plugin.
+
+
+def packed(path: Path, content: bytes = b"A='one'\nTOKEN='secret-token'\n", **more: Any) -> dict[str, Any]:
+    secret = {"verify": more.pop("verify", []), "preserved_env": {}}
+    return {
+        "service": "application",
+        "type": "files",
+        "root": str(path.parent),
+        "files": [{"path": str(path), "mode": "0600", "secret": "all"}],
+        "_packed": deploy_plan.pack({str(path): content}, secret),
+        **more,
+    }
+
+
+def test_module_writes_and_journal_gets_no_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(
+        "ansible.module_utils.basic.AnsibleModule.log",
+        lambda self, msg, log_args=None: logged.append(f"{msg} {log_args}"),
+    )
+    options = packed(tmp_path / "env")
+    result = call("deploy", options)
+    assert not result["failed"] and result["changed"] and result["remote"]
+    assert logged and "Invoked with" in logged[0] and options["_packed"] not in logged[0]
+    assert not call("deploy", options)["changed"]
+
+
+def test_module_fails_with_one_message_and_all_keys(tmp_path: Path) -> None:
+    check = {"command": ["sh", "-c", "echo secret-token; exit 3"], "deadline": 0.1}
+    failed = call("deploy", packed(tmp_path / "env", verify=[check]))
+    assert failed["failed"]
+    assert failed["msg"].startswith("application did not come up: sh -c 'echo ********; exit 3' ended with code 3")
+    well = call("deploy", packed(tmp_path / "env"))
+    assert failed.keys() >= well.keys() - {"failed"}
+    broken = call("deploy", packed(tmp_path / "env", files=[{"path": str(tmp_path / "env"), "mode": "rw"}]))
+    assert broken["msg"].startswith(f"application: files: {tmp_path / 'env'}: mode: 'rw' is not a mode")
+    assert broken.keys() >= well.keys() - {"failed"}
+
+
+def test_module_renews_the_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text(json.dumps({"run": {"owner": "a", "controller": "b", "process": "c"}, "taken": 1, "renewed": 1}))
+    call("deploy", packed(tmp_path / "env", lock=str(lock)), check=True)
+    assert json.loads(lock.read_text())["renewed"] == 1
+    call("deploy", packed(tmp_path / "env", lock=str(lock)))
+    assert json.loads(lock.read_text())["renewed"] > 1
+
+
+def task(root: Path, **more: Any) -> dict[str, Any]:
+    files = [{"path": str(root / "env"), "content": "A='one'\nTOKEN='secret-token'\n", "mode": "0600", "secret": "all"}]
+    return {
+        "devorch.orchestration.deploy": {
+            "service": "application",
+            "type": "files",
+            "root": str(root),
+            "files": files,
+            **more,
+        }
+    }
+
+
+def test_example(tmp_path: Path) -> None:
+    tasks = yaml.safe_load(module.EXAMPLES.replace("/opt/orchestration", str(tmp_path / "root")))
+    checked = play(tmp_path, tasks, "--check")
+    assert checked.last["changed"] and not (tmp_path / "root").exists()
+    played = play(tmp_path, tasks * 2, "--diff", "-vvv")
+    assert played.returncode == 0
+    assert [result["changed"] for result in played.results] == [True, False]
+    assert "PASSWORD=********" in played.output and "'changed'" not in played.output
+    assert (tmp_path / "root" / "application.env").read_text() == "PASSWORD='changed'\n"
+
+
+def test_nothing_is_executed_if_the_host_is_as_wanted(tmp_path: Path) -> None:
+    """The interpreter does not exist: whatever was executed would fail."""
+    root = tmp_path / "root"
+    content = b"A='one'\nTOKEN='secret-token'\n"
+    entry = {"type": "file", "mode": "0600", "uid": 0, "gid": 0, "sha256": deploy_plan.sha256(content)}
+    digest = deploy_plan.digest_of([(str(root / "env"), 0o600, entry["sha256"])])
+    host = {"files": {str(root / "env"): entry}, "services": {"application": {"committed": digest}}}
+    keys = {"vars": {"ansible_python_interpreter": "/no/such/python"}}
+    same = play(tmp_path, [task(root, host=host)], play_keys=keys)
+    assert same.returncode == 0, same.output
+    assert (same.last["changed"], same.last["remote"], same.last["paths"]) == (False, False, [])
+    assert not root.exists()
+    host["services"] = {}
+    assert play(tmp_path, [task(root, host=host)], play_keys=keys).returncode != 0
+
+
+def test_files_of_the_controller_are_read(tmp_path: Path) -> None:
+    package = tmp_path / "files" / "package"
+    (package / "__pycache__").mkdir(parents=True)
+    (package / "__pycache__" / "cli.pyc").write_bytes(b"compiled")
+    (package / "__init__.py").touch()
+    (package / "cli.py").write_text("def main():\n    print('it runs')\n")
+    (tmp_path / "files" / "binary").write_bytes(b"\0\xff")
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "unit.j2").write_text(
+        "# {{ ansible_managed }}\n{% if port %}\nport: {{ port }}\n{% endif %}\n{% include 'end.j2' %}\n"
+    )
+    (tmp_path / "templates" / "end.j2").write_text("path: \\n\n")
+    root = tmp_path / "root"
+    files = [
+        {"path": str(root / "binary"), "src": "binary"},
+        {"path": str(root / "unit"), "template": "unit.j2"},
+        {
+            "path": str(root / "program"),
+            "zip": {"package": "package"},
+            "main": "package.cli:main",
+            "interpreter": "/usr/bin/env python3",
+            "mode": "0755",
+            "validate": ["%s"],
+        },
+    ]
+    rendered = {"ansible.builtin.template": {"src": "unit.j2", "dest": str(tmp_path / "as-ansible")}}
+    keys = {"vars": {"port": "{{ 8080 + 1 }}"}}
+    played = play(tmp_path, [task(root, files=files), task(root, files=files), rendered], "--diff", play_keys=keys)
+    assert played.returncode == 0, played.output
+    assert [result["changed"] for result in played.results] == [True, False, True]
+    assert (root / "unit").read_text() == (tmp_path / "as-ansible").read_text()
+    assert (root / "unit").read_text() == "# Ansible managed\nport: 8081\npath: \\n\n"
+    assert (root / "binary").read_bytes() == b"\0\xff"
+    assert subprocess.run([str(root / "program")], capture_output=True, text=True, check=True).stdout == "it runs\n"
+    assert not list((tmp_path / ".ansible-remote").glob("*")), "the temporary directory is removed"
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ({}, "has no content. Set one of content, src, template, zip"),
+        ({"content": "x", "src": "y"}, "has content and src. Set one of content, src, template, zip"),
+        ({"src": "nowhere"}, "'nowhere' was not found on the controller"),
+        ({"template": "nowhere.j2"}, "'nowhere.j2' was not found on the controller"),
+        ({"content": "x", "main": "a:b"}, "main and interpreter are for an archive"),
+        ({"content": "x", "mode": "rw"}, "mode: 'rw' is not a mode"),
+        ({"content": "x", "mode": 0o644}, "mode: 420 is not in quotes. Write it as '0644'"),
+        ({"content": {"a": 1}}, "content is data, not text. Use to_nice_json or to_nice_yaml"),
+    ],
+)
+def test_wrong_files_are_a_sentence(tmp_path: Path, file: dict[str, Any], message: str) -> None:
+    played = play(tmp_path, [task(tmp_path / "root", files=[{"path": "/opt/x", **file}])])
+    assert played.returncode != 0
+    assert message in played.last["msg"] and "/opt/x" in played.last["msg"]

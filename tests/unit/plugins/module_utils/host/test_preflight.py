@@ -1,0 +1,516 @@
+"""What the preflight refuses: every rule once, and what it lets through."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.devorch.orchestration.plugins.action import preflight as action
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import preflight
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import problems, registries, warnings
+
+from .....system.wrong_changes import CHANGES, PREFLIGHT, Wrong
+from ....playbook import play
+
+ROOT = Path(__file__).parents[5]
+OPTIONS: dict[str, dict[str, Any]] = {}
+for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
+    points = yaml.safe_load(path.read_text("utf-8"))["argument_specs"]
+    OPTIONS |= points.get("variables", points.get("main", {"options": {}}))["options"]
+GIB = 1024**3
+SPARE = "docker.io/kestra/kestra:v2.0.5"
+VARIABLES = {name: option["default"] for name, option in OPTIONS.items() if "default" in option} | {
+    "postgres_image": "docker.io/library/postgres",
+    "kestra_image": "docker.io/kestra/kestra",
+    "n8n_image": "docker.io/n8nio/n8n",
+    "kestra_url": "http://localhost:8080",
+    "n8n_url": "http://localhost:5678",
+    "backup_state": "present",
+    "backup_directory": "/opt/orchestration/backups",
+}
+FACTS = {"distribution": "Debian", "distribution_version": "13.1", "distribution_major_version": "13"}
+HOST: dict[str, Any] = {
+    "memory_bytes": 8 * GIB,
+    "disk_free_bytes": 80 * GIB,
+    "listeners": {},
+    "missing_images": [],
+    "registry_problems": {},
+    "versions": {"kestra": "docker.io/kestra/kestra:v2.0.4\n", "n8n": "docker.io/n8nio/n8n:2.1.0\n"},
+    "postgres_major": "17",
+    "units": {},
+    "files": {"/run/snapd.socket": {"type": "other"}},
+    "groups": ["root", "sudo"],
+    "python": "3.11",
+    "interrupted_restore": False,
+    "calendars": {"*-*-* 02:30:00": ""},
+}
+
+
+def listener(**more: str) -> dict[str, Any]:
+    return {"addresses": ["127.0.0.1"], "process": "", "unit": "", "project": "", "container": "", **more}
+
+
+def found(variables: dict[str, Any], host: dict[str, Any] | None = None, **more: Any) -> list[str]:
+    facts = {**FACTS, **more.pop("facts", {})}
+    return problems({**VARIABLES, **variables}, {**HOST, **(host or {})}, facts, **more)
+
+
+NOBODY = {"listeners": {"8080": listener()}}
+SQUATTER = {"listeners": {"5678": listener(process="python3", unit="squatter.service")}}
+FOREIGN = {"listeners": {"8090": listener(container="other-web-1", project="other", process="docker-proxy")}}
+MISSING = {
+    "missing_images": [SPARE],
+    "registry_problems": {SPARE: {"https://registry-1.docker.io": "no route to host"}},
+}
+COMPOSE = {"files": {"/opt/orchestration/compose.yml": {"type": "file"}}}
+OLD = {"versions": {"kestra": "docker.io/kestra/kestra:v1.3.9", "n8n": "docker.io/n8nio/n8n:1.9.0"}}
+ABSENT = {f"{service}_state": "absent" for service in preflight.SERVICES}
+
+# Variables, what the look at the host has, and how the one problem begins or what it has in it.
+REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    # the host
+    (
+        {},
+        {"memory_bytes": 2 * GIB},
+        "orchestration_minimum_memory: the host has 2048 MiB of memory and needs 3500 MiB.",
+    ),
+    ({}, {"disk_free_bytes": GIB}, "orchestration_minimum_disk: /opt/orchestration has 1024 MiB of free space and"),
+    ({"orchestration_minimum_memory": "9000"}, {}, "orchestration_minimum_memory: the host has 8192 MiB"),
+    ({"orchestration_http_proxy": "http://u:secret@proxy:3128"}, {}, "orchestration_http_proxy: the value is not an"),
+    ({"orchestration_https_proxy": "proxy:3128"}, {}, "orchestration_https_proxy: the value is not an address like"),
+    ({"orchestration_offline": "true"}, {}, "orchestration_bundle: is empty, and orchestration_offline is true."),
+    # data of a service that stays
+    *(
+        ({f"{service}_purge_data": "yes"}, {}, f"{service}_purge_data: is true, and {service}_state is 'present'. Set")
+        for service in preflight.SERVICES
+    ),
+    # ports
+    ({"kestra_port": "70000"}, {}, "kestra_port: 70000 is not a TCP port. Set it to a number from 1 to 65535."),
+    ({"kestra_management_port": 0}, {}, "kestra_management_port: 0 is not a TCP port."),
+    ({"n8n_port": -1}, {}, "n8n_port: -1 is not a TCP port."),
+    ({"sidecar_port": 65536}, {}, "sidecar_port: 65536 is not a TCP port."),
+    ({}, NOBODY, "kestra_port: port 8080 is in use by another program. Stop it, or set kestra_port to a free port."),
+    ({}, SQUATTER, "n8n_port: port 5678 is in use by python3 (squatter.service). Stop it, or set n8n_port"),
+    ({}, FOREIGN, "sidecar_port: port 8090 is in use by other-web-1. Stop it"),
+    ({}, {"listeners": {"8090": listener(project="orchestration", container="c")}}, "sidecar_port: port 8090 is in"),
+    ({"kestra_management_port": "8080"}, {}, "kestra_management_port: the same as kestra_port (8080). Set one of"),
+    ({"n8n_port": 8080}, {}, "n8n_port: the same as kestra_port (8080). Set one of them to another port."),
+    ({"kestra_port": 8090, "kestra_bind_address": "0.0.0.0"}, {}, "kestra_port: the same as sidecar_port (8090)."),  # noqa: S104
+    # images
+    ({"postgres_digest": "sha256:12"}, {}, "postgres_digest: 'docker.io/library/postgres:17@sha256:12' is not a valid"),
+    ({"kestra_version": "v 2"}, {}, "kestra_version: 'docker.io/kestra/kestra:v 2' is not a valid image reference"),
+    ({"n8n_image": "docker.io/N8N"}, {}, "n8n_image: 'docker.io/N8N:2.41.1' is not a valid image reference"),
+    (
+        {},
+        MISSING,
+        f"kestra_version: {SPARE} is not on the host, and no registry gives it (https://registry-1.docker.io:",
+    ),
+    (
+        {},
+        OLD | {"versions": {"kestra": OLD["versions"]["kestra"]}},
+        "kestra_version: docker.io/kestra/kestra:v1.3.9 has",
+    ),
+    ({"n8n_version": "3.0.0"}, {}, "n8n_version: docker.io/n8nio/n8n:2.1.0 has run on the data of this host, and"),
+    ({"postgres_version": "16"}, {}, "postgres_version: the data in /opt/orchestration/data/postgres/pgdata belong to"),
+    (
+        {"postgres_version": "16.1"},
+        {"postgres_major": "", "versions": {"postgres": "docker.io/library/postgres:17.2"}},
+        "postgres_version: docker.io/library/postgres:17.2 has run on the data of this host",
+    ),
+    # PostgreSQL
+    ({"postgres_version": "18"}, {"postgres_major": ""}, "postgres_version: 18 is not supported. Kestra needs 14"),
+    ({"postgres_version": "latest"}, {"postgres_major": ""}, "postgres_version: latest is not supported."),
+    ({"postgres_shared_buffers": "lots"}, {}, "postgres_shared_buffers: 'lots' is not a size that PostgreSQL reads."),
+    ({"postgres_password": "it's"}, {}, "postgres_password: the value holds a single quote"),
+    ({"postgres_password": ""}, {}, "postgres_password: is empty. Set a value, or leave"),
+    ({"n8n_database_password": "a${b}"}, {}, "n8n_database_password: the value holds a single quote"),
+    ({"kestra_database_password": "a\\b"}, {}, "kestra_database_password: the value holds a single quote"),
+    # Kestra
+    (
+        {"kestra_username": "admin"},
+        {},
+        "kestra_username: 'admin' is not an e-mail address, and Kestra accepts no other",
+    ),
+    *(
+        ({"kestra_password": password}, {}, "kestra_password: empty or too weak")
+        for password in ("", "password", "PASSWORD1", "Short1", "a1B" * 100)
+    ),
+    ({"kestra_encryption_key": "short"}, {}, "kestra_encryption_key: the value is not 32 bytes in Base64."),
+    ({"kestra_encryption_key": ""}, {}, "kestra_encryption_key: is empty."),
+    ({"kestra_config": {"kestra": {"zzz": 1}}}, {}, "kestra_config: kestra.zzz: Kestra has no such key in kestra."),
+    ({"kestra_config": ["a"]}, {}, "kestra_config: the configuration is not a dictionary."),
+    ({"kestra_envs": {"name": "a\nb"}}, {}, "kestra_envs.name: the value holds a single quote"),
+    ({"kestra_java_opts": "-Dx='y'"}, {}, "kestra_java_opts: the value holds a single quote"),
+    ({"sidecar_token": "'" + "t" * 32}, {}, "sidecar_token: the value holds a single quote"),
+    # n8n
+    ({"n8n_encryption_key": "short"}, {}, "n8n_encryption_key: shorter than 16 characters."),
+    ({"n8n_environment": {"A B": "x"}}, {}, "n8n_environment: 'A B' is not a name of an environment variable."),
+    ({"n8n_environment": {"A": "x\ny"}}, {}, "n8n_environment.A: the value holds a single quote"),
+    # the sidecar
+    (
+        {"sidecar_bind_addresses": ["127.0.0.1", "10.0.0.1"]},
+        {},
+        "sidecar_bind_addresses: '10.0.0.1' is not of the loop",
+    ),
+    ({"sidecar_bind_addresses": []}, {}, "sidecar_bind_addresses: is empty. Keep 127.0.0.1"),
+    ({"sidecar_multipass_path": "multipass"}, {}, "sidecar_multipass_path: 'multipass' is not an absolute path."),
+    ({"sidecar_home": ""}, {}, "sidecar_home: is empty. Set an absolute path."),
+    ({"sidecar_wheels": "/a b"}, {}, "sidecar_wheels: '/a b' is not an absolute path."),
+    ({"sidecar_mount_sources": ["/a", "b"]}, {}, "sidecar_mount_sources: 'b' is not an absolute path."),
+    ({"sidecar_image_files": ["b"]}, {}, "sidecar_image_files: 'b' is not an absolute path."),
+    ({"sidecar_tls_key": "/key"}, {}, "sidecar_tls_certificate, sidecar_tls_key: one is set and the other is not."),
+    ({"sidecar_query_timeout": "0"}, {}, "sidecar_query_timeout: 0 is out of range. Set it to 1 to 3600."),
+    ({"sidecar_change_timeout": 3601}, {}, "sidecar_change_timeout: 3601 is out of range."),
+    ({"sidecar_launch_timeout": 14401}, {}, "sidecar_launch_timeout: 14401 is out of range. Set it to 1 to 14400."),
+    ({"sidecar_max_parallel": 65}, {}, "sidecar_max_parallel: 65 is out of range. Set it to 1 to 64."),
+    ({"sidecar_max_queue": 0}, {}, "sidecar_max_queue: 0 is out of range. Set it to 1 or more."),
+    ({"sidecar_job_days": 0}, {}, "sidecar_job_days: 0 is out of range."),
+    ({"sidecar_rate_limit": 0}, {}, "sidecar_rate_limit: 0 is out of range."),
+    ({"sidecar_tokens": [{"name": "A", "scope": "read"}]}, {}, "sidecar_tokens: 'A' is not a name of a token."),
+    ({"sidecar_tokens": [{"name": "admin", "scope": "read"}]}, {}, "sidecar_tokens: a name occurs twice."),
+    ({"sidecar_token": "short"}, {}, "sidecar_token: needs at least 32 characters"),
+    ({}, {"python": "3.9"}, "sidecar_python: /usr/bin/python3 is Python 3.9, and the sidecar needs Python 3.11."),
+    ({}, {"python": ""}, "sidecar_python: /usr/bin/python3 is missing or does not start"),
+    ({"sidecar_groups": "sudo,nosuch"}, {}, "sidecar_groups: the host has no group nosuch."),
+    # backups
+    ({"backup_keep": "0"}, {}, "backup_keep: 0 is out of range. Set it to 1 or more."),
+    ({"backup_keep_days": -1}, {}, "backup_keep_days: -1 is out of range. Set it to 0 or more."),
+    ({"backup_encryption": "age"}, {}, "backup_recipients: is empty, so nobody could read what age encrypts."),
+    ({"backup_directory": "backups"}, {}, "backup_directory: 'backups' is not an absolute path."),
+    (
+        {"backup_schedule": "never"},
+        {"calendars": {"never": "Failed to parse\n"}},
+        "backup_schedule: systemd does not read 'never' (Failed to parse). Set a calendar expression",
+    ),
+    ({}, {"interrupted_restore": True}, "backup: a restore on this host was interrupted. Run '/opt/orchestration/bin/"),
+    # who needs whom
+    (ABSENT, COMPOSE, "docker_state: services of /opt/orchestration/compose.yml run in Docker."),
+    ({"docker_state": "absent"}, COMPOSE, "docker_state: services of /opt/orchestration/compose.yml run in Docker."),
+    ({"docker_state": "absent"}, {}, "docker_state: PostgreSQL, Kestra and n8n run in Docker. Set docker_state to"),
+    ({"postgres_state": "absent"}, {}, "postgres_state: Kestra and n8n keep data in PostgreSQL. Set kestra_state and"),
+    ({"postgres_state": "absent", "kestra_state": "absent"}, {}, "postgres_state: n8n keeps data in PostgreSQL."),
+    ({**ABSENT, "n8n_purge_data": True}, {}, "postgres_state: n8n_purge_data removes a database of PostgreSQL, which"),
+    (
+        {"sidecar_state": "absent", "sidecar_purge_data": True},
+        {},
+        "sidecar_purge_data: Kestra's flows use the token as",
+    ),
+]
+
+
+@pytest.mark.parametrize(("variables", "host", "message"), REFUSED)
+def test_refused(variables: dict[str, Any], host: dict[str, Any], message: str) -> None:
+    (problem,) = found(variables, host)
+    assert message in problem
+    assert problem.endswith(".")
+
+
+PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    # as -e name=value gives them
+    ({name: str(value) for name, value in VARIABLES.items() if isinstance(value, (bool, int))}, {}),
+    # absent is not checked
+    (ABSENT, {"memory_bytes": 1, "disk_free_bytes": 1, "listeners": {"8080": listener()}, "python": ""}),
+    ({**ABSENT, **{f"{service}_purge_data": True for service in preflight.SERVICES}}, {}),
+    ({"n8n_state": "absent", "n8n_purge_data": True, "n8n_database_password": "it's"}, {}),
+    ({"sidecar_state": "absent", "sidecar_port": 8080, "sidecar_token": "short"}, {}),
+    ({"kestra_state": "absent", "sidecar_state": "absent", "sidecar_purge_data": True}, {}),
+    # ports: of the own project, of the own socket, and on other addresses
+    ({}, {"listeners": {"8080": listener(project="orchestration", container="orchestration-kestra-1")}}),
+    (
+        {},
+        {
+            "listeners": {"8090": listener(unit="orchestration-sidecar.service")},
+            "units": {"orchestration-sidecar.socket": {"active": "active", "listen": ["127.0.0.1:8090 (Stream)"]}},
+        },
+    ),
+    ({"n8n_port": 8080, "n8n_bind_address": "10.0.0.1"}, {}),
+    # images
+    ({}, {**MISSING, "registry_problems": {}}),
+    ({"docker_registry_mirrors": ["http://mirror"]}, MISSING),
+    ({"orchestration_offline": True, "orchestration_bundle": "b", "kestra_digest": "sha256:12"}, MISSING),
+    ({"kestra_version": "latest"}, {}),
+    ({"postgres_digest": "sha256:" + "a" * 64}, {}),
+    # values
+    ({"kestra_password": "Good-password-1", "kestra_encryption_key": "A" * 43 + "=", "sidecar_token": "t" * 32}, {}),
+    ({"kestra_config": {"kestra": {"zzz": 1}}, "kestra_config_allowed": ["kestra.zzz"]}, {}),
+    ({"orchestration_http_proxy": "http://proxy.example.com:3128/"}, {}),
+    ({"backup_encryption": "age", "backup_recipients": ["age1x"], "backup_schedule": "", "backup_keep_days": 3}, {}),
+    ({"sidecar_bind_addresses": ["::1"], "sidecar_tls_certificate": "/c", "sidecar_tls_key": "/k"}, {}),
+    ({"sidecar_tokens": [{"name": "a", "scope": "read"}, {"name": "b", "scope": "read"}]}, {}),
+]
+
+
+@pytest.mark.parametrize(("variables", "host"), PASSED)
+def test_passed(variables: dict[str, Any], host: dict[str, Any]) -> None:
+    assert found(variables, host) == []
+
+
+@pytest.mark.parametrize(
+    ("distribution", "version", "supported"),
+    [
+        ("Debian", "11.11", False),
+        ("Debian", "12.5", True),
+        ("Debian", "13.1", True),
+        ("Ubuntu", "22.04", False),
+        ("Ubuntu", "24.04", True),
+        ("Ubuntu", "26.04", True),
+        ("Fedora", "42", False),
+    ],
+)
+def test_distributions(distribution: str, version: str, supported: bool) -> None:
+    facts = {
+        "distribution": distribution,
+        "distribution_version": version,
+        "distribution_major_version": version.partition(".")[0],
+    }
+    message = f"{distribution} {version} is not supported. Use Debian 12 or 13, or Ubuntu 24.04 or 26.04."
+    assert found({}, facts=facts) == ([] if supported else [message])
+
+
+def test_facts_are_needed() -> None:
+    (problem,) = problems(VARIABLES, HOST, {})
+    assert problem.startswith("ansible_facts: the distribution of the host is unknown.")
+
+
+@pytest.mark.parametrize(("release", "refused"), [("12", True), ("13", False)])
+def test_debian_12_has_no_compose(release: str, refused: bool) -> None:
+    facts = {"distribution_version": f"{release}.1", "distribution_major_version": release}
+    listed = found({"docker_package_source": "distribution"}, facts=facts)
+    assert [problem.partition(":")[0] for problem in listed] == (["docker_package_source"] if refused else [])
+    assert found({}, facts=facts) == []
+
+
+def test_upgrade_may_change_the_major_version() -> None:
+    assert len(found({"postgres_version": "16"}, OLD)) == 3
+    assert found({"postgres_version": "16"}, OLD, upgrade=True) == []
+
+
+def test_every_problem_is_reported_once_and_no_secret_with_it() -> None:
+    variables = {"kestra_database_password": "it's", "kestra_password": "hunter's", "n8n_port": 8080}
+    listed = found(variables, {"memory_bytes": 1})
+    assert [problem.partition(":")[0] for problem in listed] == [
+        "orchestration_minimum_memory",
+        "n8n_port",
+        "kestra_database_password",
+        "kestra_password",
+        "kestra_password",
+    ]
+    assert "it's" not in " ".join(listed) and "hunter" not in " ".join(listed)
+
+
+def test_services_outside_of_the_run_are_not_checked() -> None:
+    assert found({"kestra_username": "admin", "n8n_port": 8090}, {"python": ""}, services=["n8n"]) == []
+    assert found({"postgres_state": "absent"}, services=["docker", "kestra"]) == []
+    (problem,) = found({"postgres_state": "absent", "n8n_state": "absent"}, services=["postgres"])
+    assert problem.startswith("postgres_state: Kestra keeps data in PostgreSQL. Set kestra_state")
+
+
+def test_what_is_unknown_is_skipped() -> None:
+    assert problems({}, {}, FACTS) == []
+
+
+def test_rendered_template() -> None:
+    name = "kestra_config_template"
+    (problem,) = found({}, rendered={name: "kestra:\n  url: [\n"})
+    assert problem.startswith(f"{name}: the configuration is not valid YAML (line 3)")
+    assert found({"kestra_state": "absent"}, rendered={name: "["}) == []
+
+
+def test_bundle_must_exist() -> None:
+    variables = {"orchestration_offline": True, "orchestration_bundle": "/nowhere"}
+    (problem,) = found(variables, missing_files=["orchestration_bundle"])
+    assert problem.startswith("orchestration_bundle: the controller has no file /nowhere.")
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("kestra/kestra:v2", ["http://mirror", "https://registry-1.docker.io"]),
+        ("docker.io/library/postgres:17", ["http://mirror", "https://registry-1.docker.io"]),
+        ("local:5000/kestra:v2", ["http://local:5000"]),
+        ("registry.example.com/kestra:v2", ["https://registry.example.com"]),
+        ("No Image", []),
+    ],
+)
+def test_registries(reference: str, expected: list[str]) -> None:
+    assert registries(reference, ["http://mirror"], ["local:5000"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"kestra_version": "latest"}, "kestra_version: 'latest' does not name a version"),
+        ({"kestra_java_opts": "-Xms1g -Xmx8g"}, "kestra_java_opts: -Xmx8g is not less than the memory of the host"),
+        ({"backup_recipients": ["age1x"]}, "backup_encryption: is 'none', so the archives are not encrypted"),
+    ],
+)
+def test_warnings(variables: dict[str, Any], message: str) -> None:
+    (warning,) = warnings({**VARIABLES, **variables}, HOST, FACTS)
+    assert message in warning
+    assert warnings({**VARIABLES, **variables, **ABSENT}, HOST, FACTS) == []
+
+
+@pytest.mark.parametrize("root", ["relative", "/", "/with space", ""])
+def test_root_that_is_no_absolute_path(root: str) -> None:
+    listed = problems({**VARIABLES, "orchestration_root": root}, HOST, FACTS)
+    assert [problem for problem in listed if problem.startswith(f"orchestration_root: '{root}' is not an absolute")]
+
+
+def test_multipass_that_cannot_be_installed_is_a_warning() -> None:
+    bare = {**HOST, "files": {}}
+    (warning,) = warnings(VARIABLES, bare, FACTS)
+    assert "the host has no snapd" in warning
+    for variables in ({"sidecar_multipass_install": False}, {"sidecar_multipass_path": "/usr/bin/multipass"}, ABSENT):
+        assert warnings({**VARIABLES, **variables}, bare, FACTS) == []
+
+
+def test_no_warning_without_a_reason() -> None:
+    assert warnings(VARIABLES, HOST, FACTS) == []
+
+
+# What the tests of whole hosts try, without a host.
+
+
+@pytest.mark.parametrize(
+    "change", [change for change in CHANGES if change.stage == PREFLIGHT], ids=lambda change: change.name
+)
+def test_wrong_changes_are_refused(change: Wrong) -> None:
+    variables = {**VARIABLES, **change.variables}
+    host = copy.deepcopy(HOST)
+    host["listeners"]["8090"] = listener(process="python3", unit="orchestration-sidecar.service")
+    host["units"] = {"orchestration-sidecar.socket": {"active": "active", "listen": ["127.0.0.1:8090 (Stream)"]}}
+    host["python"] = "" if "sidecar_python" in change.variables else "3.11"
+    wanted = dict(change.variables)
+    if "orchestration_registry" in wanted:
+        variables["n8n_image"] = f"{wanted['orchestration_registry']}/n8nio/n8n"
+    for service in preflight.IN_DOCKER:
+        situation = preflight.Situation(variables, host)
+        reference = situation.image(service)
+        version = variables[f"{service}_digest"] or variables[f"{service}_version"]
+        if {f"{service}_version", f"{service}_digest", "orchestration_registry"} & wanted.keys():
+            host["missing_images"].append(reference)
+            repository = reference.partition("/")[2].partition(":")[0]
+            reason = f"has no {repository} {version}"
+            host["registry_problems"][reference] = dict.fromkeys(registries(reference), reason)
+    listed: list[str] = []
+    for name, value in change.variables.items():
+        variables[name], wrong = action.validate(name, OPTIONS[name], value)
+        listed += wrong
+    rendered = {}
+    if "kestra_config_template" in change.variables:
+        rendered["kestra_config_template"] = Path(change.variables["kestra_config_template"]).read_text("utf-8")
+    listed += problems(variables, host, FACTS, services=[change.playing], rendered=rendered)
+    assert change.message in "\n".join(listed)
+
+
+# The action plugin
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected", "message"),
+    [
+        ({"type": "int"}, "8080", 8080, ""),
+        ({"type": "int"}, "http", None, "x: 'http' is not a whole number. Set x to a whole number."),
+        ({"type": "bool"}, "yes", True, ""),
+        ({"type": "bool"}, "maybe", None, "x: 'maybe' is not true or false. Set x to true or false."),
+        ({"type": "str"}, 17, "17", ""),
+        ({"type": "dict"}, ["a"], None, "x: the value is not a dictionary. Set x to a dictionary."),
+        ({"type": "dict", "no_log": True}, "hunter2", None, "x: the value is not a dictionary. Set x to a dictionary."),
+        ({"type": "list", "elements": "str"}, "a,b", ["a", "b"], ""),
+        (
+            {"type": "list", "elements": "int"},
+            ["a"],
+            None,
+            "x: an item is not a whole number. Set each item to a whole",
+        ),
+        ({"choices": ["a", "b"]}, "c", None, "x: 'c' is not one of a, b. Set x to one of them."),
+        ({"choices": ["a", "b"], "no_log": True}, "c", None, "x: the value is not one of a, b."),
+        (OPTIONS["sidecar_tokens"], [{"name": "a"}], None, "x: missing required arguments: scope found in x. Correct"),
+        (OPTIONS["sidecar_tokens"], [{"name": "a", "scope": "read"}], [{"name": "a", "scope": "read"}], ""),
+        ({"type": "str", "default": "a"}, None, None, "x: is null. Set a value, or leave x out."),
+        ({"type": "str"}, None, None, ""),
+    ],
+)
+def test_types_and_choices(option: dict[str, Any], value: Any, expected: Any, message: str) -> None:
+    converted, wrong = action.validate("x", option, value)
+    assert converted == expected
+    assert len(wrong) == bool(message) and message in "".join(wrong)
+
+
+def test_renamed_variables() -> None:
+    assert list(action.renamed({"plan_only": True, "other": 1})) == [
+        "plan_only: was renamed. Set kestra_flows_plan_only instead."
+    ]
+
+
+def test_options_of_a_role() -> None:
+    assert "n8n_port" in (action.read_options("n8n") or {})
+    assert action.read_options("nobody") is None
+
+
+IMAGES = {name: VARIABLES[name] for name in ("postgres_image", "kestra_image", "n8n_image")}
+
+
+def task(services: list[str], **options: Any) -> list[dict[str, Any]]:
+    arguments = {"services": services, "host": "{{ look }}", **options}
+    return [{"name": "Check", "devorch.orchestration.preflight": arguments, "register": "checked"}]
+
+
+def test_playbook_passes_with_the_defaults_of_the_roles(tmp_path: Path) -> None:
+    """The roles are not loaded: their defaults come from the specifications, the template is below the role."""
+    variables = {**IMAGES, "look": HOST, "ansible_facts": FACTS, "orchestration_root": "/opt/orchestration"}
+    rendered = {"kestra_config_template": "{{ lookup('ansible.builtin.file', kestra_config_template)[:0] }}kestar: x"}
+    extra = json.dumps(variables)
+    run = play(tmp_path, task([*preflight.SERVICES], rendered=rendered), "-e", extra)
+    (problem,) = run.last["problems"]
+    assert problem.startswith("kestra_config_template: kestar: Kestra has no such key at the top.")
+    assert play(tmp_path, task([*preflight.SERVICES]), "-e", extra).last["msg"] == "no problems"
+
+
+def test_playbook_reports_everything_at_once(tmp_path: Path) -> None:
+    variables = {
+        **IMAGES,
+        "look": {**HOST, "memory_bytes": GIB},
+        "ansible_facts": FACTS,
+        "orchestration_minimum_memory": 3500,
+        "kestra_port": "http",
+        "kestra_url": "{{ nothing }}",
+        "kestra_password": "hunter2 {{ 7 * }}",
+        "n8n_encryption_key": "{{ 'short' }}",
+        "rotate": ["kestra_password"],
+        "kestra_version": "latest",
+    }
+    rendered = {"kestra_config_template": "{{ lookup('ansible.builtin.template', '/nowhere') }}"}
+    play_keys = {"vars": variables}
+    run = play(tmp_path, task(["kestra", "n8n"], rendered=rendered), "--check", play_keys=play_keys)
+    assert run.returncode == 2
+    lines = run.last["msg"].splitlines()
+    assert lines[0] == f"{len(lines) - 1} problems; nothing was changed:"
+    assert [line[2:].partition(":")[0] for line in lines[1:] if "minimum" not in line] == [
+        "rotate",
+        "kestra_port",
+        "kestra_url",
+        "kestra_password",
+        "kestra_config_template",
+        "n8n_encryption_key",
+    ]
+    assert lines[1:] == [f"- {problem}" for problem in run.last["problems"]]
+    assert "hunter2" not in run.output and "'nothing' is undefined" in run.output
+    assert "kestra_version: 'latest' does not name a version" in run.output
+
+
+def test_playbook_leaves_the_template_of_a_removed_service_alone(tmp_path: Path) -> None:
+    variables = {**IMAGES, "look": HOST, "ansible_facts": FACTS, "kestra_state": "absent"}
+    rendered = {"kestra_config_template": "{{ nothing }}"}
+    run = play(tmp_path, task(["kestra"], rendered=rendered), "-e", json.dumps(variables))
+    assert run.last["msg"] == "no problems"
+
+
+def test_playbook_refuses_an_unknown_service(tmp_path: Path) -> None:
+    run = play(tmp_path, task(["nobody"]), "-e", json.dumps({"look": HOST}))
+    assert run.last["failed"] and "'nobody' is not a role of this collection" in run.last["msg"]

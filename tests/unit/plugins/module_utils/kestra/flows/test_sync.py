@@ -1,0 +1,307 @@
+"""Reading, validating and writing flows on a server that other people use too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import (
+    Connection,
+    KestraClient,
+    KestraError,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import Plan, make_plan
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import RECORD_KEY
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import FlowSync, judge
+
+from .....fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
+
+
+def flow(name: str, namespace: str = "team", more: str = "") -> Flow:
+    text = f"id: {name}\nnamespace: {namespace}\ntasks:\n  - id: say\n    type: Log\n{more}"
+    return Flow(namespace, name, f"{namespace}-{name}.yml", text)
+
+
+@pytest.fixture(params=["2.0.5", "1.3.9"])
+def server(request: pytest.FixtureRequest) -> Iterator[FakeKestra]:
+    with FakeKestra(version=request.param) as fake:
+        yield fake
+
+
+def sync(server: FakeKestra, concurrency: int = 8, retries: int = 0) -> FlowSync:
+    connection = Connection(server.url, USERNAME, PASSWORD, retries=retries, timeout=5, backoff=0.001)
+    return FlowSync(KestraClient(connection), concurrency)
+
+
+def plan(server: FakeKestra, *flows: Flow, prune: bool = False) -> Plan:
+    namespaces = {flow.namespace for flow in flows}
+    stored = sync(server).read(namespaces)
+    return make_plan(flows, stored, namespaces if prune else (), {"managed-by": "ansible"})
+
+
+def texts(server: FakeKestra) -> dict[str, str]:
+    """What the server holds, by id."""
+    return {key[1]: stored.source for key, stored in server.flows.items() if not stored.deleted}
+
+
+def test_a_hundred_flows_are_read_in_three_requests(server: FakeKestra) -> None:
+    flows = [flow(f"f{n}", f"team.n{n % 7}") for n in range(100)]
+    for each in flows:
+        server.add(each.text)
+    assert len(plan(server, *flows).with_action("unchanged")) == 100
+    assert len(server.requests) == 3
+
+
+def test_nothing_is_asked_about_no_namespace(server: FakeKestra) -> None:
+    assert sync(server).read([]) == {}
+    assert server.requests == []
+
+
+def test_what_the_archive_lacks_is_asked_for(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    server.add(flow("b").text)
+    server.prepare("GET /api/v1/main/flows/export", Answer(500, {"message": "duplicate entry"}))
+    assert len(plan(server, flow("a"), flow("b")).with_action("unchanged")) == 2
+    assert sum(request.endswith("?source=true") for request in server.requests) == 2
+
+
+def test_an_export_that_is_forbidden_is_an_error(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    server.prepare("GET /api/v1/main/flows/export", Answer(403))
+    with pytest.raises(KestraError, match="Could not export the flows"):
+        plan(server, flow("a"))
+
+
+def test_revisions_brokenness_and_drafts_are_read(server: FakeKestra) -> None:
+    server.add(flow("a").text, exception="no such plugin", tasks=[]).revision = 4
+    server.add(flow("b").text, tasks=[])
+    server.add(flow("c").text, draft=True)
+    stored = sync(server).read({"team"})
+    assert (stored[("team", "a")].revision, stored[("team", "a")].broken) == (4, "no such plugin")
+    assert stored[("team", "b")].broken == "it has no tasks"
+    assert stored[("team", "c")].draft
+
+
+def test_validation_goes_in_one_request_and_names_lines(server: FakeKestra) -> None:
+    flows = [flow("a"), flow("b", more="  - id: x\n    type: io.nope\n"), flow("c", more="tasks: []\n"), flow("d")]
+    flows[3] = Flow("team", "d", "d.yml", "\ufeff# comment\n---\n" + flows[3].text + "x: old.Log\n")
+    problems, warnings = sync(server).validate(plan(server, *flows).items)
+    assert sum("validate" in request for request in server.requests) == 1
+    assert [str(problem) for problem in problems] == [
+        "team-b.yml:7: Kestra refuses flow team/b: Invalid type: io.nope",
+        "team-c.yml:3: Kestra refuses flow team/c: tasks: must not be empty",
+        "team-c.yml:1: Kestra refuses flow team/c: id: looks odd",
+    ]
+    assert warnings == ["d.yml: old.Log is replaced by new.Log"]
+
+
+def test_validation_that_sees_other_boundaries_is_repeated_one_by_one(server: FakeKestra) -> None:
+    server.prepare("POST /api/v1/main/flows/validate", Answer(200, [{"index": 0}]))
+    problems, _warnings = sync(server).validate(plan(server, flow("a"), flow("b", more="x: nope\n")).items)
+    assert problems == []
+    assert sum("validate" in request for request in server.requests) == 3
+
+
+def test_an_answer_without_a_verdict_is_a_problem() -> None:
+    problems, _warnings = judge(flow("a"), [])
+    assert "did not say" in str(problems[0])
+
+
+def test_names_that_kestra_reads_otherwise() -> None:
+    problems, _warnings = judge(flow("a"), [{"namespace": "team", "flow": "b"}])
+    assert "put the names in quotes" in str(problems[0])
+
+
+def test_deprecations_and_warnings() -> None:
+    _problems, warnings = judge(
+        flow("a"), [{"warnings": ["w"], "infos": ["i", "i"], "deprecationPaths": ["taskDefaults"]}]
+    )
+    assert warnings == ["team-a.yml: w", "team-a.yml: i", "team-a.yml: taskDefaults is deprecated"]
+
+
+def test_writing(server: FakeKestra) -> None:
+    server.add(flow("same").text).revision = 9
+    server.add(flow("old").text)
+    server.add(flow("owned", more="labels: {managed-by: ansible}\n").text)
+    server.add(flow("gone").text).deleted = True
+    server.flows[("team", "gone")].revision = 5
+    made = plan(server, flow("same"), flow("old", more="# new\n"), flow("gone"), flow("new"), prune=True)
+    outcomes = {o.item.key[1]: (o.action, o.revision, o.state) for o in sync(server).apply(made)}
+    assert outcomes == {
+        "same": ("unchanged", 9, "former"),
+        "old": ("updated", 2, "planned"),
+        "gone": ("created", 6, "planned"),
+        "new": ("created", 1, "planned"),
+        "owned": ("pruned", None, "planned"),
+    }
+    assert server.flow_writes[-1].startswith("DELETE ")
+
+
+def test_what_is_written_is_recorded_first(server: FakeKestra) -> None:
+    server.add(flow("old").text)
+    made = plan(server, flow("old", more="# new\n"), flow("new", namespace="other"))
+    sync(server).apply(made)
+    writes = ["kv" if "/kv/" in request else "flow" for request in server.writes]
+    assert writes == ["kv", "kv", "flow", "flow"]
+    records, warnings = sync(server).read_records({"team", "other", "third"})
+    assert warnings == [] and records["third"].hashes == {}
+    assert records["team"].knows("old", flow("old", more="# new\n").text)
+    assert records["team"].knows("old", flow("old").text) is False
+    assert records["other"].knows("new", flow("new", namespace="other").text)
+    assert all(RECORD_KEY in path for path in server.values)
+    before = len(server.writes)
+    sync(server).apply(plan(server, flow("old", more="# new\n")))
+    assert len(server.writes) == before
+
+
+def test_a_record_that_may_not_be_read_is_told(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    path = "/api/v1/main/namespaces/team/kv/"
+    server.prepare(f"GET {path}", Answer(403), Answer(403))
+    records, warnings = sync(server).read_records({"team"})
+    assert records == {} and "team cannot be told apart" in warnings[0]
+    assert [o.action for o in sync(server).apply(plan(server, flow("a", more="# new\n")), records)] == ["updated"]
+    assert server.values == {}
+
+
+def test_writes_overlap_but_not_more_than_allowed(server: FakeKestra) -> None:
+    server.write_delay = 0.05
+    made = plan(server, *(flow(f"f{n}") for n in range(12)))
+    outcomes = sync(server, concurrency=3).apply(made)
+    assert [outcome.item.flow for outcome in outcomes] == [item.flow for item in made.items]
+    assert server.most_in_flight in (2, 3)
+
+
+def test_a_flow_that_somebody_created_meanwhile(server: FakeKestra) -> None:
+    made = plan(server, flow("same"), flow("other"))
+    server.add(flow("same").text)
+    server.add(flow("other").text + "# by somebody\n")
+    outcomes = {o.item.key[1]: (o.action, o.state) for o in sync(server).apply(made, rollback=False)}
+    assert outcomes == {"same": ("created", "planned"), "other": ("failed", "other")}
+    assert texts(server)["other"].endswith("# by somebody\n")
+
+
+def test_a_flow_that_somebody_deleted_meanwhile(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    made = plan(server, flow("a", more="# new\n"))
+    server.flows[("team", "a")].deleted = True
+    (outcome,) = sync(server).apply(made)
+    assert (outcome.action, outcome.state) == ("failed", "other")
+    assert texts(server) == {}
+
+
+def test_with_keep_a_refused_flow_does_not_keep_the_others_back(server: FakeKestra) -> None:
+    server.add(flow("owned", more="labels: {managed-by: ansible}\n").text)
+    made = plan(server, flow("a"), flow("b", more="refuse: me\n"), flow("c"), prune=True)
+    outcomes = sync(server, concurrency=1).apply(made, rollback=False)
+    assert [o.action for o in outcomes] == ["created", "failed", "created", "skipped"]
+    assert outcomes[1].error == "HTTP 422: tasks: must not be empty"
+    assert sorted(texts(server)) == ["a", "c", "owned"]
+
+
+def test_a_refused_flow_rolls_everything_back(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    server.add(flow("owned", more="labels: {managed-by: ansible}\n").text)
+    before = texts(server)
+    made = plan(server, flow("a", more="# new\n"), flow("b"), flow("c", more="refuse: me\n"), flow("d"), prune=True)
+    outcomes = {o.item.key[1]: (o.action, o.state) for o in sync(server, concurrency=1).apply(made)}
+    assert outcomes == {
+        "a": ("rolled_back", "former"),
+        "b": ("rolled_back", "former"),
+        "c": ("failed", "former"),
+        "d": ("skipped", "former"),
+        "owned": ("skipped", "former"),
+    }
+    assert texts(server) == before
+    assert list(server.values.values()) == [{}]
+
+
+def test_a_failed_prune_brings_the_pruned_back(server: FakeKestra) -> None:
+    for name in ("p", "q"):
+        server.add(flow(name, more="labels: {managed-by: ansible}\n").text)
+    before = texts(server)
+    made = plan(server, flow("new"), prune=True)
+    server.prepare("DELETE /api/v1/main/flows/team/q", Answer(403))
+    outcomes = {o.item.key[1]: (o.action, o.state) for o in sync(server, concurrency=1).apply(made)}
+    assert outcomes == {
+        "new": ("rolled_back", "former"),
+        "p": ("rolled_back", "former"),
+        "q": ("failed", "former"),
+    }
+    assert texts(server) == before
+
+
+def test_what_cannot_be_put_back_is_named(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    made = plan(server, flow("a", more="# new\n"), flow("b", more="refuse: me\n"))
+    put = "PUT /api/v1/main/flows/team/a"
+    changer = sync(server, concurrency=1)
+    real = changer._restore
+
+    def refuse(item: object) -> None:
+        server.prepare(put, Answer(403))
+        real(item)  # type: ignore[arg-type]
+
+    changer._restore = refuse  # type: ignore[method-assign]
+    outcomes = {o.item.key[1]: (o.action, o.state, o.error) for o in changer.apply(made)}
+    assert outcomes["a"][:2] == ("failed", "planned")
+    assert str(outcomes["a"][2]).startswith("could not be put back: HTTP 403")
+    assert texts(server)["a"].endswith("# new\n")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(500, {"message": "database"}), Answer(0, drop=True), Answer(200, "<html>", "text/html"), Answer(429)],
+    ids=["500", "closed", "html", "429"],
+)
+def test_a_write_is_tried_again_when_the_server_fails_for_a_moment(server: FakeKestra, answer: Answer) -> None:
+    server.add(flow("old").text)
+    server.add(flow("owned", more="labels: {managed-by: ansible}\n").text)
+    made = plan(server, flow("new"), flow("old", more="# new\n"), prune=True)
+    for request in ("POST", "PUT", "DELETE"):
+        server.prepare(f"{request} /api/v1/main/flows", answer)
+    outcomes = sync(server, retries=2).apply(made)
+    assert [(o.action, o.state) for o in outcomes] == [
+        ("created", "planned"),
+        ("updated", "planned"),
+        ("pruned", "planned"),
+    ]
+    assert sorted(texts(server)) == ["new", "old"]
+    assert server.flows[("team", "new")].revision == 1
+
+
+@pytest.mark.parametrize("answer", [Answer(500, {"message": "database"}), Answer(401), Answer(0, drop=True)])
+def test_with_keep_a_failing_server_stops_the_writes(server: FakeKestra, answer: Answer) -> None:
+    made = plan(server, *(flow(name) for name in "abcd"))
+    server.prepare("POST /api/v1/main/flows", Answer(200, {"revision": 1, "source": flow("a").text}), answer)
+    outcomes = sync(server, concurrency=1).apply(made, rollback=False)
+    assert [o.action for o in outcomes] == ["created", "failed", "skipped", "skipped"]
+    assert all(o.error for o in outcomes[1:])
+    assert len(server.flow_writes) == 2
+
+
+def test_reading_is_tried_again_when_an_answer_is_damaged(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    server.prepare("GET /api/v1/main/flows/export", Answer(200, b"PK damaged"))
+    server.prepare("GET /api/v1/main/flows/search", Answer(200, "<html>", "text/html"), Answer(500))
+    assert len(sync(server, retries=2).read({"team"})) == 1
+
+
+def test_when_the_time_is_over_nothing_more_is_written(server: FakeKestra) -> None:
+    server.write_delay = 0.2
+    made = plan(server, *(flow(name) for name in "abcd"))
+    changer = sync(server, concurrency=1)
+    changer.client.http.deadline = time.monotonic() + 0.3
+    outcomes = changer.apply(made)
+    actions = [o.action for o in outcomes]
+    assert "failed" in actions and actions[-1] == "skipped"
+    assert all(o.state == "former" for o in outcomes)
+    assert texts(server) == {}
+
+
+def test_a_text_that_is_stored_otherwise_is_told(server: FakeKestra) -> None:
+    made = plan(server, flow("a"))
+    server.prepare("POST /api/v1/main/flows", Answer(200, {"revision": 1, "source": "trimmed"}))
+    assert "stored another text" in str(sync(server).apply(made)[0].warning)

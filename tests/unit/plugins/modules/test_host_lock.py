@@ -1,0 +1,188 @@
+"""`host_lock`: one controller at a time, and no lock that outlives its run for good."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.devorch.orchestration.plugins.action import host_lock as action
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Lock, Run
+from ansible_collections.devorch.orchestration.plugins.modules import host_lock as module
+
+from ...in_process import call
+from ...playbook import play
+
+MINE, OTHER = Run("me@here", "here", "1-1"), Run("you@there", "there", "2-2")
+
+
+def test_second_run_is_kept_out_until_the_first_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert host_lock.take(path, MINE, 100.0, 60)[0] == Lock(MINE, 100.0, 100.0)
+    assert host_lock.take(path, OTHER, 110.0, 60)[0].run == MINE
+    assert host_lock.take(path, MINE, 120.0, 60) == (Lock(MINE, 100.0, 120.0), None)
+    assert not host_lock.release(path, OTHER)
+    assert host_lock.release(path, MINE)
+    assert not path.exists()
+    assert host_lock.take(path, OTHER, 130.0, 60)[0].run == OTHER
+
+
+@pytest.mark.parametrize("now", [161.0, 50.0], ids=["expired", "from before the boot"])
+def test_stale_lock_is_taken_over(tmp_path: Path, now: float) -> None:
+    path = tmp_path / "lock"
+    host_lock.take(path, OTHER, 100.0, 60)
+    taken, before = host_lock.take(path, MINE, now, 60)
+    assert taken.run == MINE
+    assert before and before.run == OTHER
+
+
+def test_lock_of_a_dead_run_is_taken_over_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    host_lock.take(path, OTHER, 100.0, 60)
+    assert host_lock.take(path, MINE, 101.0, 60, dead=Run("x", "y", "z"))[0].run == OTHER
+    assert host_lock.take(path, MINE, 101.0, 60, dead=OTHER)[0].run == MINE
+
+
+def test_lock_is_renewed_for_whoever_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    host_lock.renew(path, 100.0)
+    host_lock.renew(tmp_path / "nowhere" / "lock", 100.0)
+    assert not path.exists()
+    host_lock.take(path, OTHER, 100.0, 60)
+    host_lock.renew(path, 150.0)
+    assert host_lock.load(path) == Lock(OTHER, 100.0, 150.0)
+    assert host_lock.take(path, MINE, 200.0, 60)[0].run == OTHER
+    host_lock.renew(path)
+    assert host_lock.load(path) == Lock(OTHER, 100.0, pytest.approx(host_lock.uptime(), abs=5))
+    path.write_text("{half")
+    host_lock.renew(path)
+    assert path.read_text() == "{half"
+
+
+def test_damaged_lock_does_not_stop_anybody(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text("{half")
+    assert host_lock.take(path, MINE, 100.0, 60)[0].run == MINE
+
+
+def test_processes_are_told_apart() -> None:
+    assert action.lives(action.process_identity(os.getpid()))
+    assert not action.lives(f"{os.getpid()}-1")
+    child = subprocess.Popen(["sleep", "60"])
+    identity = action.process_identity(child.pid)
+    assert action.lives(identity)
+    child.send_signal(signal.SIGKILL)
+    time.sleep(0.2)
+    assert not action.lives(identity), "a zombie does nothing any more"
+    child.wait()
+
+
+def tasks(path: Path) -> list[dict[str, object]]:
+    return yaml.safe_load(module.EXAMPLES.replace("/run/orchestration.lock", str(path)))
+
+
+def test_example(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    played = play(tmp_path, tasks(path))
+    assert played.returncode == 0
+    assert played.results[0]["acquired"]
+    assert not path.exists()
+
+
+def test_other_controller_is_refused_with_who_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    host_lock.store(path, Lock(OTHER, host_lock.uptime() - 5, host_lock.uptime()))
+    played = play(tmp_path, tasks(path))
+    assert played.returncode != 0
+    said = played.results[0]["msg"]
+    assert re.match(r"you@there has been working on this host for \d+ s \(process 2 there\)\. Wait until", said)
+    assert f"remove {path} on the host" in said
+    assert json.loads(path.read_text())["run"] == asdict(OTHER)
+
+
+def test_run_that_was_killed_on_this_controller_keeps_nobody_out(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    dead = Run("me@here", action.this_controller(), f"{os.getpid()}-1")
+    host_lock.store(path, Lock(dead, host_lock.uptime(), host_lock.uptime()))
+    played = play(tmp_path, tasks(path))
+    assert played.returncode == 0
+    assert "taken over from me@here, whose run has ended" in played.results[0]["msg"]
+
+
+def test_what_wants_the_host_undisturbed_is_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, file = tmp_path / "lock", tmp_path / "backup.lock"
+    options = {"path": str(path), "wait_for_lock_file": str(file), "_run": asdict(MINE)}
+    assert call("host_lock", options)["acquired"], "no such file, so nobody to wait for"
+    path.unlink()
+    waited: list[float] = []
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        def ends(seconds: float) -> None:
+            waited.append(seconds)
+            if len(waited) == 2:
+                fcntl.flock(held, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(module.time, "sleep", ends)
+        assert call("host_lock", options)["acquired"]
+    assert len(waited) == 2
+
+
+def test_host_is_given_back_where_what_wants_it_undisturbed_does_not_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, file = tmp_path / "lock", tmp_path / "backup.lock"
+    monkeypatch.setattr(module, "LONGEST_WAIT", 1.0)
+    with subprocess.Popen(["flock", "--no-fork", str(file), "sleep", "60"]) as holder:
+        while not module.is_locked(file):
+            time.sleep(0.05)
+        result = call("host_lock", {"path": str(path), "wait_for_lock_file": str(file), "_run": asdict(MINE)})
+        holder.kill()
+    assert result["failed"]
+    said = f"process {holder.pid} (sleep 60) holds the backup lock {file} for more than 1 s"
+    assert result["msg"].startswith(said)
+    assert not path.exists()
+
+
+def test_remains_of_a_killed_run_are_removed_unless_they_are_in_use(tmp_path: Path) -> None:
+    left, used = tmp_path / "ansible-tmp-1-2-3", tmp_path / "ansible-tmp-4-5-6"
+    for path in (left, used):
+        path.mkdir()
+        (path / "source").write_text("secret")
+    process = tmp_path / "proc" / "77"
+    process.mkdir(parents=True)
+    (process / "cmdline").write_bytes(b"python3\0" + str(used / "AnsiballZ_x.py").encode())
+    module.remove_remains([tmp_path], tmp_path / "proc")
+    assert not left.exists()
+    assert used.exists()
+
+
+def test_check_mode_takes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    host_lock.store(path, Lock(OTHER, host_lock.uptime(), host_lock.uptime()))
+    before = path.read_text()
+    assert play(tmp_path, tasks(path), "--check").returncode == 0
+    assert path.read_text() == before
+
+
+def test_two_at_once_never_both_hold_it(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Run, take, uptime\n"
+        "run = Run(sys.argv[3], 'c', 'p')\n"
+        "print(take(Path(sys.argv[2]), run, uptime(), 60)[0].run == run)"
+    )
+    collections = os.environ["ANSIBLE_COLLECTIONS_PATH"]
+    command = [sys.executable, "-c", script, collections, str(tmp_path / "lock")]
+    started = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(6)]
+    assert [process.communicate()[0].strip() for process in started].count("True") == 1
