@@ -15,7 +15,7 @@ TWO := -n2 --dist=loadscope --no-loadscope-reorder
 IMAGES := $(PYTHON) tests/images/cli.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long chaos sidecar-real lint bench bench-site role-readmes lock clean distclean environment
+.PHONY: help demo test test-long chaos sidecar-real lint bench bench-site role-readmes lock clean distclean environment venv
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -60,6 +60,9 @@ distclean: ## As clean, and remove images and caches as well
 	rm -rf $(DEVORCH_CACHE)
 
 environment: $(VENV)/.complete
+
+venv: environment ## Print the directory of the Python environment
+	@echo $(VENV)
 
 $(VENV)/.complete:
 	@echo "== Python environment in $(VENV) (about a minute on the first run)"
