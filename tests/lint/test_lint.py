@@ -20,6 +20,7 @@ MYPY = ["mypy", "--config-file", str(ROOT / "pyproject.toml")]
         ["ruff", "format", "--check", "."],
         ["yamllint", "--strict", "."],
         ["ansible-lint", "--strict", "--nocolor"],
+        ["antsibull-changelog", "lint"],
         # Plugins import each other by the collection's name.
         [*MYPY, "--package", "ansible_collections.devorch.orchestration.plugins"],
         [*MYPY, "roles/sidecar/files"],
