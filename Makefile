@@ -15,7 +15,7 @@ TWO := -n2 --dist=loadscope --no-loadscope-reorder
 IMAGES := $(PYTHON) tests/images/cli.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long chaos sidecar-real lint bench bench-site role-readmes lock clean distclean environment
+.PHONY: help demo test test-long chaos sidecar-real lint bench bench-site role-readmes lock clean distclean environment venv
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -38,12 +38,12 @@ sidecar-real: environment ## Run the sidecar's suite against a real multipass (M
 lint: environment ## Run the linters alone
 	pytest tests/lint $(PYTEST_ARGUMENTS)
 
-bench: environment ## Measure kestra_flows beside other tools, write docs/bench.md and docs/bench.svg (BENCH_ARGUMENTS="--sizes 100,1000")
+bench: environment ## Measure kestra_flows beside other tools, write docs/development/bench.md and bench.svg (BENCH_ARGUMENTS="--sizes 100,1000")
 	$(IMAGES) engine
 	$(IMAGES) build kestra postgres
 	python3 -m tests.bench $(BENCH_ARGUMENTS)
 
-bench-site: environment ## Measure site.yml on one host and on ten, write docs/bench-site.md (BENCH_ARGUMENTS="--rounds 3 --hosts 0")
+bench-site: environment ## Measure site.yml on one host and on ten, write docs/development/bench-site.md (BENCH_ARGUMENTS="--rounds 3 --hosts 0")
 	python3 -m tests.bench_site $(BENCH_ARGUMENTS)
 
 role-readmes: environment ## Write the README.md of each role from its argument specification
@@ -60,6 +60,9 @@ distclean: ## As clean, and remove images and caches as well
 	rm -rf $(DEVORCH_CACHE)
 
 environment: $(VENV)/.complete
+
+venv: environment ## Print the directory of the Python environment
+	@echo $(VENV)
 
 $(VENV)/.complete:
 	@echo "== Python environment in $(VENV) (about a minute on the first run)"

@@ -28,24 +28,24 @@ PRUNED = 10
 """One in so many flows is pruned."""
 
 NOTES = (
-    "The same flows for all: 1 KB, 3 tasks, comments and unicode, spread over 10 namespaces. The server holds no "
-    "others, since Kestra 2.0 compares each flow that is validated or written with every one it holds. "
-    "Tools that are compared run in turns on the same flows; the figures are medians, the ratios medians of the pairs.",
-    "kestra_flows: `ansible-playbook` with one task and default options (8 in flight). The module's own time is its "
-    "`seconds.total`; the whole task is what Ansible needs from the start of the task to its result, with reading the "
-    "files on the controller, the transfer, Python's start and the result's way back.",
-    "The floor: `http.client` on one connection, which asks for the version, lists the flows (1,000 a page) and "
-    "fetches one archive of their sources. It does nothing with the answers, and never looks at a file.",
+    "All tools get the same flows: 1 KB, 3 tasks, comments and unicode, spread over 10 namespaces. The server holds no "
+    "others, because Kestra 2.0 compares each flow that is validated or written with every flow it holds. "
+    "The tools run in turns on the same flows. The figures are medians, and the ratios are medians of the pairs.",
+    "kestra_flows: `ansible-playbook` with one task and default options (8 requests in flight). The module's own time "
+    "is its `seconds.total`. The whole task is the time from the start of the task to its result. It includes reading "
+    "the files on the controller, the transfer, the start of Python and the return of the result.",
+    "The floor: `http.client` on one connection. It asks for the version, lists the flows (1,000 per page) and "
+    "fetches one archive of their sources. It does not use the answers, and it never reads a file.",
     "The concurrent client: `http.client` in 8 threads with a connection each. It reads as the floor does, compares "
-    "the texts, has what it writes validated (100 flows a request, as kestra_flows does) and writes. It keeps no "
-    "record, finds no drift, puts nothing back and parses no YAML.",
-    "The kestrapy script: one GET a flow, and a PUT or POST where the source differs, one after the other.",
+    "the texts, validates what it writes (100 flows per request, as kestra_flows does) and writes. It keeps no "
+    "record, finds no drift, rolls nothing back and parses no YAML.",
+    "The kestrapy script: one GET per flow, and a PUT or POST if the source differs, one after the other.",
     "The uri loop: three looped tasks (GET, POST what is missing, PUT what differs), measured with {uri_flows} flows "
-    "and stated per flow, as it is linear. It validates nothing.",
-    "With that comparison the server's time for all writes grows with the square of the number of flows, whoever asks. "
-    "So 10,000 flows are loaded by one tool, and not all changed; pruning 1,000 of them "
-    "was not over after 7 minutes, and is left out.",
-    "Peak memory: `ru_maxrss` of the process that runs the module, the greatest of all cases.",
+    "and stated per flow, because it is linear. It validates nothing.",
+    "Because of that comparison, the server's time for all writes grows with the square of the number of flows, "
+    "whatever the client is. So 10,000 flows are loaded by one tool, and the case of all changed is left out. Pruning "
+    "1,000 of them had not finished after 7 minutes, and is left out as well.",
+    "Peak memory: `ru_maxrss` of the process that runs the module, the maximum of all cases.",
 )
 
 
@@ -212,7 +212,9 @@ def main() -> None:
     )
     parser.add_argument("--sizes", default="100,1000,10000", help="how many flows, comma-separated")
     parser.add_argument("--uri-flows", type=int, default=100, help="how many flows the loop of uri is measured with")
-    parser.add_argument("--directory", type=Path, default=ROOT / "docs", help="where bench.md and bench.svg go")
+    parser.add_argument(
+        "--directory", type=Path, default=ROOT / "docs/development", help="where bench.md and bench.svg go"
+    )
     arguments = parser.parse_args()
     sizes = sorted(int(size) for size in arguments.sizes.split(","))
     with tempfile.TemporaryDirectory() as name:
@@ -241,7 +243,7 @@ def main() -> None:
     results = run.results
     notes = [note.format(uri_flows=results.uri_flows) for note in NOTES]
     text = document(results, time.strftime("%-d %B %Y"), notes)
-    arguments.directory.mkdir(exist_ok=True)
+    arguments.directory.mkdir(parents=True, exist_ok=True)
     (arguments.directory / "bench.md").write_text(text, encoding="utf-8")
     plot(results, arguments.directory / "bench.svg")
     print(f"\n{table(results)}")

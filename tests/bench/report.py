@@ -96,25 +96,25 @@ def targets(results: Results, middle: int = 1000, large: int = 10_000) -> list[T
     """Return the targets that the measurements have to meet."""
     found = [
         Target(
-            f"nothing changed, {middle} flows: the module's own time, times the floor",
+            f"nothing changed, {middle} flows: the module's own time, divided by the floor",
             1.25,
             results.ratio("nothing", "module", "floor", middle),
         ),
         Target(f"nothing changed, {middle} flows: requests", 3 + middle / 1000, results.requests.get(middle)),
         Target(
-            f"nothing changed, {middle} flows: the uri loop a flow, times the whole task",
+            f"nothing changed, {middle} flows: the uri loop per flow, divided by the whole task",
             300,
             results.ratio("nothing", "uri", "task", middle),
             at_least=True,
         ),
         Target(
-            f"all changed, {middle} flows: the uri loop a flow, times the whole task",
+            f"all changed, {middle} flows: the uri loop per flow, divided by the whole task",
             100,
             results.ratio("all", "uri", "task", middle),
             at_least=True,
         ),
         Target(
-            f"all changed, {middle} flows: the whole task, times the concurrent client",
+            f"all changed, {middle} flows: the whole task, divided by the concurrent client",
             1.15,
             results.ratio("all", "task", "concurrent", middle),
         ),
@@ -123,7 +123,7 @@ def targets(results: Results, middle: int = 1000, large: int = 10_000) -> list[T
         small, big = results.per_flow(case, "module", middle), results.per_flow(case, "module", large)
         found.append(
             Target(
-                f"{CASES[case]}: time a flow at {large}, times that at {middle}",
+                f"{CASES[case]}: time per flow at {large}, divided by that at {middle}",
                 1.25,
                 big / small if small and big else None,
             )
@@ -131,7 +131,7 @@ def targets(results: Results, middle: int = 1000, large: int = 10_000) -> list[T
     growth = None
     if {middle, large} <= set(results.memory):
         growth = results.memory[large] / results.memory[middle]
-    found.append(Target(f"peak memory at {large} flows, times that at {middle}", large / middle, growth))
+    found.append(Target(f"peak memory at {large} flows, divided by that at {middle}", large / middle, growth))
     found.append(Target(f"peak memory at {large} flows in MB", 200, results.memory.get(large)))
     return found
 
@@ -147,7 +147,7 @@ def table(results: Results) -> str:
         lines += [
             f"### {size:,} flows",
             "",
-            "Milliseconds a flow; in brackets how many times the whole task's time.",
+            "Milliseconds per flow. In brackets: the ratio to the time of the whole task.",
             "",
         ]
         lines += ["| | " + " | ".join(CASES.values()) + " |", "|---|" + "---:|" * len(CASES)]
@@ -162,22 +162,22 @@ def table(results: Results) -> str:
         lines += [
             "",
             f"Peak memory of the module: {_number(memory, '.0f')} MB. "
-            f"Requests where nothing changed: {requests if requests is not None else NONE}.",
+            f"Requests if nothing changed: {requests if requests is not None else NONE}.",
             "",
         ]
     return "\n".join(lines)
 
 
 def document(results: Results, when: str, notes: Iterable[str]) -> str:
-    """Return docs/bench.md."""
+    """Return docs/development/bench.md."""
     verdicts = "\n".join(f"- {target}" for target in targets(results))
     remarks = "\n".join(f"- {note}" for note in notes)
     return (
         "# How fast it is\n\n"
         f"Made by `make bench` on {when}, against the test server (Kestra's own engine, with H2), "
-        f"{results.machine}. Compare the ratios; the milliseconds are those of one machine, and on a busy one the "
+        f"{results.machine}. Compare the ratios: the milliseconds hold for one machine only. On a busy machine the "
         "ratios are rough as well.\n\n"
-        "![Time a flow, by tool and number of flows](bench.svg)\n\n"
+        "![Time per flow, by tool and number of flows](bench.svg)\n\n"
         f"{table(results)}\n## Targets\n\n{verdicts}\n\n## What is measured\n\n{remarks}\n"
     )
 
@@ -201,7 +201,7 @@ def plot(results: Results, path: Path) -> None:
                 panel.plot([size for size, _ in known], [each for _, each in known], marker="o", label=name)
         panel.set(title=CASES[case], xscale="log", yscale="log", xlabel="flows")
         panel.grid(True, which="major", alpha=0.3)
-    panels[0].set_ylabel("milliseconds a flow")
+    panels[0].set_ylabel("milliseconds per flow")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, metadata={"Date": None})

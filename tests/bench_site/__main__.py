@@ -110,7 +110,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often each run is measured (default 5)")
     parser.add_argument("--hosts", type=int, default=10, help="how many hosts behind one controller; 0: one only")
     parser.add_argument("--host", default=HOST, help="the converged test host; made and provisioned where it is not")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "bench-site.md", help="the page to write")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "docs/development/bench-site.md", help="the page to write"
+    )
     options = parser.parse_args()
     load = os.getloadavg()[0]
     variables = fleet.prepare()

@@ -102,7 +102,7 @@ def table(results: Results, hosts: int) -> str:
 
 
 def document(results: Results, when: str, rounds: int, notes: Iterable[str]) -> str:
-    """Return docs/bench-site.md."""
+    """Return docs/development/bench-site.md."""
     parts = [
         "# How long a run takes",
         f"Made by `make bench-site` on {when}, in {rounds} {'round' if rounds == 1 else 'rounds'}, {results.machine}. "

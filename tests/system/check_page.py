@@ -1,4 +1,4 @@
-"""What check mode has said of every playbook and role, as the page docs/check-mode.md."""
+"""What check mode has said of every playbook and role, as the page docs/development/check-mode.md."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_the_real_run_did_what_check_mode_predicted(empty_checks: dict[str, Run]
 
 def test_page_about_check_mode_is_current(empty_checks: dict[str, Run], converged_checks: dict[str, Run]) -> None:
     """DEVORCH_LONG=1 DEVORCH_WRITE_DOCS=1 writes it anew."""
-    page = ROOT / "docs" / "check-mode.md"
+    page = ROOT / "docs" / "development" / "check-mode.md"
     text = check_page(empty_checks, converged_checks)
     if LONG and os.environ.get("DEVORCH_WRITE_DOCS"):
         page.write_text(text, "utf-8")

@@ -44,7 +44,9 @@ def test_contains_what_users_need_and_no_more(installed: Path) -> None:
         "requirements.lock",
         "pyproject.toml",
         ".git",
+        ".github",
         ".gitignore",
+        ".pre-commit-config.yaml",
     }
 
 

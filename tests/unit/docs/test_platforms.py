@@ -86,3 +86,30 @@ def test_the_libraries_of_the_controller_are_listed() -> None:
     others = needed - set(sys.stdlib_module_names) - {"ansible", "ansible_collections", "urllib3"}
     assert others == set(libraries)
     assert all(f"`{name}`" in REQUIREMENTS for name in libraries.values())
+    listed = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    assert sorted((line for line in listed if not line.startswith("#")), key=str.lower) == sorted(
+        libraries.values(), key=str.lower
+    )
+
+
+def test_execution_environments_get_these_libraries() -> None:
+    environment = yaml.safe_load((ROOT / "meta" / "execution-environment.yml").read_text("utf-8"))
+    assert environment["dependencies"] == {"python": "requirements.txt"}
+
+
+def test_requirements_are_the_dependencies_of_the_collection() -> None:
+    """A clone installs with requirements.yml what an archive brings by its dependencies."""
+    listed = yaml.safe_load((ROOT / "requirements.yml").read_text("utf-8"))["collections"]
+    galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text("utf-8"))
+    assert {each["name"]: each["version"] for each in listed} == galaxy["dependencies"]
+
+
+def test_the_workflow_for_flows_installs_the_same() -> None:
+    text = (ROOT / "docs" / "github-actions" / "flows.yml").read_text("utf-8")
+    (version,) = re.findall(r"ansible-core ([\d.]+) or newer", REQUIREMENTS)
+    installed = re.findall(r"pip install 'ansible-core>=([\d.]+)' (.+)", text)
+    assert installed
+    for oldest, libraries in installed:
+        assert oldest == version
+        assert all(f"`{name}`" in REQUIREMENTS for name in libraries.split())
+        assert len(libraries.split()) == len(re.findall(r"^\w", (ROOT / "requirements.txt").read_text("utf-8"), re.M))

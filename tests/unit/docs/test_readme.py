@@ -1,4 +1,4 @@
-"""The README's variables, versions and paths are the real ones."""
+"""The variables, versions, paths and commands in the README and the guides are the real ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path: path.read_text(encoding="utf-8")
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "tests/README.md"])
+}
+README = PAGES[ROOT / "README.md"]
+CONFIGURATION, FLOWS, MODULES = (PAGES[ROOT / "docs" / f"{name}.md"] for name in ("configuration", "flows", "modules"))
+# What an operator types: of the README, and of the guides.
+GUIDES = "\n".join(text for path, text in PAGES.items() if path.name == "README.md" or path.parent.name == "docs")
 
 
 def options() -> dict[str, dict[str, object]]:
@@ -26,7 +33,7 @@ def options() -> dict[str, dict[str, object]]:
 
 def test_variables_exist_with_the_stated_default() -> None:
     known = options()
-    rows = re.findall(r"^\| (`[a-z].*?) \| (\S.*?) \| ", README.split("## On the host")[0], re.MULTILINE)
+    rows = re.findall(r"^\| (`[a-z].*?) \| (\S.*?) \| ", CONFIGURATION, re.MULTILINE)
     assert len(rows) >= 10
     for names, stated in rows:
         for name in re.findall(r"`(\w+)`", names):
@@ -39,14 +46,21 @@ def test_variables_exist_with_the_stated_default() -> None:
                 )
 
 
-def test_linked_files_exist() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_linked_files_exist(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", PAGES[page]) if "://" not in link]
+    assert links or page != ROOT / "README.md"
+    for link in links:
+        target, _, anchor = link.partition("#")
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), link
+        headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE) if anchor else []
+        anchors = [re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert not anchor or anchor in anchors, link
 
 
 def test_flows_and_webhook_keys_are_the_files() -> None:
-    rows = re.findall(r"^\| `([a-z]+/[a-z-]+)` \| (\S+)", README, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z]+/[a-z-]+)` \| (\S+)", FLOWS, re.MULTILINE)
     files = {
         str(path.relative_to(ROOT / "kestra-flows").with_suffix("")) for path in ROOT.glob("kestra-flows/*/*.yaml")
     }
@@ -58,25 +72,25 @@ def test_flows_and_webhook_keys_are_the_files() -> None:
 
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE):
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", "\n".join(PAGES.values()), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
 def test_modules_are_all_there_as_they_describe_themselves() -> None:
-    rows = re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", README.split("## The modules")[1].split("\n## ")[0], re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", MODULES, re.MULTILINE)
     texts = {path.stem: path.read_text("utf-8") for path in ROOT.glob("plugins/modules/*.py")}
     described = {name: re.search(r"^short_description: (.+)$", text, re.M) for name, text in texts.items()}
     assert dict(rows) == {name: match[1] for name, match in described.items() if match}
 
 
 def lines(program: str) -> list[str]:
-    """Return the README's lines that begin with a program: of the code blocks, and those within a sentence."""
-    found = re.findall(rf"^({program} .+?)(?: +#.*)?$", README, re.MULTILINE)
-    return sorted({*found, *re.findall(rf"`({program} [^`<]+)`", README)})
+    """Return the lines that begin with a program: of the code blocks, and those within a sentence."""
+    found = re.findall(rf"^({program} .+?)(?: +#.*| > .*)?$", GUIDES, re.MULTILINE)
+    return sorted({*found, *(" ".join(line.split()) for line in re.findall(rf"`({program} [^`<]+)`", GUIDES))})
 
 
 def in_a_clean_home(home: Path, *command: str) -> str:
-    """Run a command in the checkout, with neither settings nor variables of anybody; return what it prints."""
+    """Run a command in the checkout, without any settings or variables of its caller; return what it prints."""
     environment = {"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
     done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
     assert done.returncode == 0, f"{shlex.join(command)}:\n{done.stderr}"
@@ -93,7 +107,9 @@ def test_playbooks_are_found_from_the_checkout_alone(line: str, tmp_path: Path) 
 @pytest.mark.parametrize("line", lines("ansible-doc"))
 def test_documentation_is_shown_from_the_checkout_alone(line: str, tmp_path: Path) -> None:
     shown = in_a_clean_home(tmp_path, *shlex.split(line))
-    assert all(name in shown for name in ("kestra_username", "kestra_password"))
+    assert shlex.split(line)[-1] in shown.lower()
+    if " role " in line:
+        assert all(name in shown for name in ("kestra_username", "kestra_password"))
 
 
 def test_shipped_inventories_have_one_host_that_ansible_reaches(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_table_and_plot(tmp_path: Path) -> None:
     text = document(results(), "1 May 2026", ["a note"])
     assert "| kestra_flows, the whole task | - | 1.10 (1.00) | - | 1.10 (1.00) | - |" in text
     assert "| a loop of ansible.builtin.uri | - | 500.00 (454.55) |" in text
-    assert "Peak memory of the module: 150 MB. Requests where nothing changed: -." in text
+    assert "Peak memory of the module: 150 MB. Requests if nothing changed: -." in text
     assert "NOT MET" not in text and "kestrapy" not in table(results())
     plot(results(), tmp_path / "one.svg")
     plot(results(), tmp_path / "two.svg")

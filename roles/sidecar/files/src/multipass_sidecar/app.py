@@ -24,7 +24,7 @@ from .service import Service
 from .settings import Settings, Token
 
 STOP_SECONDS = 30
-"""How long running jobs may continue after the service was told to stop."""
+"""How long running jobs may continue after the service was asked to stop."""
 
 
 def create_app(settings: Settings, tokens: list[Token]) -> FastAPI:
