@@ -213,11 +213,31 @@ def test_check_mode_predicts_and_writes_nothing(healthy: Site) -> None:
     assert healthy.fails(TWO, "refused\n", check=True)[1]["changed"] is False
 
 
+@pytest.mark.parametrize(
+    ("situation", "restarted"),
+    [("change", True), ("directory", False), ("stopped", False), ("stopped and change", False)],
+)
+def test_check_mode_predicts_restarts(healthy: Site, situation: str, restarted: bool) -> None:
+    config = "port: 2\n" if "change" in situation else "port: 1\n"
+    if situation == "directory":
+        (healthy.root / "data").chmod(0o755)
+    elif "stopped" in situation:
+        healthy.program.running.unlink()
+    checked = healthy.run(ONE, config, check=True)
+    assert checked["changed"] and checked["restarted"] is restarted
+    assert healthy.run(ONE, config)["restarted"] is restarted
+
+
+def test_check_mode_predicts_no_restart_of_what_does_not_run_by_itself(healthy: Site) -> None:
+    healthy.program.well = ""
+    assert not healthy.run(TWO, "port: 1\n", check=True)["restarted"]
+
+
 def test_check_mode_on_an_empty_host(site: Site) -> None:
     site.validators[str(site.config)] = ["/no/such/program", "%s"]
     before = site.files()
     result = site.run(ONE, "port: 1\n", check=True)
-    assert result["changed"] and result["action"] == "create"
+    assert result["changed"] and result["action"] == "create" and not result["restarted"]
     assert site.files() == before and not (site.root / "rollback").exists()
 
 

@@ -1,0 +1,256 @@
+"""What playbooks and roles do in situations that no host of the system tests is in."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.devorch.orchestration.plugins.filter.upgrade_plan import upgrade_plan
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
+
+from ..playbook import play
+from ..templating import ROOT, evaluate, holds, load, reached, tasks, variables
+
+DEPLOY, SECRETS = "devorch.orchestration.deploy", "devorch.orchestration.secrets"
+ROLES = ("common", "docker", "postgres", "sidecar", "kestra", "n8n", "backup")
+FOUND: dict[str, Any] = {"files": {}, "containers": {}, "versions": {}, "docker": {"engine": "29.1"}}
+"""What host_info has found."""
+
+
+def deployments() -> list[tuple[str, dict[str, Any]]]:
+    """Return the file and the options of each task that deploys something."""
+    paths = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "roles").glob("*/tasks/*.yml"))]
+    return [(path, task[DEPLOY]) for path in paths for task in tasks(load(path)) if DEPLOY in task]
+
+
+def given(**more: Any) -> dict[str, Any]:
+    """Return the variables of a play with all roles, on a host where the sidecar is installed."""
+    secrets = {"secrets": {"kestra_password": "x", "sidecar_token": "x"}}
+    found = {"orchestration_host": FOUND, "orchestration_secrets": secrets, "_sidecar_installed": True}
+    return variables(*ROLES) | found | more
+
+
+@pytest.mark.parametrize("path", ["playbooks/rotate_secrets.yml", "roles/upgrade/tasks/upgrade.yml"])
+def test_services_are_deployed_whatever_was_gathered_before_they_changed(path: str) -> None:
+    """Also after a rollback, when they equal again what was gathered, but run with something else."""
+    blocks = [task for task in tasks(load(path)) if {} in task.get("vars", {}).values()]
+    (block,) = blocks
+    (name,) = [name for name, value in block["vars"].items() if value == {}]
+    role = "ansible.builtin.include_role"
+    deploying, inside = (
+        [task["name"] for task in tasks(content) if task.get(role, {}).get("tasks_from") == "manage"]
+        for content in (load(path), [block])
+    )
+    assert deploying and deploying == inside
+    assert len(deployments()) >= len(ROLES) - 1
+    for file, options in deployments():
+        assert evaluate(options["host"], given()) == FOUND, file
+        assert evaluate(options["host"], given(**{name: {}})) == {}, file
+
+
+def the_task(path: str, word: str) -> dict[str, Any]:
+    """Return the task of a file in which this word is."""
+    (found,) = [task for task in tasks(load(path)) if "block" not in task and word in str(task)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("roles/docker/tasks/images.yml", "'load'"),
+        ("roles/docker/tasks/install.yml", "ansible.builtin.apt"),
+        ("roles/docker/tasks/present.yml", DEPLOY),
+        ("roles/postgres/tasks/present.yml", DEPLOY),
+    ],
+)
+def test_containers_do_not_rely_on_what_was_gathered_before_their_base_changed(path: str, word: str) -> None:
+    """Images of a bundle that were just loaded, for one, are other ones than those that host_info has seen."""
+    name = the_task(path, word)["register"]
+    containers = [options for _file, options in deployments() if options["type"] == "compose"]
+    assert len(containers) == 3
+    for options in containers:
+        assert evaluate(options["host"], given(**{name: {"changed": False}})) == FOUND
+        assert evaluate(options["host"], given(**{name: {"changed": True}})) == {}, options["service"]
+
+
+@pytest.mark.parametrize(
+    ("check", "containers", "compared"),
+    [
+        (True, {}, False),
+        (True, {"kestra": {"status": "exited", "health": ""}}, False),
+        (True, {"kestra": {"status": "running", "health": "starting"}}, False),
+        (True, {"kestra": {"status": "running", "health": "healthy"}}, True),
+        (False, {}, True),
+    ],
+)
+def test_check_mode_compares_flows_only_with_a_kestra_that_runs(
+    check: bool, containers: dict[str, Any], compared: bool
+) -> None:
+    (task,) = load("roles/kestra/tasks/flows.yml")
+    host = FOUND | {"containers": containers}
+    assert holds(task["when"], given(ansible_check_mode=check, orchestration_host=host)) is compared
+
+
+@pytest.mark.parametrize("name", ["status", "flows", "doctor"])
+def test_playbooks_that_only_read_write_no_secret(name: str) -> None:
+    """The module writes nothing in check mode."""
+    reading = [task for task in reached(f"playbooks/{name}.yml") if SECRETS in task]
+    assert reading
+    assert [task["name"] for task in reading if task.get("check_mode") is not True] == []
+
+
+GOOD, BAD = {"changed": False}, {"failed": True, "msg": "x"}
+
+
+@pytest.mark.parametrize(
+    ("results", "released"),
+    [
+        ({}, True),
+        ({"orchestration_host": BAD}, True),
+        ({"orchestration_host": GOOD}, True),
+        ({"orchestration_host": GOOD, "orchestration_preflight": BAD}, True),
+        # The second preflight of upgrade.yml: the result of the first one is still there.
+        ({"orchestration_host": BAD, "orchestration_preflight": GOOD}, True),
+        ({"orchestration_host": GOOD, "orchestration_preflight": GOOD}, False),
+    ],
+)
+def test_preflight_releases_the_lock_unless_it_ended_well_and_its_caller_continues(
+    results: dict[str, Any], released: bool
+) -> None:
+    condition = the_task("playbooks/preflight.yml", "release_lock")["when"]
+    for path in ("gather_host", "preflight"):
+        (task,) = load(f"roles/common/tasks/{path}.yml")
+        assert task["register"] in condition
+    assert holds(condition, {"preflight_keeps_lock": True, **results}) is released
+    assert holds(condition, {"preflight_keeps_lock": False, **results})
+
+
+ALL, REST = ["postgres", "kestra", "n8n"], ["postgres", "kestra"]
+
+
+@pytest.mark.parametrize(
+    ("state", "versions", "containers", "steps", "engines"),
+    [
+        ("present", ALL, ALL, ALL, ["kestra", "n8n"]),
+        # One that was removed has left its data, and the version that ran on them.
+        ("absent", ALL, REST, REST, ["kestra"]),
+        # One that was removed and is wanted again has no container to stop.
+        ("present", ALL, REST, ALL, ["kestra"]),
+        ("present", REST, REST, REST, ["kestra"]),
+        ("absent", REST, REST, REST, ["kestra"]),
+    ],
+    ids=["all are there", "one is absent", "one is to return", "one is new", "one never was"],
+)
+def test_an_upgrade_leaves_out_services_that_are_not_there(
+    state: str, versions: list[str], containers: list[str], steps: list[str], engines: list[str]
+) -> None:
+    image = "docker.io/x/{}:1"
+    host = FOUND | {
+        "versions": {name: image.format(name) for name in versions},
+        "containers": {name: {"image": image.format(name)} for name in containers},
+    }
+    known = given(orchestration_host=host, n8n_state=state) | variables("upgrade")
+    present, wanted = (evaluate(f"{{{{ _upgrade_{name} }}}}", known) for name in ("present", "wanted"))
+    assert [step["service"] for step in upgrade_plan(present, wanted, known["_upgrade_rules"])] == steps
+    assert evaluate("{{ _upgrade_engines }}", known) == engines
+
+
+def test_secrets_of_services_that_are_not_there_are_not_renewed() -> None:
+    (content,) = load("playbooks/rotate_secrets.yml")
+    everything = evaluate("{{ rotate_secrets_wanted }}", content["vars"] | given())
+    assert everything == content["vars"]["rotate_secrets_renewable"]
+    known = content["vars"] | given(kestra_state="absent", kestra_purge_data=True, sidecar_state="absent")
+    assert evaluate("{{ rotate_secrets_wanted }}", known) == ["postgres_password", "n8n_database_password"]
+    assert evaluate("{{ rotate_secrets_roles }}", known) == ["postgres", "n8n"]
+
+
+@pytest.mark.parametrize("entry", ["restore", "verify"])
+def test_a_refused_run_leaves_the_private_key_to_the_run_that_has_the_lock(tmp_path: Path, entry: str) -> None:
+    path, key = tmp_path / "lock", tmp_path / "identity"
+    other = host_lock.Run("you@there", "there", "2-2")
+    host_lock.store(path, host_lock.Lock(other, host_lock.uptime(), host_lock.uptime()))
+    key.write_text("AGE-SECRET-KEY-1")
+    extra = {"orchestration_lock": str(path), "_backup_identity_file": str(key), "orchestration_root": str(tmp_path)}
+    role = {"name": "devorch.orchestration.backup", "tasks_from": entry}
+    played = play(tmp_path, [{"ansible.builtin.include_role": role}], "--extra-vars", json.dumps(extra))
+    assert played.returncode != 0
+    assert "you@there" in played.output
+    assert key.exists()
+    assert json.loads(path.read_text())["run"] == asdict(other)
+
+
+def test_backup_role_by_itself_configures_its_program(tmp_path: Path) -> None:
+    """It loads the variables of the services that it backs up; no task of it runs here."""
+    path = tmp_path / "backup.json"
+    played = play(
+        tmp_path,
+        [
+            {"ansible.builtin.import_role": {"name": "devorch.orchestration.backup"}, "when": False},
+            {"ansible.builtin.copy": {"content": "{{ _backup_config | to_json }}", "dest": str(path), "mode": "0600"}},
+        ],
+    )
+    assert played.returncode == 0, played.output
+    check = load("roles/backup/vars/main.yml")["_backup_check"]
+    command = [sys.executable, "-B", "-c", check, str(ROOT / "roles/backup/files/src"), str(path)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+PYTHON_AND_PIP = """\
+#!{python}
+# Makes a virtual environment with itself as pip, which notes what it was given and what others see of it, and fails.
+import json, os, pathlib, shutil, sys
+if sys.argv[1:3] == ["-m", "venv"]:
+    pip = pathlib.Path(sys.argv[3]) / "bin" / "pip"
+    pip.parent.mkdir(parents=True)
+    shutil.copy(__file__, pip)
+    sys.exit()
+commands, process = [], os.getpid()
+while process:
+    commands.append(pathlib.Path(f"/proc/{{process}}/cmdline").read_bytes().decode())
+    process = int(pathlib.Path(f"/proc/{{process}}/stat").read_text().rpartition(")")[2].split()[1])
+configuration = pathlib.Path(os.environ.get("PIP_CONFIG_FILE", os.devnull))
+noted = {{"commands": commands, "environment": dict(os.environ)}}
+noted |= {{"text": configuration.read_text(), "mode": configuration.stat().st_mode}}
+pathlib.Path({here!r}, "noted.json").write_text(json.dumps(noted))
+sys.exit("pip has failed")
+"""
+
+
+def test_password_of_the_package_index_is_in_no_command_line_and_in_no_file_that_remains(tmp_path: Path) -> None:
+    """Not even if the installation fails."""
+    address = "https://user:canary-of-the-index@index.example.com/simple"
+    python = tmp_path / "python3"
+    python.write_text(PYTHON_AND_PIP.format(python=sys.executable, here=str(tmp_path)))
+    python.chmod(0o755)
+    (tmp_path / "root" / "sidecar").mkdir(parents=True)
+    content = yaml.safe_load((ROOT / "roles/sidecar/tasks/environment.yml").read_text("utf-8"))
+    (block,) = [task for task in content if "block" in task]
+    for options in [value for task in tasks([block]) for value in task.values() if isinstance(value, dict)]:
+        # Whoever runs the tests is the owner.
+        for key in ("owner", "group"):
+            options.pop(key, None)
+    block["vars"] = {
+        "orchestration_root": str(tmp_path / "root"),
+        "orchestration_host": {"python": "", "files": {}},
+        "sidecar_python": str(python),
+        "sidecar_pip_index_url": address,
+        "_sidecar_requirements": "",
+    }
+    kinds = [f"{role}/{kind}" for role in ("common", "sidecar") for kind in ("defaults", "vars")]
+    files = [str(ROOT / "roles" / kind / "main.yml") for kind in kinds]
+    played = play(tmp_path, [block], "-vvv", "--diff", play_keys={"vars_files": files})
+    assert played.returncode != 0 and "pip has failed" in played.output
+    noted = json.loads((tmp_path / "noted.json").read_text())
+    assert noted["text"] == f"[global]\nindex-url = {address}\n" and stat.S_IMODE(noted["mode"]) == 0o600
+    assert "canary" not in json.dumps([noted["commands"], noted["environment"]])
+    assert "canary" not in played.output
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and "canary" in path.read_text(errors="replace")]
+    assert {path.name for path in left} == {"play.yml", "noted.json"}
