@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
             except AnsibleError as error:
                 raise AnsibleActionFail(f"src {str(source)!r} was not found on the controller: {error}") from error
             if not found.is_dir():
-                raise AnsibleActionFail(f"src {str(found)!r} is no directory")
+                raise AnsibleActionFail(f"src {str(found)!r} is not a directory")
             ignore_file = arguments.get("ignore_file")
             files, problems = read_tree(found, IGNORE_FILE if ignore_file is None else str(ignore_file))
             arguments["src"] = str(found)

@@ -44,7 +44,7 @@ class Handed:
             return self._whole(file.read(self.size))
 
     def of(self, packed: bytes) -> bytes:
-        """Return the content, from what the whole packed file holds."""
+        """Return the content, from the bytes of the whole packed file."""
         return self._whole(packed[self.start : self.start + self.size])
 
     def _whole(self, content: bytes) -> bytes:
@@ -54,7 +54,7 @@ class Handed:
 
 
 def unpack(file: Path) -> list[Handed]:
-    """Return what a packed file holds, in the order in which it was packed; raise ValueError where it is damaged."""
+    """Return the contents of a packed file, in the order of packing; raise ValueError if it is damaged."""
     damaged = ValueError(f"{file} is not what was handed over")
     content_size = file.stat().st_size - _END.size
     if content_size < 0:

@@ -415,7 +415,7 @@ class Look:
         connection = Connection(params["kestra_url"], params["kestra_username"], password, timeout=TIMEOUT, retries=0)
         client = KestraClient(connection)
         try:
-            return activity.look(client, now, params["days"], params["limits"]["stuck_hours"])
+            return activity.collect(client, now, params["days"], params["limits"]["stuck_hours"])
         except ServiceError as error:
             return {"error": str(error)}
         finally:

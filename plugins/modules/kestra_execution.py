@@ -613,7 +613,7 @@ def problem_in(params: Mapping[str, Any]) -> str | None:
         try:
             moment(params["schedule_date"])
         except ValueError as error:
-            return f"schedule_date is no ISO 8601 date: {error}"
+            return f"schedule_date is not an ISO 8601 date: {error}"
     return None
 
 

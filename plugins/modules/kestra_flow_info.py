@@ -189,7 +189,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.info import Query, as_result, look
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.info import Query, as_result, gather
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
     connection_argument_spec,
@@ -198,7 +198,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.modul
 
 
 def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
-    """Look, and return the result."""
+    """Read the flows, and return the result."""
     options = module.params
     query = Query(
         namespace=options["namespace"],
@@ -208,7 +208,7 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
         labels={str(name): str(value) for name, value in options["labels"].items()},
     )
     extras = {name: options[name] for name in ("source", "revisions", "activity")}
-    found = look(client, query, options["limit"], options["concurrency"], **extras)
+    found = gather(client, query, options["limit"], options["concurrency"], **extras)
     flows = [as_result(each, source=options["source"]) for each in found]
     return {"changed": False, "flows": flows, "msg": "1 flow" if len(flows) == 1 else f"{len(flows)} flows"}
 

@@ -223,7 +223,7 @@ def main() -> None:
         "changed": False,
         **health.as_result(),
         "ready_within": waited.seconds,
-        "looks": waited.looks,
+        "looks": waited.checks,
     }
     if health.healthy:
         module.exit_json(msg=f"Kestra {health.version} is healthy", **result)

@@ -103,7 +103,7 @@ class NamespaceFiles:
         except (zipfile.BadZipFile, OSError) as error:
             raise KestraError(
                 doing,
-                f"the answer is no archive: {error}",
+                f"the answer is not an archive: {error}",
                 kind="answer",
                 status=response.status_code,
                 hint="Something else than Kestra answers at url.",
@@ -116,7 +116,7 @@ class NamespaceFiles:
     ) -> Plan:
         """Compare the files with those of the server, byte by byte.
 
-        C(there) tells the path on the server of those that it has, C(managed) all of its files that are the run's.
+        C(there) is the path on the server of those that it has, C(managed) all of its files that are the run's.
         """
         items: list[Item] = []
         taken = set(there.values())

@@ -58,7 +58,7 @@ class Client:
 
 
 def look(client: Client, **more: int) -> dict[str, Any]:
-    return kestra_activity.look(client, NOW, **{"days": 3, "stuck_hours": 24, **more})  # type: ignore[arg-type]
+    return kestra_activity.collect(client, NOW, **{"days": 3, "stuck_hours": 24, **more})  # type: ignore[arg-type]
 
 
 def test_executions_are_counted_by_day_and_state() -> None:

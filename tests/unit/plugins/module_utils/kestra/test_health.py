@@ -50,7 +50,7 @@ def look(
 ) -> Health:
     probe = Probe(Connection(url, USERNAME, password, timeout=timeout), management_url or url, closed_addresses)
     try:
-        return probe.look()
+        return probe.check()
     finally:
         probe.close()
 
@@ -235,7 +235,7 @@ class Scripted(Probe):
         self.now = 100.0
         self.timeouts: list[float | None] = []
 
-    def look(self, timeout: float | None = None) -> Health:
+    def check(self, timeout: float | None = None) -> Health:
         self.timeouts.append(timeout)
         self.now += self.seconds
         return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
@@ -245,7 +245,7 @@ class Scripted(Probe):
             self.now += seconds
 
         waited = wait_until_healthy(self, wait_timeout, interval, clock=lambda: self.now, sleep=sleep)
-        return waited.health, waited.seconds, waited.looks
+        return waited.health, waited.seconds, waited.checks
 
 
 DOWN = Health(reasons=("down",))

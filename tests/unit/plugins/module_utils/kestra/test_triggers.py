@@ -58,7 +58,7 @@ def test_steps(now: Trigger, wanted: Wanted, steps: tuple[str, ...]) -> None:
     ("now", "wanted", "words"),
     [
         (trigger(), Wanted(backfill="paused"), "there is no backfill"),
-        (trigger(), Wanted(backfill="running"), "needs a start"),
+        (trigger(), Wanted(backfill="running"), "Set a start"),
         (trigger(backfill=BACKFILL), Wanted(backfill="running", start=END), "from 2026-11-01T00:00:00Z"),
         (trigger(backfill=BACKFILL), Wanted(backfill="running", end=START), "until 2026-11-07"),
         (trigger(backfill=BACKFILL), Wanted(backfill="paused", labels={"c": "d"}), "with the labels {'a': 'b'}"),
@@ -155,7 +155,7 @@ def test_a_webhook_is_refused_before_anything_is_asked_of_the_scheduler() -> Non
     ("more", "words"),
     [
         ({"wait_timeout": -1}, "wait_timeout is -1"),
-        ({"backfill": {"start": "yesterday"}}, "backfill.start is no ISO 8601 date"),
+        ({"backfill": {"start": "yesterday"}}, "backfill.start is not an ISO 8601 date"),
     ],
 )
 def test_options_that_cannot_be_right(more: dict[str, Any], words: str) -> None:
