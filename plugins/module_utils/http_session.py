@@ -42,7 +42,7 @@ ParamValue = Union[str, int, Sequence[str]]  # noqa: UP007 - ansible-test's pyli
 class ServiceError(Exception):
     """A call that failed: what was tried, the HTTP status if there was one, the server's message, and a hint.
 
-    C(kind) tells what happened, for programs: C(http) (an answer with an error status), C(answer) (an answer that is
+    C(kind) names what happened, for programs: C(http) (an answer with an error status), C(answer) (an answer that is
     not the service's), C(refused), C(unresolved), C(unreachable), C(connect-timeout), C(no-answer) (connected, and then
     nothing within the timeout), C(closed) (connected, and then cut off), C(tls), C(proxy), C(deadline) (the time for
     the whole run is over, and the request was not sent) or C(other).
@@ -135,7 +135,7 @@ class HttpSession:
 
     service = "the service"
     api = "the API"
-    silence = "It hangs or is overloaded: look at its log, restart it, or raise timeout."
+    silence = "It hangs or is overloaded. Check its log, restart it, or raise timeout."
     error: type[ServiceError] = ServiceError
     repeatable: frozenset[str] = frozenset(("GET", "HEAD", "PUT"))
 
@@ -276,7 +276,7 @@ class HttpSession:
         elif kind == "closed":
             message = f"{where} closed the connection without an answer"
             service = self.service[0].upper() + self.service[1:]
-            hint = f"{service} is starting, stopping or gone while its port is still published: look at its log."
+            hint = f"{service} is starting, stopping or gone while its port is still published. Check its log."
         elif kind == "tls":
             message = f"TLS with {where} failed: {_innermost(error)}"
             hint = "Check that url begins with the right scheme, and ca_path or validate_certs."
@@ -310,11 +310,11 @@ def address_problem(url: str, example: str, credentials: str) -> str | None:
         host = parts.hostname
         _port = parts.port
     except ValueError as error:
-        return f"url is no URL: {error}"
+        return f"url is not a URL: {error}"
     if parts.username is not None or parts.password is not None:
-        return f"url holds credentials; put them into {credentials}"
+        return f"url contains credentials; set {credentials}"
     if parts.scheme not in ("http", "https") or not host:
-        return f"url is {url!r}; it looks like {example}"
+        return f"url is {url!r}; expected the form {example}"
     if parts.query or parts.fragment:
         return f"url is {url!r}; it is the root of the server, without anything behind it"
     return None

@@ -20,7 +20,7 @@ IGNORE_FILE = ".kestraignore"
 
 
 class IgnoreProblem(Exception):
-    """An ignore file that cannot be used; C(line) counts from 1 and is None where no line can be told."""
+    """An ignore file that cannot be used; C(line) counts from 1 and is None if the line is unknown."""
 
     def __init__(self, file: Path, line: int | None, message: str) -> None:
         self.file = file
@@ -35,7 +35,7 @@ def nothing(_path: str) -> bool:
 
 
 def load(directory: Path, name: str = IGNORE_FILE) -> Callable[[str], bool]:
-    """Return what tells whether a path is left out, by the ignore file in the directory; without one, nothing is.
+    """Return a test whether the directory's ignore file leaves a path out; without such a file it leaves out none.
 
     The paths that it takes are relative to the directory, with C(/) between their parts, and with a C(/) at the end
     where they are directories. What is below a directory that is left out, is left out as well. The ignore file itself
@@ -56,6 +56,6 @@ def load(directory: Path, name: str = IGNORE_FILE) -> Callable[[str], bool]:
         try:
             pathspec.GitIgnoreSpec.from_lines([line])
         except ValueError as error:
-            raise IgnoreProblem(file, number, f"{line!r} is no pattern: {error}") from error
+            raise IgnoreProblem(file, number, f"{line!r} is not a pattern: {error}") from error
     spec = pathspec.GitIgnoreSpec.from_lines(lines)
     return lambda path: path == name or bool(spec.match_file(path))

@@ -44,7 +44,7 @@ class PackedFile:
             return self._whole(file.read(self.size))
 
     def of(self, packed: bytes) -> bytes:
-        """Return the content, from what the whole packed file holds."""
+        """Return the content, from the bytes of the whole packed file."""
         return self._whole(packed[self.start : self.start + self.size])
 
     def _whole(self, content: bytes) -> bytes:

@@ -312,7 +312,7 @@ def main() -> None:
             try:
                 params[name] = moment(params[name])
             except ValueError as error:
-                module.fail_json(msg=f"{name} is no ISO 8601 date: {error}")
+                module.fail_json(msg=f"{name} is not an ISO 8601 date: {error}")
     run_module(module, lambda client: run(module, client))
 
 

@@ -200,7 +200,7 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
     parameters = module.params
     directory = Path(parameters["dest"])
     if directory.exists() and not directory.is_dir():
-        raise Failure(f"dest {str(directory)!r} is no directory")
+        raise Failure(f"dest {str(directory)!r} is not a directory")
     reader = Reader(client, parameters["concurrency"])
     namespaces = sorted(set(parameters["namespaces"]))
     if parameters["below"]:

@@ -202,7 +202,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.modul
 
 
 def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
-    """Look, and return the result."""
+    """Read the flows, and return the result."""
     options = module.params
     query = Query(
         namespace=options["namespace"],

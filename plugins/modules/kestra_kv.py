@@ -346,7 +346,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params["value"]
-    # Every short value would be blacked out wherever it stands in the result.
+    # A short value would be masked wherever it occurs in the result.
     module.no_log_values.clear()
     if module.params["password"]:
         module.no_log_values.add(module.params["password"])

@@ -264,7 +264,7 @@ def gather(module: AnsibleModule) -> tuple[Sequence[Content], list[str]]:
     if module.params["remote_src"]:
         directory = Path(module.params["src"])
         if not directory.is_dir():
-            raise Failure(f"src {str(directory)!r} is no directory on the managed host")
+            raise Failure(f"src {str(directory)!r} is not a directory on the managed host")
         return read_tree(directory, module.params["ignore_file"])
     if module.params["_problems"]:
         return [], list(module.params["_problems"])
@@ -317,7 +317,7 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
     refuse(problems)
     if not local:
         raise Failure(
-            f"src {parameters['src']!r} holds no file, or the ignore file leaves all of them out; nothing was done"
+            f"src {parameters['src']!r} contains no file, or its ignore file leaves all of them out. nothing was done"
         )
 
     info = client.server_info()

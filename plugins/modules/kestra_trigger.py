@@ -244,7 +244,7 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
         raise Failure(f"Flow {where[0]}/{where[1]} has no trigger {where[2]}: {have}.", **nothing)
     if kind in UNSCHEDULED:
         raise Failure(
-            f"Trigger {name} is a {kind}: the scheduler has nothing to do with it, so that there is no state to "
+            f"Trigger {name} is a {kind}: the scheduler does not handle it, so it has no state to "
             "change. Write disabled: true into the flow to switch it off.",
             **nothing,
         )
@@ -303,7 +303,7 @@ def main() -> None:
             try:
                 module.params["backfill"][name] = moment(given)
             except ValueError as error:
-                module.fail_json(msg=f"backfill.{name} is no ISO 8601 date: {error}")
+                module.fail_json(msg=f"backfill.{name} is not an ISO 8601 date: {error}")
     run_module(module, lambda client: run(module, client))
 
 

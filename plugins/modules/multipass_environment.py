@@ -254,7 +254,7 @@ class EnvironmentTask:
             given = options["description"]
             wanted = {**stored, "description": stored["description"] if given is None else given}
         else:
-            raise Failure(f"there is no environment {self.name}. Define it with instances")
+            raise Failure(f"environment {self.name} does not exist. Set instances to define it")
         there = {each["name"]: each for each in self.client.instances()}
         states = {name: each["state"] for name, each in there.items()}
         plan = plan_environment(options["state"], wanted, stored, states)

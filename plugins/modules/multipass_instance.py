@@ -241,7 +241,7 @@ def run(module: AnsibleModule, client: Sidecar) -> dict[str, Any]:
         check_sizes(wanted.cpus, wanted.memory, wanted.disk)
         detail = client.instance(name)
         asked = any(option is not None for option in (wanted.cpus, wanted.memory, wanted.disk))
-        # Three more commands of multipass, which are left out where nobody asks; a deleted instance does not tell.
+        # These cost three more commands of multipass, so they run only on request; a deleted instance has no answer.
         size = client.size(name) if detail and asked and detail.get("state") != "Deleted" else None
         plan = make_plan(wanted, instance_from(detail, size))
     except PlanProblem as problem:

@@ -159,7 +159,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.mo
 
 
 def run(module: AnsibleModule, client: Sidecar) -> dict[str, Any]:
-    """Look, and return the result."""
+    """Read the instances, and return the result."""
     options = module.params
     names = [options["name"]] if options["name"] else [each["name"] for each in client.instances()]
     # One that went since the list is left out.

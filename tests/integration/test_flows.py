@@ -189,7 +189,7 @@ def test_flow_is_valid_and_a_text_of_its_own(bench: Bench, path: Path) -> None:
 
 
 @pytest.mark.parametrize("flow", [HELLO, ENVIRONMENTS])
-@pytest.mark.parametrize("options", [{}, {"json": {}}, {"data": "no JSON", "headers": {"Content-Type": "text/plain"}}])
+@pytest.mark.parametrize("options", [{}, {"json": {}}, {"data": "not JSON", "headers": {"Content-Type": "text/plain"}}])
 def test_webhook_runs_with_the_defaults(bench: Bench, flow: str, options: dict[str, Any]) -> None:
     assert state(bench.hook(flow, **options)) == "SUCCESS"
 

@@ -130,7 +130,7 @@ def test_the_time_to_wait_is_over(either: Kestra, namespace: str) -> None:
     either.save_flow(FLOWS["RUNNING"].format(namespace=namespace))
     result = run(either, namespace=namespace, flow="long", wait_timeout=1)
     assert result["failed"] and result["changed"]
-    assert "after 1 seconds. It goes on. Raise wait_timeout" in result["msg"]
+    assert "after 1 seconds. It continues. Raise wait_timeout" in result["msg"]
     identifier = result["execution"]["id"]
     wait_for(either, identifier, "RUNNING")
     asked = run(either, check=True, id=identifier, state="killed")
@@ -213,7 +213,7 @@ def test_delete(either: Kestra, namespace: str) -> None:
     gone = run(either, id=identifier, state="absent")
     assert not gone["failed"] and not gone["changed"]
     killed = run(either, id=identifier, state="killed")
-    assert killed["failed"] and killed["msg"] == f"There is no execution {identifier}."
+    assert killed["failed"] and killed["msg"] == f"There is not an execution {identifier}."
 
 
 def test_start_later(either: Kestra, namespace: str) -> None:

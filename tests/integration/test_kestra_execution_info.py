@@ -79,7 +79,7 @@ def test_a_search(either: Kestra, namespace: str) -> None:
         ({"id": "x", "flow": "y"}, "mutually exclusive: id|flow"),
         ({"id": "x", "states": ["FAILED"]}, "states and labels are for a search"),
         ({"limit": 0}, "limit is 0"),
-        ({"since": "yesterday"}, "since is no ISO 8601 date"),
+        ({"since": "yesterday"}, "since is not an ISO 8601 date"),
     ],
 )
 def test_options_that_cannot_be_right(either: Kestra, options: dict[str, Any], words: str) -> None:

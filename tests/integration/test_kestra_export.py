@@ -135,12 +135,12 @@ def test_what_cannot_be_done_is_told(kestra: Kestra, tmp_path: Path, namespace: 
     fill(kestra, namespace)
     (tmp_path / "file").write_text("x")
     result = run(kestra, tmp_path, namespaces=[namespace], dest=str(tmp_path / "file"))
-    assert result["failed"] and "is no directory" in result["msg"]
+    assert result["failed"] and "is not a directory" in result["msg"]
     (tmp_path / "out").mkdir()
     (tmp_path / "out/flows").write_text("in the way")
     result = run(kestra, tmp_path, namespaces=[namespace])
     assert result["failed"] and "Could not write the export" in result["msg"] and "flows" in result["msg"]
-    assert run(kestra, tmp_path, namespaces=["../up"])["msg"].startswith("namespaces: '../up' is no namespace")
+    assert run(kestra, tmp_path, namespaces=["../up"])["msg"].startswith("namespaces: '../up' is not a namespace")
     assert run(kestra, tmp_path, namespaces=[])["failed"]
     # Called in this process, a module's warnings go where those of Ansible go.
     options = {"namespaces": [f"{namespace}.nothing"], "dest": str(tmp_path / "none")}

@@ -79,11 +79,11 @@ def test_values_arrive_as_they_are_written_in_a_playbook(either: Kestra, tmp_pat
     [
         ({"value": 1.10, "type": "STRING"}, "value is a number where type is STRING"),
         ({"value": "PT5M"}, "value is a text that Kestra would read as a duration"),
-        ({"value": "tomorrow", "type": "DATETIME"}, "value is no date and time"),
-        ({"value": "x", "ttl": "1 hour"}, "ttl is no duration"),
-        ({"value": "x", "description": "☃"}, "description holds the character U+2603"),
+        ({"value": "tomorrow", "type": "DATETIME"}, "value is not a date and time"),
+        ({"value": "x", "ttl": "1 hour"}, "ttl is not a duration"),
+        ({"value": "x", "description": "☃"}, "description contains the character U+2603"),
         ({"value": "x", "key": "-k"}, "key '-k' begins with"),
-        ({"value": "x", "namespace": "No.Such"}, "namespace 'No.Such' is no namespace"),
+        ({"value": "x", "namespace": "No.Such"}, "namespace 'No.Such' is not a namespace"),
         ({}, "state is present but all of the following are missing: value"),
     ],
 )

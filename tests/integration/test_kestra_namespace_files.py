@@ -120,9 +120,9 @@ def test_an_empty_source_does_nothing(kestra: Kestra, tmp_path: Path, namespace:
     fill(kestra, namespace, {"f": b"x"})
     (tmp_path / "src/empty").mkdir(parents=True)
     result = run(kestra, tmp_path, namespace, prune=True)
-    assert result["failed"] and "holds no file" in result["msg"]
+    assert result["failed"] and "contains no file" in result["msg"]
     write(tmp_path / "src", {".kestraignore": b"*\n", "f": b"x"})
-    assert "holds no file" in run(kestra, tmp_path, namespace, prune=True, prune_limit="100%")["msg"]
+    assert "contains no file" in run(kestra, tmp_path, namespace, prune=True, prune_limit="100%")["msg"]
     assert stored(kestra, namespace) == {"f": b"x"}
 
 
@@ -148,8 +148,8 @@ def test_everything_that_is_wrong_is_told_at_once(either: Kestra, tmp_path: Path
     ("options", "message"),
     [
         ({"src": "nowhere"}, "was not found on the controller"),
-        ({"src": "play.yml"}, "is no directory"),
-        ({"src": "/nowhere", "remote_src": True}, "is no directory on the managed host"),
+        ({"src": "play.yml"}, "is not a directory"),
+        ({"src": "/nowhere", "remote_src": True}, "is not a directory on the managed host"),
         ({"dest": "../up"}, "dest is '../up'"),
         ({"prune_limit": "many"}, "prune_limit is 'many'"),
         ({"concurrency": 0}, "concurrency is 0"),

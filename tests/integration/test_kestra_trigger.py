@@ -68,7 +68,7 @@ def test_a_backfill_from_its_beginning_to_its_removal(either: Kestra, namespace:
     # A trigger that rests keeps its backfill where it is.
     run(either, namespace, enabled=False)
     nothing = run(either, namespace, backfill={"state": "paused"})
-    assert nothing["failed"] and "there is no backfill that could be paused" in nothing["msg"]
+    assert nothing["failed"] and "there is no backfill to pause" in nothing["msg"]
     vague = run(either, namespace, backfill={"state": "running"})
     assert vague["failed"] and "a new one needs a start" in vague["msg"]
 

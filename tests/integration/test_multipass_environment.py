@@ -47,7 +47,7 @@ def test_cloud_init_stays_out_of_results(sidecar: Service) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"state": "started"}, "there is no environment env. Define it with instances"),
+        ({"state": "started"}, "environment env does not exist. Set instances to define it"),
         ({"instances": []}, "instances is empty"),
         ({"instances": [{"name": "a1"}, {"name": "a1"}]}, "instances names a1 more than once"),
         ({"instances": [{"name": "-a"}]}, "name is '-a'"),

@@ -40,9 +40,9 @@ def test_what_multipass_is_told(sidecar: Service) -> None:
     [
         ("Running", {"cpus": 2}, "vm is Running; a new size needs it stopped. Set allow_restart"),
         ("Stopped", {"disk": "4G"}, "the disk of vm has 5G and cannot shrink to 4G"),
-        ("Stopped", {"memory": "lots"}, "memory: 'lots' is no size"),
+        ("Stopped", {"memory": "lots"}, "memory: 'lots' is not a size"),
         ("Stopped", {"name": "-rf"}, "name is '-rf'"),
-        (None, {"snapshot": "clean"}, "there is no instance vm"),
+        (None, {"snapshot": "clean"}, "instance vm does not exist"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_sent(

@@ -129,7 +129,7 @@ READERS: list[Callable[[str], object]] = [
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "no JSON", "[]", '"text"', "null", "{}", '{"list": {}}', '{"list": [5]}', '{"list": [{"name": "a1"}]}'),
+        *("", "not JSON", "[]", '"text"', "null", "{}", '{"list": {}}', '{"list": [5]}', '{"list": [{"name": "a1"}]}'),
         *('{"list": [{"name": "", "state": "Running"}]}', '{"info": []}', '{"info": {"web": {"state": 5}}}'),
         *(
             '{"info": {"web": {"state": "Running", "cpu_count": "two"}}}',

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What goes on in a Kestra server: executions by day, those that don't end, triggers, flows that it can't read."""
+"""What a Kestra server does: executions per day, stuck ones, triggers, and flows that it cannot read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """The states of ended executions that are counted together; the rest of a day is C(other)."""
 UNFINISHED = ("CREATED", "SUBMITTED", "QUEUED", "RUNNING", "RESTARTED", "RETRYING", "KILLING")
-"""The states that an execution leaves by itself; a paused one waits for somebody."""
+"""The states that an execution leaves by itself; a paused one waits for a person."""
 
 
 def iso(date: datetime) -> str:
@@ -58,7 +58,7 @@ def by_day(executions: Executions, now: datetime, days: int) -> list[dict[str, A
 
 
 def describe_trigger(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a trigger of a search: an entry holds what the flow says and, since 2.0, the state apart."""
+    """Return a trigger of a search: an entry has what the flow defines and, since 2.0, the state beside it."""
     state = raw.get("state") or raw.get("triggerContext") or raw
     parsed = triggers.parse(state)
     return {

@@ -87,13 +87,13 @@ class ServerInfo:
 
     @property
     def number(self) -> tuple[int, int]:
-        """Major and minor version; (0, 0) where the server does not tell."""
+        """Major and minor version; (0, 0) if the server does not report it."""
         match = re.search(r"(\d+)\.(\d+)", self.version)
         return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
 
     @property
     def is_2(self) -> bool:
-        """Whether paths and bodies are those of 2.x. A server that does not tell its version counts as one."""
+        """Whether paths and bodies are those of 2.x. A server that does not report its version counts as 2.x."""
         return self.number >= (2, 0) or self.number == (0, 0)
 
     @property
@@ -117,7 +117,7 @@ class Http(HttpSession):
     api = "Kestra's API"
     error = KestraError
     silence = (
-        "Kestra hangs, as it does after PostgreSQL was restarted under it, or it is overloaded: look at its log, "
+        "Kestra hangs, as it does after PostgreSQL was restarted under it, or it is overloaded. Check its log, "
         "restart it, or raise timeout."
     )
     connection: Connection
@@ -169,7 +169,7 @@ class KestraClient:
     def retry(self, function: Callable[[], Result]) -> Result:
         """Call a function that may be called twice, and call it again while the server fails for a moment.
 
-        This is beyond what urllib3 repeats: answers that are cut off, that are no JSON, and requests other than GET and
+        This is more than urllib3 repeats: answers that are cut off, that are not JSON, and requests other than GET and
         PUT that leave nothing else behind the second time.
         """
         for attempt in range(self.connection.retries):
@@ -336,7 +336,7 @@ class KestraClient:
     def namespace_params(self, namespaces: Iterable[str]) -> dict[str, str | int]:
         """Return the query that asks for these namespaces, or for all where that would be too long a query.
 
-        The answer may hold more than was asked for: a server before 1.0 does not know these filters.
+        The answer may contain more than was asked for, because a server before 1.0 does not know these filters.
         """
         names = sorted(set(namespaces))
         if len(names) == 1:
@@ -347,7 +347,7 @@ class KestraClient:
     def search_flows(self, namespaces: Iterable[str]) -> list[dict[str, Any]]:
         """Return what identifies each flow of these namespaces, its revision, and whether it can be read.
 
-        Flows of other namespaces may be among them, deleted ones are not. Of C(tasks) it is told whether there are any.
+        Flows of other namespaces may be among them, deleted ones are not. C(tasks) only shows whether there are any.
         """
         params = self.namespace_params(namespaces)
         found: list[dict[str, Any]] = []
@@ -384,7 +384,7 @@ class KestraClient:
     def get_flow(self, namespace: str, flow_id: str, revision: int | None = None) -> dict[str, Any] | None:
         """Return a flow with its source, or None where there is none.
 
-        Of a deleted flow there are only its former revisions.
+        A deleted flow has only its previous revisions.
         """
         doing = f"read flow {namespace}/{flow_id}"
         params: dict[str, ParamValue] = {"source": "true"}
@@ -450,7 +450,7 @@ class KestraClient:
         return self._flow(response, doing)
 
     def delete_flow(self, namespace: str, flow_id: str) -> bool:
-        """Delete a flow; return whether there was one. Its revisions stay, and go on counting."""
+        """Delete a flow; return whether it existed. Its revisions stay; a new flow of its name continues them."""
         path = self.path("flows", namespace, flow_id)
         return (
             self.request("DELETE", path, f"delete flow {namespace}/{flow_id}", expected=(204, 404)).status_code == 204

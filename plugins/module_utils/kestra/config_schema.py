@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What Kestra's configuration may hold: the server itself passes over a key that it does not know without a word."""
+"""What Kestra's configuration may contain. The server itself silently ignores a key that it does not know."""
 
 from __future__ import annotations
 

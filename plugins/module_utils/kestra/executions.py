@@ -22,7 +22,7 @@ STATES = (
     *("CREATED", "SUBMITTED", "QUEUED", "RUNNING", "PAUSED", "BREAKPOINT", "RESTARTED", "RETRYING", "KILLING"),
     *ENDED,
 )
-# Runs that did not do what they were for; RETRIED and RESUBMITTED stand for another execution that took over.
+# Runs that did not do what they were for; RETRIED and RESUBMITTED mean that another execution took over.
 UNSUCCESSFUL = ("FAILED", "KILLED", "CANCELLED", "RETRIED", "RESUBMITTED")
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 SYSTEM_PREFIX = "system."
@@ -66,7 +66,7 @@ def labels_of(raw: Mapping[str, Any], system: bool = True) -> dict[str, str]:
 
 
 def as_result(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a module tells of an execution; the same keys for every one, and for one that does not exist yet."""
+    """Return what a module reports of an execution; the keys are the same for one that does not exist yet."""
     state = raw.get("state") or {}
     return {
         "id": raw.get("id"),
@@ -100,7 +100,7 @@ def log_line(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failing_runs(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the task runs that failed, were killed or cancelled, without those that only hold such a run."""
+    """Return the task runs that failed, were killed or cancelled, without those that only contain such a run."""
     runs = [run for run in raw.get("taskRunList") or [] if isinstance(run, dict)]
     failed = [run for run in runs if state_of(run) in UNSUCCESSFUL]
     holders = {run.get("parentTaskRunId") for run in failed}
@@ -143,7 +143,7 @@ def describe_failures(found: Sequence[Mapping[str, Any]], log: Sequence[Mapping[
 def moment(text: str) -> str:
     """Return a date as Kestra takes it, with seconds and an offset; without an offset it counts as UTC.
 
-    Raises ValueError for a text that is no ISO 8601 date.
+    Raises ValueError for a text that is not an ISO 8601 date.
     """
     parsed = datetime.fromisoformat(text.strip())
     if parsed.tzinfo is None:
@@ -308,7 +308,7 @@ class Executions(Polling):
             )
             raw = self.client.object(self.client.json(response, doing), doing)
             if not isinstance(raw.get("id"), str):
-                raise KestraError(doing, "the answer is no execution", kind="answer")
+                raise KestraError(doing, "the answer is not an execution", kind="answer")
             return raw
         except KestraError as error:
             if error.kind not in UNCLEAR_KINDS and error.status not in UNCLEAR_STATUSES:
@@ -321,7 +321,7 @@ class Executions(Polling):
                     kind=error.kind,
                     status=error.status,
                     hint="No execution was found that this request started. It was not sent again, since it may still "
-                    f"be carried out: look for the label {CORRELATION}={correlation} before the next try.",
+                    f"be carried out: search for the label {CORRELATION}={correlation} before the next try.",
                 ) from error
             return found
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What namespaces hold, as files of a directory: read it from a server, compare it with what is there, write it."""
+"""The contents of namespaces as files of a directory: read them from a server, compare, and write the files."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def flow_names(ids: Iterable[str]) -> dict[str, str]:
 
 
 def is_safe(path: str) -> bool:
-    """Tell whether a path that a server names stays below the directory that it is put into."""
+    """Return whether a path that a server names stays below the directory that it is written to."""
     return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
@@ -93,7 +93,7 @@ class Reader:
         return self.client.search(self.client.path(*segments), "list the namespaces")
 
     def read(self, namespaces: Sequence[str], content: Sequence[str]) -> Export:
-        """Return what the namespaces hold; nothing of it is changed."""
+        """Return the contents of the namespaces; nothing is changed."""
         files: dict[str, bytes] = {}
         full: set[str] = set()
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tell whether a Kestra server works, and which part does not.
+"""Check whether a Kestra server works, and which part does not.
 
 Kestra's process and its open ports say little: with a refused user name the ports close while the process lives on, and
 after PostgreSQL was restarted under it the ports stay open and nothing answers. So every part is asked.
@@ -37,7 +37,7 @@ REFUSALS = 3
 
 @dataclass(frozen=True)
 class Health:
-    """What one look at a server has shown. The parts are C(UP), C(DOWN) or C(UNKNOWN)."""
+    """What one check of a server has shown. The parts are C(UP), C(DOWN) or C(UNKNOWN)."""
 
     liveness: str = UNKNOWN
     readiness: str = UNKNOWN
@@ -61,7 +61,7 @@ class Health:
         return bool(self.management_exposed) and len(self.reasons) == 1
 
     def as_result(self) -> dict[str, Any]:
-        """Return the module's keys for this look."""
+        """Return the module's keys for this check."""
         result = asdict(self)
         result["reasons"] = list(self.reasons)
         result["management_exposed"] = list(self.management_exposed)
@@ -70,17 +70,17 @@ class Health:
 
 @dataclass(frozen=True)
 class Waited:
-    """The last look, the seconds it took to get there, and how often the server was looked at."""
+    """The last check, the seconds until then, and how often the server was checked."""
 
     health: Health
     seconds: float
-    looks: int
+    checks: int
 
 
 def indicators(body: Any) -> dict[str, str]:
     """Return the status of each indicator in the answer of C(/health), by name, nested ones included.
 
-    Kestra 2.x shows them to nobody by default; then the result is empty.
+    Kestra 2.x hides them by default; then the result is empty.
     """
     found: dict[str, str] = {}
     details = body.get("details") if isinstance(body, dict) else None
@@ -123,7 +123,7 @@ def _stays_here(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 def is_on_this_host(url: str) -> bool:
-    """Tell whether a URL names this host by a loopback address."""
+    """Return whether a URL names this host by a loopback address."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -132,7 +132,7 @@ def is_on_this_host(url: str) -> bool:
 
 
 def accepts(address: str, port: int, timeout: float = CONNECT_TIMEOUT) -> bool:
-    """Tell whether something accepts a connection at an address."""
+    """Return whether a program accepts a connection at an address."""
     try:
         with socket.create_connection((address, port), timeout):
             return True
@@ -141,7 +141,7 @@ def accepts(address: str, port: int, timeout: float = CONNECT_TIMEOUT) -> bool:
 
 
 class Probe:
-    """Looks at one server through its management port and its API.
+    """Checks one server through its management port and its API.
 
     The management port must not be open at C(closed_addresses).
     """
@@ -263,14 +263,14 @@ def wait_until_healthy(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Waited:
-    """Look until everything is up or C(wait_timeout) seconds are over; with 0, look once.
+    """Check until everything is up or C(wait_timeout) seconds are over; with 0, check once.
 
     Refused credentials end the wait early, since waiting does not mend them; a few refusals are allowed for a server
     that is still starting. A management port that is open to others ends it as well, once the rest is up.
     """
     start = clock()
     refusals = 0
-    looks = 0
+    checks = 0
     while True:
         remaining = wait_timeout - (clock() - start)
         health = probe.check(timeout=max(1.0, remaining) if wait_timeout > 0 else None)
@@ -279,5 +279,5 @@ def wait_until_healthy(
         elapsed = clock() - start
         settled = health.healthy or health.only_exposed or refusals >= REFUSALS
         if settled or elapsed + interval >= wait_timeout:
-            return Waited(health, round(elapsed, 1), looks)
+            return Waited(health, round(elapsed, 1), checks)
         sleep(interval)

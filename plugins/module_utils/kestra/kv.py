@@ -30,7 +30,7 @@ _DURATION = re.compile(r"P(?=\d|T\d)(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(
 _INTEGER = re.compile(r"[-+]?\d+")
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
 TOLERANCE = timedelta(seconds=5)
-"""How far a lifetime may be from the one that is asked for: Kestra looks at its clock twice for one write."""
+"""How far a lifetime may be from the requested one: Kestra reads its clock twice for one write."""
 
 
 Lifetime = Optional[timedelta]  # noqa: UP045 - ansible-test's pylint refuses the operator here
@@ -39,7 +39,7 @@ NEVER = "never"
 
 
 class ValueProblem(Exception):
-    """Why a value, a lifetime or a description cannot be stored as it is asked for. Never holds the value itself."""
+    """Why a value, a lifetime or a description cannot be stored. The text never contains the value itself."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Value:
         return json.dumps(self.content, ensure_ascii=False, allow_nan=False)
 
     def equals(self, other: Value) -> bool:
-        """Tell whether both are the same to a flow that reads them."""
+        """Return whether both are the same to a flow that reads them."""
         if self.type != other.type:
             return False
         if self.type == "DURATION":
@@ -74,7 +74,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Entry:
-    """A key as the server holds it."""
+    """A key as the server has it."""
 
     key: str
     value: Value
@@ -111,7 +111,7 @@ def seconds(text: str) -> int:
     """Return the length of a duration of ISO 8601 in days, hours, minutes and whole seconds; raise ValueProblem."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueProblem("is no duration of days, hours, minutes and whole seconds, such as PT15M or P7DT12H")
+        raise ValueProblem("is not a duration of days, hours, minutes and whole seconds, such as PT15M or P7DT12H")
     days, hours, minutes, rest = (int(part or 0) for part in match.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 
@@ -121,14 +121,14 @@ def moment(text: str) -> datetime:
     try:
         read = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ValueProblem("is no date and time such as 2026-01-31T08:15:00Z") from error
+        raise ValueProblem("is not a date and time such as 2026-01-31T08:15:00Z") from error
     if read.tzinfo is None:
         raise ValueProblem("has no time zone; put Z or an offset such as +02:00 behind the time")
     return read.astimezone(UTC).replace(microsecond=read.microsecond // 1000 * 1000)
 
 
 def value_from(given: Any, kind: str | None) -> Value:
-    """Return what a task means by a value and perhaps a type; raise ValueProblem.
+    """Return what a task means by a value and an optional type; raise ValueProblem.
 
     Nothing is guessed from what a text looks like. What Ansible or YAML may have turned into something else than what
     was written is refused.
@@ -167,13 +167,13 @@ def _number(given: Any) -> int | float:
         try:
             number = int(given) if _INTEGER.fullmatch(given.strip()) else float(given)
         except ValueError as error:
-            raise ValueProblem("is a text that is no number, where type is NUMBER") from error
+            raise ValueProblem("is not a number, but type is NUMBER") from error
     elif isinstance(given, (int, float)) and not isinstance(given, bool):
         number = given
     else:
         raise ValueProblem(f"is {_kind(given)} where type is NUMBER")
     if isinstance(number, float) and not math.isfinite(number):
-        raise ValueProblem("is no finite number")
+        raise ValueProblem("is not a finite number")
     return number
 
 
@@ -189,7 +189,7 @@ def _date(given: Any) -> str:
     try:
         return date.fromisoformat(given if isinstance(given, str) else "").isoformat()
     except ValueError as error:
-        raise ValueProblem("is no date such as 2026-01-31, where type is DATE") from error
+        raise ValueProblem("is not a date such as 2026-01-31, but type is DATE") from error
 
 
 def _datetime(given: Any) -> str:
@@ -211,7 +211,7 @@ def _json(given: Any) -> Any:
         try:
             given = json.loads(given)
         except ValueError as error:
-            raise ValueProblem(f"is a text that is no JSON: {error.args[0].split(':')[0]}") from error
+            raise ValueProblem(f"is not JSON: {error.args[0].split(':')[0]}") from error
     if not isinstance(given, (dict, list)):
         raise ValueProblem(f"is {_kind(given)} where type is JSON; it is a mapping or a list")
     _check_json(given)
@@ -220,7 +220,7 @@ def _json(given: Any) -> Any:
 
 def _check_json(given: Any) -> None:
     if isinstance(given, float) and not math.isfinite(given):
-        raise ValueProblem("holds a number that is not finite, which JSON does not know")
+        raise ValueProblem("contains a number that is not finite, which JSON cannot express")
     for part in given.values() if isinstance(given, dict) else given if isinstance(given, list) else []:
         _check_json(part)
 
@@ -245,7 +245,7 @@ def check_key(key: str) -> None:
     """Raise ValueProblem for a key that Kestra does not take."""
     if not KEY.fullmatch(key):
         raise ValueProblem(
-            f"{key!r} begins with a letter or a digit, and holds letters, digits, '.', '_' and '-' alone"
+            f"{key!r} must begin with a letter or a digit and contain only letters, digits, '.', '_' and '-'"
         )
 
 
@@ -254,7 +254,7 @@ def check_description(text: str) -> None:
     wrong = next((each for each in text if ord(each) > 0xFF or ord(each) < 0x20 or 0x7F <= ord(each) < 0xA0), None)
     if wrong is not None:
         raise ValueProblem(
-            f"holds the character U+{ord(wrong):04X}; Kestra takes it as a header, in ISO 8859-1 on one line"
+            f"contains the character U+{ord(wrong):04X}. Kestra receives it as a header: use one line in ISO 8859-1"
         )
     if text != text.strip():
         raise ValueProblem("begins or ends with a blank, which Kestra does not keep")
@@ -263,7 +263,7 @@ def check_description(text: str) -> None:
 def check_namespace(name: str) -> None:
     """Raise ValueProblem for a namespace that Kestra does not take."""
     if not NAMESPACE.fullmatch(name):
-        raise ValueProblem(f"{name!r} is no namespace such as company.team")
+        raise ValueProblem(f"{name!r} is not a namespace such as company.team")
 
 
 def lifetime_from(text: str | None) -> timedelta | Literal["never"] | None:
@@ -272,7 +272,7 @@ def lifetime_from(text: str | None) -> timedelta | Literal["never"] | None:
         return None if text is None else "never"
     length = seconds(text)
     if length == 0:
-        raise ValueProblem("is no time at all; state absent deletes a key")
+        raise ValueProblem("is not a positive time. Set state to absent to delete the key")
     return timedelta(seconds=length)
 
 
@@ -327,7 +327,7 @@ class KeyStore:
         return self.client.path("namespaces", self.namespace, "kv", key)
 
     def listed(self) -> list[dict[str, Any]]:
-        """Return what the server tells about each key, without the values."""
+        """Return what the server reports about each key, without the values."""
         doing = f"list the keys of namespace {self.namespace}"
         params = {"filters[namespace][EQUALS]": self.namespace}
         try:
@@ -377,5 +377,5 @@ class KeyStore:
         )
 
     def delete(self, key: str) -> None:
-        """Delete a key; one that is not there is no error."""
+        """Delete a key; a missing one is not an error."""
         self.client.request("DELETE", self._path(key), f"delete key {key} of namespace {self.namespace}")

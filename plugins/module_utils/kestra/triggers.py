@@ -31,7 +31,7 @@ class Trigger:
     raw: dict[str, Any] = field(repr=False, compare=False)
 
     def as_result(self) -> dict[str, Any]:
-        """Return what the modules tell of it."""
+        """Return what the modules report of it."""
         return {
             "enabled": not self.disabled,
             "locked": self.locked,
@@ -43,7 +43,7 @@ class Trigger:
 
 
 def backfill_result(backfill: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return what the modules tell of a backfill, or None where there is none."""
+    """Return what the modules report of a backfill, or None if there is none."""
     if backfill is None:
         return None
     return {
@@ -125,10 +125,10 @@ def make_plan(trigger: Trigger, wanted: WantedTrigger) -> TriggerPlan:
         steps.append("delete-backfill")
         after["backfill"] = None
     elif wanted.backfill == "paused" and trigger.backfill is None:
-        problem = "there is no backfill that could be paused"
+        problem = "there is no backfill to pause"
     elif wanted.backfill == "running" and trigger.backfill is None:
         if wanted.start is None:
-            problem = "there is no backfill to go on with, and a new one needs a start"
+            problem = "there is no backfill to continue. Set a start to create one"
         else:
             steps.append("create-backfill")
             after["backfill"] = {"start": wanted.start, "end": wanted.end, "paused": False}
@@ -187,7 +187,7 @@ class Triggers(Polling):
     def definition(self, namespace: str, flow: str, trigger_id: str) -> tuple[str | None, list[str]]:
         """Return the type of a trigger in its flow, and the ids of all triggers of the flow.
 
-        The type is None where there is no such trigger; without the flow, there are no ids either.
+        The type is None if the trigger does not exist; without the flow, there are no ids either.
         """
         found = self.client.get_flow(namespace, flow)
         triggers = [trigger for trigger in (found or {}).get("triggers") or [] if isinstance(trigger, dict)]

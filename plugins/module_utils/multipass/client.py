@@ -5,7 +5,7 @@
 """A client of the multipass sidecar's API.
 
 Work that takes long is a job there: a request starts it, and the client asks for it until it has ended. Every request
-that changes something carries an Idempotency-Key of its own, so that it may be sent again after a broken connection
+that changes something carries its own Idempotency-Key, so that it may be sent again after a broken connection
 without a second job.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import requests
 
 ENDED = ("succeeded", "failed", "cancelled", "interrupted")
-# Seconds. A look at a job waits for its end, so that the pause counts only where that is cut short.
+# Seconds. A request for a job waits for its end, so the pause only counts if that is cut short.
 LONGEST_LOOK = 20
 PAUSE = 0.2
 LAST_LINES = 3
@@ -120,8 +120,8 @@ class Sidecar:
             404: "Check the name, and that url is the root of the sidecar.",
             403: "Use a token with that scope; the role makes them from sidecar_tokens.",
             429: "Ask less often, or raise retries.",
-            503: "GET /health of the sidecar tells whether multipass works.",
-            504: "multipass may still be at work; look at the instance before you try again.",
+            503: "GET /health of the sidecar shows whether multipass works.",
+            504: "multipass may still be working. Check the instance before you try again.",
         }.get(status)
 
     def object(self, response: requests.Response, doing: str) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class Sidecar:
     def _listed(self, name: str, path: Sequence[str], doing: str) -> list[dict[str, Any]]:
         found = self.object(self.request("GET", path, doing), doing).get(name)
         if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-            raise SidecarError(doing, f"the answer holds no list of {name}", kind="answer")
+            raise SidecarError(doing, f"the answer contains no list of {name}", kind="answer")
         return found
 
     def instances(self) -> list[dict[str, Any]]:
@@ -203,7 +203,7 @@ class Sidecar:
             return None
         job = self.object(answer, doing)
         if not isinstance(job.get("id"), str) or not isinstance(job.get("state"), str):
-            raise SidecarError(doing, "the answer is no job", kind="answer", status=answer.status_code)
+            raise SidecarError(doing, "the answer is not a job", kind="answer", status=answer.status_code)
         return job
 
     def wait(self, job: dict[str, Any], doing: str) -> dict[str, Any]:
@@ -217,13 +217,13 @@ class Sidecar:
                     doing,
                     f"job {job['id']} is still {job['state']} after {self.wait_timeout:g} seconds",
                     kind="deadline",
-                    hint="It goes on. Raise wait_timeout, or look at the job's log at the sidecar's /jobs.",
+                    hint="It continues. Raise wait_timeout, or read the job's log at the sidecar's /jobs.",
                 )
-            look, begun = f"{doing}: look at job {job['id']}", time.monotonic()
+            reading, begun = f"{doing}: read job {job['id']}", time.monotonic()
             params = {"wait": min(longest, int(left))}
-            job = self.object(self.request("GET", ["jobs", job["id"]], look, params=params), look)
+            job = self.object(self.request("GET", ["jobs", job["id"]], reading, params=params), reading)
             if not isinstance(job.get("state"), str):
-                raise SidecarError(look, "the answer is no job", kind="answer")
+                raise SidecarError(reading, "the answer is not a job", kind="answer")
             if job["state"] not in ENDED and time.monotonic() - begun < PAUSE:
                 time.sleep(PAUSE)
         if job["state"] != "succeeded":
@@ -239,7 +239,7 @@ class Sidecar:
             lines = [str(line.get("text")) for line in job.get("log") or [] if isinstance(line, dict)]
             text = "; ".join([f"job {job['id']} was {job['state']}", *lines[-LAST_LINES:]])
         if job["state"] == "interrupted":
-            hint: str | None = "The sidecar was restarted meanwhile; look at the instance, and run the task again."
+            hint: str | None = "The sidecar was restarted in the meantime. Check the instance, and run the task again."
         else:
             hint = self._hint(status) if isinstance(status, int) else None
         known = status if isinstance(status, int) else None

@@ -36,7 +36,7 @@ PAST = {
 
 
 class PlanProblem(Exception):
-    """Why something cannot be done, with the way out."""
+    """Why something cannot be done, and how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Step:
-    """One request: C(path) is what comes behind the instance's address, and C(None) stands for a launch."""
+    """One request: C(path) follows the instance's address, and C(None) is a launch."""
 
     verb: str
     method: str = "POST"
@@ -106,13 +106,13 @@ def as_bytes(text: str | None) -> int | None:
     if text is None:
         return None
     if not SIZE.fullmatch(text):
-        raise ValueError(f"{text!r} is no size such as 512M or 2G: a whole number with K, M, G or nothing behind it")
+        raise ValueError(f"{text!r} is not a size such as 512M or 2G: a whole number, optionally followed by K, M or G")
     number = text.rstrip("KMG")
     return int(number) * UNITS[text[len(number) :]]
 
 
 def as_text(number: int | None) -> str | None:
-    """Return bytes as multipass tells them: to a tenth of the largest unit that fits."""
+    """Return bytes as multipass prints them: to a tenth of the largest unit that fits."""
     if number is None:
         return None
     unit = next((unit for unit in "GMK" if number >= UNITS[unit]), "")
@@ -196,7 +196,7 @@ def make_plan(wanted: Wanted, now: Instance | None) -> Plan:
 
 def _new(wanted: Wanted) -> Plan:
     if wanted.snapshot is not None:
-        raise PlanProblem(f"there is no instance {wanted.name}, so that it has no snapshot {wanted.snapshot} either")
+        raise PlanProblem(f"instance {wanted.name} does not exist, so it has no snapshot {wanted.snapshot}")
     steps = [Step("launch", path=None, body=wanted.launch())]
     state = "Running"
     if wanted.state in ("stopped", "suspended"):
@@ -294,7 +294,7 @@ def normal_definition(description: str | None, instances: Sequence[Mapping[str, 
 
 
 def same_definition(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tell whether two definitions mean the same: sizes by their bytes."""
+    """Return whether two definitions mean the same: sizes by their bytes."""
 
     def comparable(definition: Mapping[str, Any]) -> Any:
         normal = normal_definition(definition.get("description"), definition["instances"])
@@ -338,7 +338,7 @@ def plan_environment(
 
 
 def environment_state(states: Iterable[str]) -> str:
-    """Return the state of an environment whose instances have these, as the sidecar tells it."""
+    """Return the state of an environment whose instances have these, as the sidecar reports it."""
     kinds = set(states)
     if kinds <= {"Stopped", "Suspended"}:
         return "stopped"

@@ -18,7 +18,7 @@ ODD = {
     ".hidden": b"",
     "deep/er/est/file": b"deep",
     "deep/er/other": b"less",
-    "archive.zip": b"PK\x03\x04 is no archive",
+    "archive.zip": b"PK\x03\x04 is not an archive",
     "bytes.bin": bytes(range(256)) * 40,
 }
 

@@ -5,7 +5,7 @@
 """What Kestra 2.0 removed or deprecated, found in a flow before a server is asked.
 
 Kestra's own validation names a removed property only as an unrecognized field, and does not see what fails when the
-flow runs. Each finding names the construct and the way out.
+flow runs. Each finding names the construct and how to replace it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TRIGGER_KEYS: Mapping[str, str] = {
 _LOOP = f"use {CORE}flow.Loop (taskrun.value becomes item.value, taskrun.iteration item.index)"
 _PLUGIN_KESTRA = "use the task of the plugin plugin-kestra, or Kestra's API"
 
-# What stands after CORE.
+# What follows CORE.
 CORE_TYPES: Mapping[str, str] = {
     "flow.ForEach": _LOOP,
     "flow.ForEachItem": f"{_LOOP}; {CORE}storage.Split makes the batches, {CORE}flow.Subflow starts a flow for each",
@@ -75,7 +75,7 @@ CORE_TYPES: Mapping[str, str] = {
 
 # Beginnings of types that belong to plugins; whether a server has the plugin is its own affair.
 PLUGIN_TYPES: Mapping[str, str] = {
-    "io.kestra.plugin.notifications.": "each service has a plugin of its own, such as io.kestra.plugin.slack",
+    "io.kestra.plugin.notifications.": "each service has its own plugin, such as io.kestra.plugin.slack",
     "io.kestra.plugin.git.Push": "use io.kestra.plugin.git.SyncFlows or one of its relatives",
     "io.kestra.plugin.scripts.nashorn.": "use io.kestra.plugin.graalvm",
     "io.kestra.plugin.scripts.runner.docker.DockerTaskRunner": "use io.kestra.plugin.scripts.runner.docker.Docker",
@@ -114,9 +114,9 @@ def findings(root: Node, text: str) -> list[Finding]:
         if way_out:
             found.append(Finding(key.line, f"{key.text} was removed in Kestra 2.0; {way_out}", True))
             continue
-        look = SECTIONS.get(key.text)
-        if look:
-            found += look(value)
+        check = SECTIONS.get(key.text)
+        if check:
+            found += check(value)
     found += _retry(root)
     if "json" in text or "CANCELED" in text:
         found += _expressions(root, text.splitlines())
@@ -175,7 +175,7 @@ def _retry(node: Node) -> Iterator[Finding]:
 
 
 def _type(kind: Node, what: str) -> Iterator[Finding]:
-    """Look at the type of a task, of its runner, or of a trigger."""
+    """Check the type of a task, of its runner, or of a trigger."""
     name, way_out, refused = kind.text, None, True
     if name.startswith(CORE):
         way_out = CORE_TYPES.get(name.removeprefix(CORE))
@@ -185,7 +185,7 @@ def _type(kind: Node, what: str) -> Iterator[Finding]:
         package, _dot, last = name.removeprefix(OLD).rpartition(".")
         today = f"{OLD_PACKAGES[package]}.{last}" if package in OLD_PACKAGES else None
         way_out = CORE_TYPES.get(today or "") or (
-            f"use {CORE}{today}" if today else "look for its successor among the plugins"
+            f"use {CORE}{today}" if today else "find its successor among the plugins"
         )
     else:
         way_out = next((way for start, way in PLUGIN_TYPES.items() if name.startswith(start)), None)
@@ -227,7 +227,7 @@ def _inputs(section: Node) -> Iterator[Finding]:
 
 
 def _typed(section: Node, what: str = "output") -> Iterator[Finding]:
-    """Look at the types of inputs or outputs."""
+    """Check the types of inputs or outputs."""
     for entry in _entries(section):
         for name in ("type", "itemType"):
             value = entry[name][1] if name in entry else None
@@ -243,7 +243,7 @@ def _checks(section: Node) -> Iterator[Finding]:
 
 
 def _expressions(root: Node, lines: list[str]) -> Iterator[Finding]:
-    """Look into the Pebble expressions, which a server does not compile before the flow runs."""
+    """Check the Pebble expressions, which a server does not compile before the flow runs."""
     for node in _nodes(root):
         if node.kind != "scalar" or ("{{" not in node.text and "{%" not in node.text):
             continue

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Find flows on a server, and tell what is known about each."""
+"""Find flows on a server, and gather what is known about each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Query:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def params(self, has_filters: bool) -> dict[str, ParamValue]:
-        """Return the query of a search. Before 1.0 a namespace stands for those below it as well."""
+        """Return the query of a search. Before 1.0 a namespace includes those below it."""
         found: dict[str, ParamValue] = {}
         if not has_filters:
             if self.namespace:
@@ -57,7 +57,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Found:
-    """A flow as the server tells it, and what was asked for besides. What was not asked for is None."""
+    """A flow as the server reports it, with the details that were asked for. The others are None."""
 
     raw: Mapping[str, Any]
     revisions: Sequence[Mapping[str, Any]] | None = None
@@ -75,7 +75,7 @@ def find_flows(
     revisions: bool = False,
     activity: bool = False,
 ) -> list[Found]:
-    """Return the flows that fit, at most C(most), with what is asked for besides."""
+    """Return the flows that fit, at most C(most), with the details that were asked for."""
     if query.id is not None:
         one = client.get_flow(query.namespace or "", query.id)
         raws = [one] if one is not None and query.matches(one) else []

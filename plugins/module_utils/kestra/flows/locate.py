@@ -21,7 +21,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 
 
 def locate(text: str, message: str) -> int | None:
-    """Return the line of a flow that a message of Kestra is about, or None where it cannot be told.
+    """Return the line of a flow that a message of Kestra is about, or None if it is unknown.
 
     Kestra names a position only for syntax errors; otherwise a type, a field, an id or a path through the flow.
     """
@@ -75,7 +75,7 @@ def _locate_duplicate(root: Node, message: str) -> int | None:
 
 
 def _with_id(root: Node, name: str) -> Iterator[Node]:
-    """Yield what stands below the flow itself and has this id: tasks, triggers, inputs, outputs."""
+    """Yield what is below the flow itself and has this id: tasks, triggers, inputs, outputs."""
     for node in walk(root):
         value = node.get("id")
         if node is not root and value is not None and value.text == name:

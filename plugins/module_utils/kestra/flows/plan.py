@@ -50,7 +50,7 @@ _DISABLED_LINE = re.compile(r"^disabled[ \t]*:[ \t]*(true|false)[ \t]*\r?\n?", r
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A flow as the server holds it. C(broken) is the server's reason for not being able to read its own text."""
+    """A flow as the server has it. C(broken) is the server's reason for not being able to read its own text."""
 
     namespace: str
     id: str
@@ -66,7 +66,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line of a plan: a flow of the files, a stored one, or both. C(reason) tells why it is blocked."""
+    """One line of a plan: a flow of the files, a stored one, or both. C(reason) is why it is blocked."""
 
     action: Action
     flow: Flow | None = None
@@ -91,12 +91,12 @@ class Item:
 
     @property
     def before(self) -> str | None:
-        """The text that the server holds, None where it holds none."""
+        """The text that the server has, None if it has none."""
         return self.stored.text if self.stored else None
 
     @property
     def after(self) -> str | None:
-        """The text that the server holds when the item is done, None for none."""
+        """The text that the server has when the item is done, None for none."""
         if self.action == "prune":
             return None
         if self.action == "blocked":
@@ -113,7 +113,7 @@ class Item:
 
     @property
     def to_validate(self) -> bool:
-        """Whether the server has to look at the text before anything is written."""
+        """Whether the server has to validate the text before anything is written."""
         broken = self.stored is not None and self.stored.broken is not None
         return self.action in ("create", "update") or (self.action == "unchanged" and broken)
 
@@ -207,7 +207,7 @@ def is_owned(text: str, owner_labels: Mapping[str, str]) -> bool:
 
 
 def find_drift(item: Item, record: Record | None) -> Drift | None:
-    """Tell how the stored flow of an item differs from what was written last; None for what was written from files.
+    """Return how an item's stored flow differs from what was written last; None if it was written from files.
 
     C(record) is that of the flow's namespace, None where it cannot be read.
     """
@@ -254,7 +254,7 @@ def split_findings(plan: Plan, is_2: bool) -> tuple[list[Problem], list[str]]:
 def with_switch(text: str, disabled: bool) -> str | None:
     """Return the text of a flow with the line that disables it, or without; None where that line cannot be set.
 
-    A flow in one line of braces, for instance, has no lines of its own for its keys.
+    A flow in one line of braces, for instance, does not have one line per key.
     """
     line = _DISABLED_LINE.search(text)
     if line:
@@ -289,7 +289,7 @@ def mark_drift(plan: Plan, records: Mapping[str, Record], block: bool) -> Plan:
 def prune_problem(plan: Plan, stored: Mapping[Key, Stored], limit: str) -> str | None:
     """Return why the plan would prune too much, or None.
 
-    C(limit) is a number of flows, or a share of those that the server holds in the namespaces, such as C(20%).
+    C(limit) is a number of flows, or a share of those that the server has in the namespaces, such as C(20%).
     """
     pruned = plan.with_action("prune")
     if limit.endswith("%"):
@@ -371,7 +371,7 @@ def load_plan(text: str) -> SavedPlan:
                 if [one.key for one in written] != [flow.key]:
                     raise ValueError(f"has another flow in the text of {flow.name}")
             before = each["before"]["sha256"] if each["before"] else None
-            # What is stored is looked up again; until then the key and the revision stand in for it.
+            # What is stored is read again later; until then the key and the revision represent it.
             stored = None if before is None else Stored(namespace, flow_id, "", each["revision"])
             entries.append((Item(action, flow, stored, each["drift"], each["reason"]), before))
         return SavedPlan(content["server"], tuple(entries))
@@ -430,9 +430,9 @@ def violations(constraints: str) -> list[str]:
 
 
 def exported_sources(entries: Mapping[str, bytes], keys: Iterable[Key]) -> dict[Key, str]:
-    """Tell which flow each file of an export archive holds.
+    """Return which flow each file of an export archive contains.
 
-    The names of the files are no safe guide: C(<namespace>.<id>.yml) or C(<namespace>-<id>.yml), depending on the
+    The names of the files are not a safe guide: C(<namespace>.<id>.yml) or C(<namespace>-<id>.yml), depending on the
     server, with dots and dashes in both parts. A name that fits one known flow alone counts; otherwise the text does.
     """
     owners: dict[str, list[Key]] = {}

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What was written from files, so that an edit on the server can be told from an edit of the files.
+"""What was written from files, to distinguish an edit on the server from an edit of the files.
 
 The record of a namespace is an entry of its key-value store: hashes of the texts that each flow was given last. It is
 written before the flows are, with the text that is there and the text to come, so that a run that breaks off leaves no
-flow that seems to be edited by somebody else.
+flow that seems to be edited on the server.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Record:
     def with_changes(self, changes: Iterable[tuple[str, str | None, str | None]]) -> Record:
         """Return the record that fits before and after these changes of flows: id, text before, text after.
 
-        A text before that somebody else has written does not become one of ours.
+        A previous text that another client wrote does not become one of ours.
         """
         hashes = dict(self.hashes)
         for flow_id, before, after in changes:

@@ -5,7 +5,7 @@
 """From flow files to flows, without a server: find the files, read them, find what is wrong with them.
 
 Nothing here talks to the network, and only `read_sources` touches the disk. The text of a flow is compared and sent as
-it stands in its file; YAML is parsed for the id, the namespace, labels and the line numbers of messages alone, so that
+it is in its file; YAML is parsed for the id, the namespace, labels and the line numbers of messages alone, so that
 the differences between YAML 1.1 and 1.2 cannot change what is stored.
 """
 
@@ -45,9 +45,9 @@ LONGEST: Mapping[str, int] = {"id": 100, "namespace": 150}
 
 REFUSED_KEYS: Mapping[str, str] = {
     "revision": "Kestra counts revisions itself, and a file that names one is stored as a new revision on every run",
-    "deleted": "Kestra would store a flow that nobody can see",
-    "tenantId": "Kestra would store a flow that nobody can see; the tenant is an option of the module",
-    "draft": "whether a revision is a draft is told by the request, not by the file",
+    "deleted": "Kestra would store an invisible flow",
+    "tenantId": "Kestra would store an invisible flow; set the option tenant of the module",
+    "draft": "the request decides whether a revision is a draft, not the file",
     "source": "it is what Kestra adds to a flow when it is read",
     "updated": "it is what Kestra adds to a flow when it is read",
 }
@@ -84,7 +84,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that keeps a file from being loaded; C(line) counts from 1 and is None where no line can be told."""
+    """The reason why a file cannot be loaded; C(line) counts from 1 and is None if the line is unknown."""
 
     file: str
     line: int | None
@@ -120,7 +120,7 @@ class Flow:
         return f"{self.namespace}/{self.id}"
 
     def problem(self, message: str, about: str | None = None) -> Problem:
-        """Return a problem of this flow; C(about) is Kestra's message, which tells the line."""
+        """Return a problem of this flow; C(about) is Kestra's message, from which the line is found."""
         line = locate(self.text, about) if about else None
         return Problem(self.file, None if line is None else line + self.first_line - 1, message)
 
@@ -129,7 +129,7 @@ def read_sources(path: Path, ignored: Callable[[str], bool] | None = None) -> tu
     """Read a flow file, or every C(*.yml) and C(*.yaml) file below a directory, sorted by path.
 
     Hidden files and directories are left out, and those for whose path below the directory C(ignored) is true. Files
-    that cannot be read, that are no files, or that lead out of the directory by a symbolic link, and a directory
+    that cannot be read, that are not files, or that a symbolic link takes out of the directory, and a directory
     without any flow file, are problems; a missing path raises FileNotFoundError.
     """
     if not path.exists():
@@ -140,7 +140,7 @@ def read_sources(path: Path, ignored: Callable[[str], bool] | None = None) -> tu
     is_file = not path.is_dir()
     for file in _flow_files(path, ignored):
         try:
-            # What is no link itself is where the walk, which leaves links outside alone, has come to.
+            # The walk follows no link to the outside, so what is not a link itself is inside.
             if not is_file and file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(root):
                 problems.append(Problem(str(file), None, f"is a symbolic link that leads out of {path}"))
                 continue
@@ -243,9 +243,9 @@ def parse_sources(
     """Return the flows of the files, and everything that is wrong with any of the files.
 
     A file with a problem yields no flow. The problems are in the order of the files and their lines. C(namespace_map)
-    renames namespaces, and those below them, in the line of the text that holds the namespace. C(known) has the flows
+    renames namespaces, and those below them, in the line of the text that has the namespace. C(known) has the flows
     that a server has stored, by their texts: a file with such a text needs no parsing, since Kestra has read it.
-    C(inspect) looks for more in each flow that is parsed; what it finds is no problem yet.
+    C(inspect) examines each flow that is parsed; its findings are not problems yet.
     """
     flows: list[Flow] = []
     problems: list[Problem] = []
@@ -350,10 +350,10 @@ def _parse(
 
 
 def _split(text: str, documents: list[Node]) -> Iterator[tuple[Node, int, int]]:
-    """Yield each document that holds something with the range of the text that is its own.
+    """Yield each document that is not empty, with its range of the text.
 
-    The only document of a file is the whole file. A document among several begins behind its marker, or with it where
-    something stands beside the marker or before it, such as a directive.
+    The only document of a file is the whole file. A document among several begins after its marker, or with it if
+    there is more on its line or before it, such as a directive.
     """
     if len(documents) == 1:
         yield documents[0], 0, len(text)
@@ -372,7 +372,7 @@ def _split(text: str, documents: list[Node]) -> Iterator[tuple[Node, int, int]]:
 
 
 def renamed(namespace: str, namespace_map: Mapping[str, str]) -> str:
-    """Return what a namespace is called by the longest entry of the map that is the namespace or stands above it."""
+    """Return the new name of a namespace, by the longest entry of the map that is the namespace or its parent."""
     for old in sorted(namespace_map, key=len, reverse=True):
         if namespace == old or namespace.startswith(f"{old}."):
             return namespace_map[old] + namespace[len(old) :]
@@ -380,7 +380,7 @@ def renamed(namespace: str, namespace_map: Mapping[str, str]) -> str:
 
 
 def _rewritten(written: str, node: Node, value: str) -> str | None:
-    """Return the text to put in place of a scalar, in the same quotes; None for forms that hold more than the value."""
+    """Return the text to put in place of a scalar, in the same quotes; None if its form has more than the value."""
     if written[:1] in ("'", '"') and written[-1:] == written[:1]:
         return f"{written[0]}{value}{written[0]}"
     if written == node.text:

@@ -53,7 +53,7 @@ class Outcome:
 
     C(action) is what was done in the end: C(created), C(updated), C(pruned), C(unchanged), C(blocked), C(failed),
     C(skipped) (not tried, since another one failed) or C(rolled_back) (done, and put back). C(state) is what the server
-    holds now: what it held before (C(former)), what the plan wants (C(planned)), a third text (C(other)), or
+    has now: what it had before (C(former)), what the plan wants (C(planned)), a third text (C(other)), or
     C(unknown), where it could not be asked. C(error) is the reason of a failure, C(warning) something to know about a
     written flow.
     """
@@ -87,9 +87,9 @@ class FlowSync:
             return list(pool.map(function, arguments))
 
     def read(self, namespaces: Collection[str]) -> dict[Key, Stored]:
-        """Return every flow that the server holds in these namespaces, in two requests for each thousand of them.
+        """Return every flow that the server has in these namespaces, in two requests for each thousand of them.
 
-        A list tells which there are, their revisions and whether they can be read; an archive has the texts. A flow
+        A list shows which flows exist, their revisions and whether they can be read; an archive has the texts. A flow
         that the archive lacks is asked for by itself.
         """
         if not namespaces:
@@ -121,7 +121,7 @@ class FlowSync:
         }
 
     def validate(self, items: Sequence[Item]) -> tuple[list[Problem], list[str]]:
-        """Let the server look at the texts; return what it refuses, and what it warns of."""
+        """Let the server validate the texts; return what it refuses, and what it warns of."""
         flows = [item.flow for item in items if item.flow is not None]
         batches = validation_batches([flow.text for flow in flows])
         answers: dict[int, list[dict[str, Any]]] = {}
@@ -166,12 +166,12 @@ class FlowSync:
             if isinstance(found, Record):
                 records[namespace] = found
             else:
-                warnings.append(f"Edits on the server in namespace {namespace} cannot be told apart. {found}")
+                warnings.append(f"Edits on the server in namespace {namespace} cannot be detected. {found}")
         return records, warnings
 
     def _write_records(self, records: Mapping[str, Record], items: Iterable[Item]) -> dict[str, Record]:
         """Write down what is about to be written; return the records as they were."""
-        former: dict[str, Record] = {}
+        earlier: dict[str, Record] = {}
         new: dict[str, Record] = {}
         by_namespace: dict[str, list[Item]] = {}
         for item in items:
@@ -180,11 +180,11 @@ class FlowSync:
         known = {**records, **self.read_records(unknown)[0]}
         for namespace, changed in by_namespace.items():
             if namespace in known:
-                former[namespace] = known[namespace]
+                earlier[namespace] = known[namespace]
                 changes = ((item.key[1], item.before, item.after) for item in changed)
                 new[namespace] = known[namespace].with_changes(changes)
-        self._each(self._put_record, [(name, record) for name, record in new.items() if record != former[name]])
-        return former
+        self._each(self._put_record, [(name, record) for name, record in new.items() if record != earlier[name]])
+        return earlier
 
     def _put_record(self, entry: tuple[str, Record]) -> None:
         namespace, record = entry
@@ -198,7 +198,7 @@ class FlowSync:
         run, and every flow that was touched is put back. Without it, a flow that the server refuses does not keep the
         others from being written; when the server itself fails, nothing more is started, and what is written stays.
         """
-        former = self._write_records(records or {}, plan.changes)
+        earlier = self._write_records(records or {}, plan.changes)
         stop = threading.Event()
         outcomes: dict[Key, Outcome] = {}
 
@@ -219,7 +219,7 @@ class FlowSync:
         if failed and self.client.http.deadline is not None:
             self.client.http.deadline = max(self.client.http.deadline, time.monotonic() + GRACE)
         if failed and rollback:
-            self._roll_back(outcomes, former)
+            self._roll_back(outcomes, earlier)
         elif failed:
             unknown = [outcome for outcome in failed if outcome.state == "unknown"]
             for outcome, (state, revision) in zip(
@@ -232,20 +232,20 @@ class FlowSync:
             for item in plan.items
         ]
 
-    def _roll_back(self, outcomes: dict[Key, Outcome], former: Mapping[str, Record]) -> None:
-        """Put back every flow that a run has touched or may have touched, and tell of each what is there now."""
+    def _roll_back(self, outcomes: dict[Key, Outcome], earlier: Mapping[str, Record]) -> None:
+        """Restore every flow that a run may have touched, and report for each what the server has now."""
         touched = [outcome for outcome in outcomes.values() if outcome.action != "skipped"]
         for outcome in self._each(self._put_back, touched):
             outcomes[outcome.item.key] = outcome
         if all(outcome.state == "former" for outcome in outcomes.values()):
             try:
-                self._each(self._put_record, list(former.items()))
+                self._each(self._put_record, list(earlier.items()))
             except KestraError:
                 # The record then knows more texts than it has to, which makes no flow seem edited.
                 return
 
     def _write(self, item: Item) -> Outcome:
-        """Carry out one item, and look at the flow where the answer does not tell whether it was carried out."""
+        """Carry out one item, and read the flow again if the answer does not show whether it was carried out."""
         problem: KestraError | None = None
         for attempt in range(self.retries + 1):
             try:
@@ -253,7 +253,7 @@ class FlowSync:
                 if done is not None:
                     return done
                 problem = KestraError(
-                    f"write flow {item.name}", "it was changed by somebody else meanwhile", status=409
+                    f"write flow {item.name}", "another client changed it in the meantime", status=409
                 )
             except KestraError as error:
                 problem = error
@@ -288,7 +288,7 @@ class FlowSync:
         return Outcome(item, DONE[item.action], _revision(answer), "planned", warning=warning)
 
     def _state(self, item: Item) -> tuple[State, int | None]:
-        """Return what the server holds of an item's flow, and its revision."""
+        """Return the state of an item's flow on the server, and its revision."""
         try:
             now = self.client.retry(lambda: self.client.get_flow(*item.key))
         except KestraError:
@@ -303,7 +303,7 @@ class FlowSync:
         return "other", revision
 
     def _put_back(self, outcome: Outcome) -> Outcome:
-        """Bring one flow back to what it was before the run, unless somebody else has changed it since."""
+        """Restore one flow to what it was before the run, unless another client has changed it since."""
         item = outcome.item
         reason = outcome.error
         for attempt in range(self.retries + 2):
@@ -312,7 +312,7 @@ class FlowSync:
                 action = "failed" if outcome.action == "failed" else "rolled_back"
                 return replace(outcome, action=action, revision=revision, state=state, error=outcome.error)
             if state == "other":
-                reason = "somebody else has changed it meanwhile, so it is left as it is"
+                reason = "another client changed it in the meantime, so it is left as it is"
             if state == "other" or attempt > self.retries:
                 break
             if attempt > 0:
@@ -378,7 +378,7 @@ def _revision(entry: dict[str, Any]) -> int | None:
 
 
 def broken(entry: Mapping[str, Any]) -> str | None:
-    """Return why the server cannot read a flow that it holds; a flow it can read has at least one task."""
+    """Return why the server cannot read a flow that it has; a flow it can read has at least one task."""
     if entry.get("exception"):
         return str(entry["exception"])
     return None if entry.get("tasks", True) else "it has no tasks"

@@ -31,7 +31,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class YamlProblem(Exception):
-    """Text that is no YAML; C(line) counts from 1."""
+    """Text that is not YAML; C(line) counts from 1."""
 
     def __init__(self, message: str, line: int | None) -> None:
         super().__init__(message)
@@ -40,9 +40,9 @@ class YamlProblem(Exception):
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A part of a YAML text: what it is, where it begins, and what stands in it, without an interpretation.
+    """A part of a YAML text: its kind, its place and its text, without an interpretation.
 
-    C(children) holds the entries of a sequence, or keys and values in turn of a mapping. C(start) and C(end) are the
+    C(children) are the entries of a sequence, or keys and values in turn of a mapping. C(start) and C(end) are the
     range of a scalar in the text, its anchor, tag and quotes included. C(document_start) is where the document begins,
     its directives and its marker included, for the node at its top.
     """
@@ -58,7 +58,7 @@ class Node:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether nothing but perhaps a comment stands here."""
+        """Whether there is nothing here, or only a comment."""
         return self.kind == "scalar" and self.plain and not self.text
 
     @property
@@ -74,7 +74,7 @@ class Node:
 
 
 def compose(text: str) -> list[Node]:
-    """Return the trees of the documents in a text; raise YamlProblem where it is no YAML.
+    """Return the trees of the documents in a text; raise YamlProblem if it is not YAML.
 
     The fast parser decides when it succeeds; the one in Python gives the message when it does not.
     """
@@ -125,7 +125,7 @@ def _documents(events: Iterable[Any], shift: int) -> list[Node]:
                 end=event.end_mark.index + shift,
             )
             if event.style == '"' and _SURROGATE.search(node.text):
-                raise YamlProblem("an escape stands for half a character (a surrogate)", node.line)
+                raise YamlProblem("an escape is half a character (a surrogate)", node.line)
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             node = Node("mapping" if kind is yaml.MappingStartEvent else "sequence", begin.line + 1)
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:

@@ -94,7 +94,7 @@ def _walk(
                     with Path(entry.path).open("rb"):
                         yield DiskFile(name, found.st_size, Path(entry.path))
                 else:
-                    problems.append(f"{shown}: is no regular file")
+                    problems.append(f"{shown}: is not a regular file")
         except OSError as error:
             problems.append(f"{shown}: cannot be read: {error.strerror or error}")
 
@@ -121,7 +121,7 @@ def _wrong_link(real: str, above: tuple[str, ...]) -> str | None:
 class Item:
     """One file of a plan. C(path) is its path in the namespace, without a slash before it.
 
-    C(stored_path) is the one it has on the server now. C(before) is what it holds there, for the diff.
+    C(stored_path) is the one it has on the server now. C(before) is its content there, for the diff.
     """
 
     path: str
@@ -145,7 +145,7 @@ class Item:
 
 
 def show(content: bytes) -> str:
-    """Return a content for the diff: its text, or what it is where it is no short text."""
+    """Return a content for the diff: its text, or what it is if it is not a short text."""
     if len(content) <= LONGEST_DIFF and b"\0" not in content:
         try:
             return content.decode("utf-8")
@@ -155,13 +155,13 @@ def show(content: bytes) -> str:
 
 
 def describe(content: bytes) -> str:
-    """Return a line that tells contents apart."""
+    """Return a line that identifies a content."""
     return f"({len(content)} bytes, SHA-256 {hashlib.sha256(content).hexdigest()})\n"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to happen, one item a file, sorted by path. C(extra) are files of the server that nobody asked for."""
+    """What has to happen, one item per file, sorted by path. C(extra) are files of the server without a source."""
 
     items: tuple[Item, ...] = field(default_factory=tuple)
     extra: tuple[str, ...] = field(default_factory=tuple)

@@ -106,7 +106,7 @@ class NamespaceFiles:
     ) -> Plan:
         """Compare the files with those of the server, byte by byte.
 
-        C(there) tells the path on the server of those that it has, C(managed) all of its files that are the run's.
+        C(there) is the path on the server of those that it has, C(managed) all of its files that are the run's.
         """
         items: list[Item] = []
         taken = set(there.values())

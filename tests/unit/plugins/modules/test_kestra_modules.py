@@ -186,7 +186,7 @@ def test_errors_are_sentences(tmp_path: Path) -> None:
     with FakeKestra() as server:
         cases = [
             ({"password": "wrong"}, "Could not read the version of Kestra: HTTP 401"),
-            ({"url": "http://u:p@127.0.0.1"}, "url holds credentials"),
+            ({"url": "http://u:p@127.0.0.1"}, "url contains credentials"),
             ({"url": f"{server.url}/ui"}, "it is the root of the server"),
             ({"tenant": "other"}, "Check url and tenant (now 'other')"),
             ({"concurrency": 0}, "concurrency is 0"),

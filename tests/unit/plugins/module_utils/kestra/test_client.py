@@ -189,7 +189,7 @@ def test_answers_that_are_not_kestras(server: FakeKestra, body: str) -> None:
 
 def test_an_archive_that_is_none(server: FakeKestra) -> None:
     server.prepare("GET /api/v1/main/flows/export", Answer(200, "<html>", "text/html"))
-    with pytest.raises(KestraError, match="no archive"):
+    with pytest.raises(KestraError, match="not an archive"):
         client(server).export_flows(["team"])
 
 

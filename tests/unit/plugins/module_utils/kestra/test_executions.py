@@ -322,7 +322,7 @@ def test_actions_moved_with_2_0(version: str, path: str) -> None:
         ({"namespace": "team", "flow": "one", "once": True}, "set labels"),
         ({"namespace": "team", "flow": "one", "labels": {"system.x": "y"}}, "Kestra's own"),
         ({"namespace": "team", "flow": "one", "labels": {"x": ""}}, "label x is empty"),
-        ({"namespace": "team", "flow": "one", "schedule_date": "soon"}, "schedule_date is no ISO 8601 date"),
+        ({"namespace": "team", "flow": "one", "schedule_date": "soon"}, "schedule_date is not an ISO 8601 date"),
         ({"state": "killed", "id": "abc", "inputs": {"a": 1}}, "inputs and files are for"),
         ({"state": "labeled", "id": "abc"}, "needs labels"),
     ],

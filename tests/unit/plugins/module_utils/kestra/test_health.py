@@ -245,7 +245,7 @@ class Scripted(Probe):
             self.now += seconds
 
         waited = wait_until_healthy(self, wait_timeout, interval, clock=lambda: self.now, sleep=sleep)
-        return waited.health, waited.seconds, waited.looks
+        return waited.health, waited.seconds, waited.checks
 
 
 DOWN = Health(reasons=("down",))

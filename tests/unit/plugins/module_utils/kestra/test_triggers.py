@@ -155,7 +155,7 @@ def test_a_webhook_is_refused_before_anything_is_asked_of_the_scheduler() -> Non
     ("more", "words"),
     [
         ({"wait_timeout": -1}, "wait_timeout is -1"),
-        ({"backfill": {"start": "yesterday"}}, "backfill.start is no ISO 8601 date"),
+        ({"backfill": {"start": "yesterday"}}, "backfill.start is not an ISO 8601 date"),
     ],
 )
 def test_options_that_cannot_be_right(more: dict[str, Any], words: str) -> None:

@@ -94,10 +94,10 @@ def problem(status: int, detail: str, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("127.0.0.1:8090", "it looks like http://127.0.0.1:8090"),
-        ("http://u:p@host", "url holds credentials; put them into token"),
+        ("127.0.0.1:8090", "expected the form http://127.0.0.1:8090"),
+        ("http://u:p@host", "url contains credentials; set token"),
         ("http://host/?a=b", "it is the root of the server"),
-        ("http://host:port", "url is no URL"),
+        ("http://host:port", "url is not a URL"),
     ],
 )
 def test_urls_that_cannot_be_one(url: str, message: str) -> None:
@@ -187,7 +187,7 @@ def test_two_changes_have_two_keys(server: Server) -> None:
 
 def test_an_answer_that_is_no_job(server: Server) -> None:
     server.prepare(202, {"id": 3})
-    with pytest.raises(SidecarError, match="the answer is no job"):
+    with pytest.raises(SidecarError, match="the answer is not a job"):
         client(server).change("POST", ["instances"], "launch vm", {})
 
 
@@ -205,9 +205,9 @@ def test_a_job_is_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) ->
     ("job", "expected"),
     [
         ({"state": "failed", "error": problem(409, "it runs")}, "Could not start vm: HTTP 409: it runs"),
-        ({"state": "failed", "error": problem(504, "slow")}, "multipass may still be at work"),
+        ({"state": "failed", "error": problem(504, "slow")}, "multipass may still be working"),
         ({"state": "cancelled", "log": [{"text": "a"}, {"text": "b"}]}, f"job {JOB} was cancelled; a; b"),
-        ({"state": "interrupted"}, "The sidecar was restarted meanwhile"),
+        ({"state": "interrupted"}, "The sidecar was restarted in the meantime"),
     ],
 )
 def test_a_job_that_fails(server: Server, job: dict[str, Any], expected: str) -> None:
@@ -222,7 +222,7 @@ def test_a_job_that_takes_too_long(server: Server, monkeypatch: pytest.MonkeyPat
     sidecar.wait_timeout = 0.15
     for _number in range(5):
         server.job("running")
-    with pytest.raises(SidecarError, match=r"is still running after 0\.15 seconds. It goes on. Raise wait_timeout"):
+    with pytest.raises(SidecarError, match=r"is still running after 0\.15 seconds. It continues. Raise wait_timeout"):
         sidecar.wait({"id": JOB, "state": "queued"}, "start vm")
 
 

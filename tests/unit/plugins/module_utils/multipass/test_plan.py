@@ -100,7 +100,7 @@ def test_sizes_and_snapshots(now: str, state: str, options: dict[str, Any], verb
         ("Suspended", {"snapshot": "s"}, "vm is Suspended; the restoring of a snapshot needs it stopped"),
         ("Unknown", {"cpus": 2, "allow_restart": True}, "vm is Unknown; a new size needs it stopped"),
         ("Stopped", {"disk": "4G"}, "the disk of vm has 5G and cannot shrink to 4G. Leave disk out"),
-        (None, {"snapshot": "s"}, "there is no instance vm"),
+        (None, {"snapshot": "s"}, "instance vm does not exist"),
         ("Unknown", {"state": "stopped"}, "vm is Unknown. Set force to stop it all the same"),
     ],
 )
@@ -136,7 +136,7 @@ def test_sizes_are_read(text: str | None, number: int | None) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "1.5G", "2T", "-1G", "2g", "1G\n", " 1G", "G"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size"):
+    with pytest.raises(ValueError, match="is not a size"):
         as_bytes(text)
     with pytest.raises(PlanProblem, match="disk: "):
         check_sizes(1, "1G", text)

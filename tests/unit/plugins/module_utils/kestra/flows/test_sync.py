@@ -161,7 +161,7 @@ def test_a_record_that_may_not_be_read_is_told(server: FakeKestra) -> None:
     path = "/api/v1/main/namespaces/team/kv/"
     server.prepare(f"GET {path}", Answer(403), Answer(403))
     records, warnings = sync(server).read_records({"team"})
-    assert records == {} and "team cannot be told apart" in warnings[0]
+    assert records == {} and "team cannot be detected" in warnings[0]
     assert [o.action for o in sync(server).apply(plan(server, flow("a", more="# new\n")), records)] == ["updated"]
     assert server.values == {}
 

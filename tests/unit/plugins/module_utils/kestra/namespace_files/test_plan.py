@@ -62,7 +62,7 @@ def test_the_ignore_file_counts_for_files_and_whole_directories(tmp_path: Path) 
     assert names(tmp_path) == (["a.py", "d/a.py"], [])
     assert IGNORE_FILE in names(tmp_path, "")[0]
     (tmp_path / IGNORE_FILE).write_text("!\n")
-    assert names(tmp_path) == ([], [f"SRC/{IGNORE_FILE}:1: '!' is no pattern: Invalid git pattern: '!'"])
+    assert names(tmp_path) == ([], [f"SRC/{IGNORE_FILE}:1: '!' is not a pattern: Invalid git pattern: '!'"])
 
 
 def test_links_are_followed_within_the_directory_alone(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_what_kestra_could_not_keep_is_refused_by_name(tmp_path: Path) -> None:
         ["good"],
         [
             "SRC/back\\slash: has a backslash in its name, which Kestra takes for a directory",
-            "SRC/pipe: is no regular file",
+            "SRC/pipe: is not a regular file",
             "SRC/\\xff: has a name that is not UTF-8",
         ],
     )
