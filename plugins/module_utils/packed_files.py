@@ -54,7 +54,7 @@ class PackedFile:
 
 
 def unpack(file: Path) -> list[PackedFile]:
-    """Return what a packed file holds, in the order in which it was packed; raise ValueError where it is damaged."""
+    """Return the contents of a packed file, in the order of packing; raise ValueError if it is damaged."""
     damaged = ValueError(f"{file} is not what was handed over")
     content_size = file.stat().st_size - _END.size
     if content_size < 0:

@@ -265,7 +265,7 @@ class KestraClient:
         except (zipfile.BadZipFile, OSError, RuntimeError, EOFError, NotImplementedError) as error:
             raise KestraError(
                 doing,
-                f"the answer is no archive: {error}",
+                f"the answer is not an archive: {error}",
                 kind="answer",
                 status=response.status_code,
                 hint="Something else than Kestra answers at url.",

@@ -274,7 +274,7 @@ def wait_until_healthy(
     while True:
         remaining = wait_timeout - (clock() - start)
         health = probe.check(timeout=max(1.0, remaining) if wait_timeout > 0 else None)
-        looks += 1
+        checks += 1
         refusals = refusals + 1 if health.credentials == DOWN else 0
         elapsed = clock() - start
         settled = health.healthy or health.only_exposed or refusals >= REFUSALS

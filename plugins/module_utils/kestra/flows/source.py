@@ -230,7 +230,7 @@ def guess_namespaces(sources: Iterable[Source]) -> set[str]:
 
 
 def prescan(sources: Iterable[Source]) -> int:
-    """Find out what `parse_sources` asks of each file first, and keep it; return how many need no parsing, perhaps."""
+    """Decode each file before `parse_sources` needs it; return how many may need no parsing."""
     return sum(source.recognizable is not None for source in sources)
 
 

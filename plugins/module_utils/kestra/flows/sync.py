@@ -97,7 +97,7 @@ class FlowSync:
         retry = self.client.retry
         with ThreadPoolExecutor(max_workers=1) as pool:
             entries = pool.submit(retry, lambda: self.client.search_flows(namespaces))
-            # First, since it says most simply that this is no Kestra.
+            # First, because it fails most clearly if this is not a Kestra server.
             retry(self.client.server_info)
             try:
                 archive = retry(lambda: self.client.export_flows(namespaces))
