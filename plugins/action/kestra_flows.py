@@ -38,11 +38,11 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        if "_handed_over" in arguments:
-            raise AnsibleActionFail("_handed_over is not for use in a task; set src")
+        if "_packed_src" in arguments:
+            raise AnsibleActionFail("_packed_src is not for use in a task; set src")
         try:
             if not boolean(arguments.get("remote_src", False), strict=False) and not arguments.get("plan"):
-                arguments["_handed_over"] = self._read(arguments, task_vars)
+                arguments["_packed_src"] = self._read(arguments, task_vars)
             result.update(
                 self._execute_module(
                     module_name="devorch.orchestration.kestra_flows", module_args=arguments, task_vars=task_vars

@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        for private in ("_handed", "_problems"):
+        for private in ("_packed_src", "_problems"):
             if private in arguments:
                 raise AnsibleActionFail(f"{private} is not for use in a task; set src")
         source = arguments.get("src")
@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
             arguments["_problems"] = problems
             if not problems:
                 try:
-                    arguments["_handed"] = hand_over(self, ((file.name, file.read()) for file in files))
+                    arguments["_packed_src"] = hand_over(self, ((file.name, file.read()) for file in files))
                 except OSError as error:
                     raise AnsibleActionFail(f"src {str(found)!r} cannot be read: {error}") from error
         result.update(

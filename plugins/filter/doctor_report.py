@@ -60,7 +60,7 @@ _value:
   type: str
 """
 
-KEYS = ("status", "summary", "findings", "disks", "executions_by_day", "looked_at")
+KEYS = ("status", "summary", "findings", "disks", "executions_by_day", "checked_at")
 UNREACHED = {
     "status": CRITICAL,
     "summary": {"ok": 0, "warning": 0, "critical": 1},
@@ -75,7 +75,7 @@ UNREACHED = {
     ],
     "disks": {},
     "executions_by_day": [],
-    "looked_at": "",
+    "checked_at": "",
 }
 GROUPS = ("success", "warning", "failed", "killed", "other")
 HEADINGS = ("status", "check", "subject", "message")
@@ -161,7 +161,7 @@ def _host(name: str, host: Mapping[str, Any]) -> str:
         f"<td>{escape(finding['message'])}{_hint(finding['hint'])}</td></tr>"
         for finding in host["findings"]
     )
-    looked = f", looked at {escape(host['looked_at'])}" if host["looked_at"] else ""
+    checked = f", checked at {escape(host['checked_at'])}" if host["checked_at"] else ""
     cards = [
         f'<div class="card"><h3>{title}</h3>{plot}</div>'
         for title, plot in (
@@ -173,7 +173,7 @@ def _host(name: str, host: Mapping[str, Any]) -> str:
     plots = f'<div class="plots">{"".join(cards)}</div>' if cards else ""
     heads = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
     return (
-        f"<section><h2>{escape(name)}</h2><p>{_status(host['status'])} · {counts}{looked}</p>{plots}"
+        f"<section><h2>{escape(name)}</h2><p>{_status(host['status'])} · {counts}{checked}</p>{plots}"
         f'<div class="card"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>'
     )
 

@@ -207,7 +207,7 @@ executions_by_day:
   type: list
   elements: dict
   sample: [{"day": "2026-11-24", "success": 40, "warning": 0, "failed": 1, "killed": 0, "other": 2}]
-looked_at:
+checked_at:
   description: Time of the check, in UTC.
   returned: success
   type: str
@@ -484,7 +484,7 @@ def main() -> None:
         findings=[finding.as_result() for finding in findings],
         disks=facts["disks"],
         executions_by_day=facts["kestra"].get("by_day", []),
-        looked_at=now.isoformat(timespec="seconds"),
+        checked_at=now.isoformat(timespec="seconds"),
         msg=", ".join(f"{number} {status}" for status, number in summary.items()),
     )
 

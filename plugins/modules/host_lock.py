@@ -62,7 +62,7 @@ options:
       process:
         description: Identity of the process on the controller.
         type: str
-  _dead:
+  _stale_holder:
     description:
       - Run that has ended without releasing the lock, from the action plugin. Not for use in a task.
     type: dict
@@ -202,7 +202,7 @@ def main() -> None:
             "wait_for_lock_file": {"type": "path"},
             # Set by the action plugin.
             "_run": run_options,
-            "_dead": run_options,
+            "_stale_holder": run_options,
         },
         supports_check_mode=True,
     )
@@ -216,7 +216,7 @@ def main() -> None:
         mine = release(path, run)
         module.exit_json(changed=False, acquired=False, msg="given back" if mine else "was not held by this run")
     now = uptime()
-    dead = Run(**module.params["_dead"]) if module.params["_dead"] else None
+    dead = Run(**module.params["_stale_holder"]) if module.params["_stale_holder"] else None
     lock, before = take(path, run, now, module.params["expires"], dead)
     if lock.run != run:
         module.fail_json(

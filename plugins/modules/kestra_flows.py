@@ -150,7 +150,7 @@ options:
     type: int
     version_added: 0.2.0
     default: 1800
-  _handed_over:
+  _packed_src:
     description: Path of the packed files from the action plugin. Not for use in a task.
     type: path
 attributes:
@@ -559,7 +559,7 @@ class Wanted:
 
 def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem]]:
     """Return the texts, read here or handed over by the action plugin."""
-    handed = module.params["_handed_over"]
+    handed = module.params["_packed_src"]
     if handed is not None:
         first, *rest = unpack(Path(handed))
         packed = Path(handed).read_bytes()
@@ -783,7 +783,7 @@ def main() -> None:
             "plan": {"type": "path"},
             "concurrency": {"type": "int", "default": 8},
             "run_timeout": {"type": "int", "default": 1800},
-            "_handed_over": {"type": "path"},
+            "_packed_src": {"type": "path"},
         },
         required_together=REQUIRED_TOGETHER,
         required_one_of=[("src", "content", "plan")],

@@ -157,7 +157,7 @@ ready_within:
   returned: always
   type: float
   sample: 12.4
-looks:
+attempts:
   description: Number of checks.
   returned: always
   type: int
@@ -225,7 +225,7 @@ def main() -> None:
         "changed": False,
         **health.as_result(),
         "ready_within": waited.seconds,
-        "looks": waited.looks,
+        "attempts": waited.looks,
     }
     if health.healthy:
         module.exit_json(msg=f"Kestra {health.version} is healthy", **result)

@@ -70,7 +70,7 @@ options:
     description: Number of concurrent requests, from 1 to 32. Never two for the same file.
     type: int
     default: 8
-  _handed:
+  _packed_src:
     description: Path of the packed files from the action plugin. Not for use in a task.
     type: path
   _problems:
@@ -269,13 +269,13 @@ def gather(module: AnsibleModule) -> tuple[Sequence[Content], list[str]]:
         return read_tree(directory, module.params["ignore_file"])
     if module.params["_problems"]:
         return [], list(module.params["_problems"])
-    if module.params["_handed"] is None:
+    if module.params["_packed_src"] is None:
         raise Failure(
             "The files were not handed over: with remote_src=false the module runs through its action plugin, in a "
             "playbook or by the ansible command."
         )
     try:
-        return unpack(Path(module.params["_handed"])), []
+        return unpack(Path(module.params["_packed_src"])), []
     except (OSError, ValueError) as error:
         raise Failure(f"The files were handed over damaged: {error}") from error
 
@@ -380,7 +380,7 @@ def main() -> None:
             "prune": {"type": "bool", "default": False},
             "prune_limit": {"type": "str", "default": "10"},
             "concurrency": {"type": "int", "default": 8},
-            "_handed": {"type": "path"},
+            "_packed_src": {"type": "path"},
             "_problems": {"type": "list", "elements": "str"},
         },
         required_together=REQUIRED_TOGETHER,

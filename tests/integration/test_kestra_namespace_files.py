@@ -154,7 +154,7 @@ def test_everything_that_is_wrong_is_told_at_once(either: Kestra, tmp_path: Path
         ({"prune_limit": "many"}, "prune_limit is 'many'"),
         ({"concurrency": 0}, "concurrency is 0"),
         ({"namespace": "A/b"}, "namespace 'A/b' is no namespace"),
-        ({"_handed": "/etc/passwd"}, "_handed is not for use in a task"),
+        ({"_packed_src": "/etc/passwd"}, "_packed_src is not for use in a task"),
     ],
 )
 def test_options_are_checked(kestra: Kestra, tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -15,7 +15,7 @@ HEALTH_KEYS = {"changed", "msg", "liveness", "readiness", "database", "disk", "a
     "edition",
     "reasons",
     "ready_within",
-    "looks",
+    "attempts",
 }
 
 
@@ -192,7 +192,7 @@ def test_errors_are_sentences(tmp_path: Path) -> None:
             ({"concurrency": 0}, "concurrency is 0"),
             ({"timeout": 0}, "timeout is 0"),
             ({"retries": -1}, "retries is -1"),
-            ({"_handed_over": "x"}, "not for use in a task"),
+            ({"_packed_src": "x"}, "not for use in a task"),
             ({"run_timeout": 0}, "run_timeout is 0"),
             ({"prune_limit": "many"}, "prune_limit is 'many'"),
             ({"prune": True, "owner_labels": {}}, "owner_labels is empty"),
@@ -271,8 +271,8 @@ def test_health(tmp_path: Path) -> None:
     well, refused, gone, *wrong = real.results
     assert not well["changed"] and well["msg"] == "Kestra 2.0.5 is healthy"
     assert set(refused) >= HEALTH_KEYS and set(gone) >= HEALTH_KEYS
-    assert refused["credentials"] == "DOWN" and refused["looks"] == 3 and "HTTP 401" in refused["msg"]
-    assert gone["readiness"] == "DOWN" and gone["looks"] > 1 and "connection refused" in gone["msg"]
+    assert refused["credentials"] == "DOWN" and refused["attempts"] == 3 and "HTTP 401" in refused["msg"]
+    assert gone["readiness"] == "DOWN" and gone["attempts"] > 1 and "connection refused" in gone["msg"]
     for result, message in zip(wrong, ("wait_timeout is -1", "interval is 0", "management_url is"), strict=True):
         assert message in result["msg"]
     assert "Traceback" not in real.output and PASSWORD not in real.output
@@ -283,7 +283,7 @@ def test_health_waits(tmp_path: Path) -> None:
         down = Answer(503, {"name": "kestra", "status": "DOWN"})
         server.prepare("GET /health/readiness", down, down)
         result = play(tmp_path, [health(server, wait_timeout=30, interval=0.2)]).last
-    assert not result.get("failed") and result["looks"] == 3
+    assert not result.get("failed") and result["attempts"] == 3
 
 
 def test_a_host_without_the_libraries_is_told_what_to_install(tmp_path: Path) -> None:
