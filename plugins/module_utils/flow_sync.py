@@ -37,7 +37,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kv import Ke
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-State = Literal["former", "planned", "other", "unknown"]
+State = Literal["previous", "planned", "other", "unknown"]
 DONE: Mapping[str, str] = {"create": "created", "update": "updated", "prune": "pruned"}
 GRACE = 60
 """Seconds that putting back may take when the time for the run is over."""
@@ -57,7 +57,7 @@ class Outcome:
     item: Item
     action: str
     revision: int | None = None
-    state: State = "former"
+    state: State = "previous"
     error: str | None = None
     warning: str | None = None
 
@@ -233,7 +233,7 @@ class FlowSync:
         touched = [outcome for outcome in outcomes.values() if outcome.action != "skipped"]
         for outcome in self._each(self._put_back, touched):
             outcomes[outcome.item.key] = outcome
-        if all(outcome.state == "former" for outcome in outcomes.values()):
+        if all(outcome.state == "previous" for outcome in outcomes.values()):
             try:
                 self._each(self._put_record, list(former.items()))
             except KestraError:
@@ -255,11 +255,11 @@ class FlowSync:
                 problem = error
             # The first attempt failed cleanly: nothing was written.
             if attempt == 0 and not problem.is_passing and problem.status != 409:
-                return Outcome(item, "failed", item.revision, "former", problem.reason)
+                return Outcome(item, "failed", item.revision, "previous", problem.reason)
             state, revision = self._state(item)
             if state == "planned":
                 return Outcome(item, DONE[item.action], revision, "planned")
-            if state != "former" or attempt == self.retries or not problem.is_passing:
+            if state != "previous" or attempt == self.retries or not problem.is_passing:
                 return Outcome(item, "failed", revision, state, problem.reason)
             self.client.pause(attempt)
         raise AssertionError("the last attempt returns")
@@ -295,7 +295,7 @@ class FlowSync:
         if text == item.after and not draft:
             return "planned", revision
         if text == item.before and draft == bool(item.stored and item.stored.draft):
-            return "former", revision
+            return "previous", revision
         return "other", revision
 
     def _put_back(self, outcome: Outcome) -> Outcome:
@@ -304,7 +304,7 @@ class FlowSync:
         reason = outcome.error
         for attempt in range(self.retries + 2):
             state, revision = self._state(item)
-            if state == "former":
+            if state == "previous":
                 action = "failed" if outcome.action == "failed" else "rolled_back"
                 return replace(outcome, action=action, revision=revision, state=state, error=outcome.error)
             if state == "other":
@@ -321,7 +321,7 @@ class FlowSync:
                     if not error.is_passing and error.status != 409:
                         break
         state, revision = self._state(item)
-        if state == "former":
+        if state == "previous":
             return replace(outcome, action="rolled_back", revision=revision, state=state)
         return replace(
             outcome, action="failed", revision=revision, state=state, error=f"could not be put back: {reason}"

@@ -355,7 +355,7 @@ flows:
       returned: always
     state:
       description:
-        - What the server has after the run. V(planned) is the flow as planned. V(former) is the flow as it was before
+        - What the server has after the run. V(planned) is the flow as planned. V(previous) is the flow as it was before
           the run. V(other) is a change that was made on the server during the run. With V(unknown), the server could
           not be read.
       type: str
@@ -503,7 +503,7 @@ class Run:
     def told(self) -> list[Outcome]:
         """Return what was done with each flow, or else what would be done."""
         return self.outcomes or [
-            Outcome(item, DONE.get(item.action, item.action), item.revision, "planned" if item.changes else "former")
+            Outcome(item, DONE.get(item.action, item.action), item.revision, "planned" if item.changes else "previous")
             for item in self.plan.items
         ]
 
@@ -707,7 +707,7 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> str:
 
     state.outcomes = sync.apply(state.plan, records, rollback=module.params["on_failure"] == "rollback")
     state.changed = any(
-        outcome.item.changes and (outcome.state != "former" or outcome.action == "rolled_back")
+        outcome.item.changes and (outcome.state != "previous" or outcome.action == "rolled_back")
         for outcome in state.outcomes
     )
     state.lap("apply")
@@ -733,7 +733,7 @@ def save(module: AnsibleModule, text: str) -> None:
 
 
 STATES = {
-    "former": "the server holds what it held before",
+    "previous": "the server holds what it held before",
     "planned": "the server holds the new state",
     "other": "the server holds what somebody else has written",
     "unknown": "what the server holds could not be found out",
@@ -758,7 +758,7 @@ def account(outcomes: list[Outcome]) -> str:
         text += f"\nWritten, and kept: {', '.join(kept)}."
     if left:
         text += f"\nNot tried: {', '.join(left)}."
-    if not kept and all(outcome.state == "former" for outcome in outcomes if outcome.item.changes):
+    if not kept and all(outcome.state == "previous" for outcome in outcomes if outcome.item.changes):
         text += "\nThe server holds what it held before."
     return text
 

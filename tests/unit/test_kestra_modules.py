@@ -139,7 +139,7 @@ def test_what_kestra_refuses_is_told_before_any_write(tmp_path: Path) -> None:
             assert [(Path(p["file"]).name, p["line"]) for p in result["problems"]] == [("b.yml", 7)]
             assert "1 problem found in the flows; nothing was written" in result["msg"]
             assert len(result["plan"]) == 3, "the plan is told"
-            assert result["summary"]["skipped"] == 3 and {flow["state"] for flow in result["flows"]} == {"former"}
+            assert result["summary"]["skipped"] == 3 and {flow["state"] for flow in result["flows"]} == {"previous"}
         assert server.writes == []
 
 
@@ -151,7 +151,7 @@ def test_a_failure_midway_is_rolled_back(tmp_path: Path) -> None:
     result = played.last
     assert result["failed"] and set(result) >= KEYS
     assert result["flows"][1]["action"] == "failed"
-    assert all(entry["state"] == "former" for entry in result["flows"])
+    assert all(entry["state"] == "previous" for entry in result["flows"])
     assert "team/b" in result["msg"] and "The server holds what it held before." in result["msg"]
     assert "Traceback" not in played.output
 
