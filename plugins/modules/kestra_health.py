@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kestra_health
-short_description: Wait until Kestra is healthy and report what is not
+short_description: Wait until Kestra is healthy, or report which part is not
 version_added: 0.1.0
 description:
   - Waits until the management port reports that Kestra is ready, the API and the database answer, and the API accepts
