@@ -87,8 +87,8 @@ class ActionModule(ActionBase):
             "controller": this_controller(),
             "process": process_identity(os.getppid()),
         }
-        if {"_run", "_dead"} & self._task.args.keys():
-            raise AnsibleActionFail("_run and _dead are not for use in a task")
+        if {"_run", "_stale_holder"} & self._task.args.keys():
+            raise AnsibleActionFail("_run and _stale_holder are not for use in a task")
         arguments = {**self._task.args, "_run": run}
         result.update(self._ask(arguments, task_vars))
         holder = result.get("holder")
@@ -99,7 +99,7 @@ class ActionModule(ActionBase):
             result.pop("holder")
             result.pop("failed")
             result.pop("exception", None)
-            result.update(self._ask({**arguments, "_dead": holder}, task_vars))
+            result.update(self._ask({**arguments, "_stale_holder": holder}, task_vars))
         return result
 
     def _ask(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:

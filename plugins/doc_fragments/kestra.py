@@ -10,13 +10,13 @@ class ModuleDocFragment:
 options:
   url:
     description:
-      - Root of the Kestra server as seen from the host the module runs on, without V(/ui) or V(/api).
+      - Root URL of the Kestra server, as seen from the host the module runs on, without V(/ui) or V(/api).
       - If not set, the value of the environment variable E(KESTRA_URL) is used.
     type: str
     default: http://127.0.0.1:8080
   username:
     description:
-      - User of Kestra's basic authentication, an e-mail address. Upper and lower case count.
+      - User of Kestra's basic authentication, an e-mail address. It is case-sensitive.
       - If not set, the value of the environment variable E(KESTRA_USERNAME) is used.
     type: str
   password:
@@ -26,21 +26,21 @@ options:
     type: str
   tenant:
     description:
-      - Tenant of the flows. An open-source server has one, V(main).
-      - Empty for servers before 0.23, whose paths have no tenant.
+      - Tenant of the flows. An open-source server has only V(main).
+      - Set it to an empty string for servers before 0.23, which have no tenants.
       - If not set, the value of the environment variable E(KESTRA_TENANT) is used.
     type: str
     default: main
   validate_certs:
     description:
-      - Whether the certificate of an HTTPS server has to be valid.
+      - Whether to refuse an HTTPS server whose certificate is not valid.
       - If not set, the value of the environment variable E(KESTRA_VALIDATE_CERTS) is used.
     type: bool
     default: true
   ca_path:
     description:
-      - File or directory with the certificates of the authorities to trust, on the host the module runs on.
-      - If not set, the value of the environment variable E(KESTRA_CA_PATH) is used, then the system's authorities.
+      - File or directory with the trusted CA certificates, on the host the module runs on.
+      - If not set, the value of the environment variable E(KESTRA_CA_PATH) is used, then the system's CA certificates.
     type: path
   timeout:
     description:
@@ -50,16 +50,16 @@ options:
     default: 30
   retries:
     description:
-      - How often a request is repeated, with growing pauses, when the connection fails or the server is busy.
-      - Only what is safe to repeat is repeated.
+      - How often a request is repeated, with growing pauses, if the connection fails or the server is busy.
+      - Only requests that are safe to repeat are repeated.
       - If not set, the value of the environment variable E(KESTRA_RETRIES) is used.
     type: int
     default: 3
 requirements:
   - requests
 notes:
-  - The environment variables are those of the host the module runs on.
-  - Proxies of the environment are not used for a server on the loopback interface.
+  - The environment variables are read on the host the module runs on.
+  - The proxies of the environment are not used for a server on the loopback interface.
 """
 
     ATTRIBUTES = r"""

@@ -10,50 +10,50 @@ class ModuleDocFragment:
 options:
   url:
     description:
-      - Root of the multipass sidecar as seen from the host the module runs on.
+      - Root URL of the multipass sidecar, as seen from the host the module runs on.
       - If not set, the value of the environment variable E(SIDECAR_URL) is used.
     type: str
     default: http://127.0.0.1:8090
   token:
     description:
-      - Token of the sidecar. The role keeps its own in C(secrets/sidecar_token) of the orchestration host.
+      - Token of the sidecar. The role C(sidecar) stores one in C(secrets/sidecar_token) on the orchestration host.
       - If not set, the value of the environment variable E(SIDECAR_TOKEN) is used.
     type: str
   validate_certs:
     description:
-      - Whether the certificate of an HTTPS server has to be valid.
+      - Whether to refuse an HTTPS server whose certificate is not valid.
       - If not set, the value of the environment variable E(SIDECAR_VALIDATE_CERTS) is used.
     type: bool
     default: true
   ca_path:
     description:
-      - File or directory with the certificates of the authorities to trust, on the host the module runs on.
-      - If not set, the value of the environment variable E(SIDECAR_CA_PATH) is used, then the system's authorities.
+      - File or directory with the trusted CA certificates, on the host the module runs on.
+      - If not set, the value of the environment variable E(SIDECAR_CA_PATH) is used, then the system's CA certificates.
     type: path
   timeout:
     description:
-      - Seconds to wait for a connection (at most 10) and for an answer. Jobs of the sidecar have a limit of their own.
+      - Seconds to wait for a connection (at most 10) and for an answer. The limit for a job is O(wait_timeout).
       - If not set, the value of the environment variable E(SIDECAR_TIMEOUT) is used.
     type: int
     default: 30
   retries:
     description:
-      - How often a request is repeated, with growing pauses, when the connection fails or the sidecar is busy.
-      - A repeated request does nothing twice, since it carries a key by which the sidecar knows it.
+      - How often a request is repeated, with growing pauses, if the connection fails or the sidecar is busy.
+      - A repeated request does nothing twice, because it carries a key by which the sidecar recognizes it.
       - If not set, the value of the environment variable E(SIDECAR_RETRIES) is used.
     type: int
     default: 3
 requirements:
   - requests
 notes:
-  - The environment variables are those of the host the module runs on.
-  - Proxies of the environment are not used for a server on the loopback interface.
+  - The environment variables are read on the host the module runs on.
+  - The proxies of the environment are not used for a server on the loopback interface.
 """
 
     WAIT = r"""
 options:
   wait_timeout:
-    description: Seconds that one job of the sidecar may take. A job that takes longer goes on, and the task fails.
+    description: Seconds to wait for one job of the sidecar. After that the task fails, and the job continues.
     type: int
     default: 1800
 """

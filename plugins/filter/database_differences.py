@@ -14,8 +14,8 @@ name: database_differences
 short_description: Compare PostgreSQL's roles and databases with those of the services
 version_added: 0.3.0
 description:
-  - Returns how the state that M(devorch.orchestration.host_info) has read differs from one database per service, each
-    with an owner of the same name, closed to everybody else.
+  - Each service needs one database. Its owner must have the same name, and no other role may connect to it.
+  - Returns how the state from M(devorch.orchestration.host_info) differs from this.
 author: devorch maintainers (@devorch)
 positional: _input
 options:
@@ -31,14 +31,14 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show what differs
+- name: Report the differences
   ansible.builtin.debug:
     msg: "{{ host.databases | devorch.orchestration.database_differences(['kestra', 'n8n']) }}"
 """
 
 RETURN = r"""
 _value:
-  description: One sentence per difference. Empty if there is none.
+  description: One sentence per difference. Empty if there are none.
   type: list
   elements: str
 """

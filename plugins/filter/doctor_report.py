@@ -16,23 +16,23 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.doctor 
 
 DOCUMENTATION = r"""
 name: doctor_report
-short_description: Show the findings of doctor_info
+short_description: Format the findings of doctor_info
 version_added: 0.3.0
 author:
   - devorch maintainers (@devorch)
 description:
-  - Makes a table for the terminal of the result of one M(devorch.orchestration.doctor_info).
-  - Makes JSON, or one HTML page that needs nothing else, of the results of all hosts.
+  - Formats one result of M(devorch.orchestration.doctor_info) as a table for the terminal.
+  - Formats the results of all hosts as JSON, or as one self-contained HTML page.
 positional: style
 options:
   _input:
     description:
-      - The registered result, or for V(json) and V(html) the results by host.
-      - A host that was not reached has an empty one.
+      - The registered result. For V(json) and V(html), the results by host.
+      - For a host that could not be reached, the result is empty.
     type: dict
     required: true
   style:
-    description: For a terminal, for machines, or as a page.
+    description: V(text) is for the terminal, V(json) is for programs, and V(html) is a page.
     type: str
     choices: [text, json, html]
     default: text
@@ -42,11 +42,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Show the findings
+- name: Report the findings
   ansible.builtin.debug:
     msg: "{{ (doctor | devorch.orchestration.doctor_report).splitlines() }}"
 
-- name: Write the page
+- name: Write the HTML page
   ansible.builtin.copy:
     content: "{{ {inventory_hostname: doctor} | devorch.orchestration.doctor_report('html') }}"
     dest: doctor.html
@@ -60,7 +60,7 @@ _value:
   type: str
 """
 
-KEYS = ("status", "summary", "findings", "disks", "executions_by_day", "looked_at")
+KEYS = ("status", "summary", "findings", "disks", "executions_by_day", "checked_at")
 UNREACHED = {
     "status": CRITICAL,
     "summary": {"ok": 0, "warning": 0, "critical": 1},
@@ -75,7 +75,7 @@ UNREACHED = {
     ],
     "disks": {},
     "executions_by_day": [],
-    "looked_at": "",
+    "checked_at": "",
 }
 GROUPS = ("success", "warning", "failed", "killed", "other")
 HEADINGS = ("status", "check", "subject", "message")
@@ -161,7 +161,7 @@ def _host(name: str, host: Mapping[str, Any]) -> str:
         f"<td>{escape(finding['message'])}{_hint(finding['hint'])}</td></tr>"
         for finding in host["findings"]
     )
-    looked = f", looked at {escape(host['looked_at'])}" if host["looked_at"] else ""
+    checked = f", checked at {escape(host['checked_at'])}" if host["checked_at"] else ""
     cards = [
         f'<div class="card"><h3>{title}</h3>{plot}</div>'
         for title, plot in (
@@ -173,7 +173,7 @@ def _host(name: str, host: Mapping[str, Any]) -> str:
     plots = f'<div class="plots">{"".join(cards)}</div>' if cards else ""
     heads = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
     return (
-        f"<section><h2>{escape(name)}</h2><p>{_status(host['status'])} · {counts}{looked}</p>{plots}"
+        f"<section><h2>{escape(name)}</h2><p>{_status(host['status'])} · {counts}{checked}</p>{plots}"
         f'<div class="card"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>'
     )
 

@@ -14,10 +14,10 @@ from ansible.errors import AnsibleFilterError
 
 DOCUMENTATION = r"""
 name: duration_seconds
-short_description: Convert a duration of Kestra's configuration to seconds
+short_description: Convert a duration in Kestra's configuration to seconds
 version_added: 0.3.0
 description:
-  - Takes V(5m), V(1h30m), V(500ms) or an ISO 8601 duration such as V(PT5M), and returns whole seconds, rounded up.
+  - Accepts V(5m), V(1h30m), V(500ms) or an ISO 8601 duration such as V(PT5M). Returns whole seconds, rounded up.
 author: devorch maintainers (@devorch)
 positional: _input
 options:
@@ -28,14 +28,14 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show how many seconds that is
+- name: Report the seconds of a duration
   ansible.builtin.debug:
     msg: "{{ '5m' | devorch.orchestration.duration_seconds }}"
 """
 
 RETURN = r"""
 _value:
-  description: The seconds.
+  description: Number of seconds.
   type: int
 """
 

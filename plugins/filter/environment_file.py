@@ -13,16 +13,16 @@ from ansible.errors import AnsibleFilterError
 
 DOCUMENTATION = r"""
 name: environment_file
-short_description: Write variables as a container's environment file
+short_description: Format variables as a container's environment file
 version_added: 0.3.0
 description:
-  - Returns the text of an environment file that Docker Compose reads, one variable per line, sorted by name.
-  - A value is quoted, so that Compose takes it as it is.
+  - Returns the text of an environment file for Docker Compose, with one variable per line, sorted by name.
+  - Values are quoted. Compose uses them as they are.
 author: devorch maintainers (@devorch)
 positional: _input
 options:
   _input:
-    description: The variables, by name. A value has neither a single quote nor a line break.
+    description: The variables, by name. A value must not contain a single quote or a line break.
     type: dict
     required: true
 """

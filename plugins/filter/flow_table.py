@@ -13,14 +13,14 @@ from ansible.errors import AnsibleFilterError
 
 DOCUMENTATION = r"""
 name: flow_table
-short_description: Show the plan of kestra_flows as a table
+short_description: Format the plan of kestra_flows as a table
 version_added: 0.2.0
 author:
   - devorch maintainers (@devorch)
 description:
-  - Makes a table of the RV(devorch.orchestration.kestra_flows#module:plan) of a result of
-    M(devorch.orchestration.kestra_flows), a line for each flow that is not unchanged, with the counts at the end.
-  - Of a result with problems it lists these.
+  - Formats RV(devorch.orchestration.kestra_flows#module:plan) of a result of M(devorch.orchestration.kestra_flows) as a
+    table. It has one line per flow, except for unchanged flows, and the counts at the end.
+  - If the result has problems, it lists the problems instead.
 positional: style
 options:
   _input:
@@ -28,12 +28,12 @@ options:
     type: dict
     required: true
   style:
-    description: For a terminal, or as Markdown, such as for the comment on a pull request.
+    description: V(text) is for the terminal. V(markdown) is for example for a comment on a pull request.
     type: str
     choices: [text, markdown]
     default: text
   directory:
-    description: Beginning of the files' paths that is not shown.
+    description: Directory to remove from the beginning of the files' paths.
     type: str
     default: ""
 seealso:
@@ -42,11 +42,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Show the plan
+- name: Report the plan
   ansible.builtin.debug:
     msg: "{{ flows | devorch.orchestration.flow_table }}"
 
-- name: Write it for the pull request
+- name: Write the plan for a pull request
   ansible.builtin.copy:
     content: "{{ flows | devorch.orchestration.flow_table('markdown') }}"
     dest: plan.md

@@ -15,7 +15,7 @@ name: image_registries
 short_description: List the registries that Docker asks for an image
 version_added: 0.3.0
 description:
-  - Returns the addresses in the order in which Docker asks them. Mirrors are asked for images of Docker Hub only.
+  - Returns the URLs in the order in which Docker asks them. Docker asks mirrors only for images of Docker Hub.
 author: devorch maintainers (@devorch)
 positional: _input
 options:
@@ -24,26 +24,26 @@ options:
     type: str
     required: true
   mirrors:
-    description: Mirrors of Docker Hub, as addresses.
+    description: URLs of the mirrors of Docker Hub.
     type: list
     elements: str
     default: []
   insecure:
-    description: Registries without TLS, as host names with a port.
+    description: Registries without TLS, as host names with ports.
     type: list
     elements: str
     default: []
 """
 
 EXAMPLES = r"""
-- name: Show where the image comes from
+- name: Report the registries of an image
   ansible.builtin.debug:
     msg: "{{ 'docker.io/library/postgres:17' | devorch.orchestration.image_registries(['http://mirror:5000']) }}"
 """
 
 RETURN = r"""
 _value:
-  description: The addresses.
+  description: URLs of the registries.
   type: list
   elements: str
 """

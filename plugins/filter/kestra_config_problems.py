@@ -13,14 +13,13 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.confi
 
 DOCUMENTATION = r"""
 name: kestra_config_problems
-short_description: What Kestra would not understand in its configuration
+short_description: Find problems in Kestra's configuration
 version_added: 0.3.0
 author:
   - devorch maintainers (@devorch)
 description:
-  - Looks for keys that Kestra does not have or does not bind, for values of the wrong type, and for YAML
-    that can't be read.
-  - Kestra itself starts with such a configuration and passes over what it does not know.
+  - Finds keys that Kestra does not know or does not use, values of the wrong type, and invalid YAML.
+  - Kestra itself would start with such a configuration and ignore unknown keys.
 positional: version, allowed
 options:
   _input:
@@ -28,11 +27,11 @@ options:
     type: raw
     required: true
   version:
-    description: Version of Kestra. Keys in camelCase pass before 2.0.
+    description: Version of Kestra. Before 2.0, keys in camelCase are accepted.
     type: str
     default: ""
   allowed:
-    description: Paths with dots, such as V(kestra.new.key), that pass as they are.
+    description: Keys to accept without a check, as paths with dots, such as V(kestra.new.key).
     type: list
     elements: str
     default: []
@@ -49,7 +48,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: A sentence for each problem, without any value of the configuration.
+  description: One sentence per problem. It contains no value from the configuration.
   type: list
   elements: str
 """

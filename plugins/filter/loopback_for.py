@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 DOCUMENTATION = r"""
 name: loopback_for
-short_description: The address at which a host reaches its own service
+short_description: Return the address at which a host reaches its own service
 version_added: 0.3.0
 author:
   - devorch maintainers (@devorch)
 description:
-  - Turns the address that a service listens on into the address for a URL on the host itself.
-  - A service that listens on all addresses is reached at the loopback address of the same family. Other IPv6 addresses
-    get the brackets that a URL needs, and everything else stays as it is.
+  - Converts the address that a service listens on to the address for a URL on the same host.
+  - If the service listens on all addresses, this is the loopback address of the same IP version. Other IPv6 addresses
+    get the brackets that a URL needs. All other addresses are returned as they are.
 options:
   _input:
     description: The address that the service listens on.
@@ -27,14 +27,14 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Ask Kestra on its host
+- name: Check that Kestra answers on its host
   ansible.builtin.uri:
     url: "http://{{ kestra_bind_address | devorch.orchestration.loopback_for }}:{{ kestra_port }}/"
 """
 
 RETURN = r"""
 _value:
-  description: The address, with brackets if it is of IPv6.
+  description: The address. IPv6 addresses have brackets.
   type: str
 """
 

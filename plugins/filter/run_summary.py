@@ -14,36 +14,36 @@ from ansible.errors import AnsibleFilterError
 
 DOCUMENTATION = r"""
 name: run_summary
-short_description: Show what a run has changed
+short_description: Format what a run has changed as a table
 version_added: 0.3.0
 author:
   - devorch maintainers (@devorch)
 description:
-  - Makes a table of the results of the tasks that deploy the services, a line for each service, and a total.
-  - Results without a service, such as those of skipped tasks, are left out.
+  - Formats the results of M(devorch.orchestration.deploy) as a table, with one line per service and a total.
+  - Results without a service, such as those of skipped tasks, are ignored.
 positional: check_mode
 options:
   _input:
     description:
-      - Results, each with C(service), C(changed), C(action), C(restarted), C(paths), C(seconds) and C(reasons).
+      - Results with the keys C(service), C(changed), C(action), C(restarted), C(paths), C(seconds) and C(reasons).
     type: list
     elements: dict
     required: true
   check_mode:
-    description: Whether the results tell what a run would do.
+    description: Whether the results are those of a run in check mode.
     type: bool
     default: false
 """
 
 EXAMPLES = r"""
-- name: Show what the run has changed
+- name: Report what the run has changed
   ansible.builtin.debug:
     msg: "{{ [postgres_deployed, kestra_deployed] | devorch.orchestration.run_summary(ansible_check_mode) }}"
 """
 
 RETURN = r"""
 _value:
-  description: The lines of the table.
+  description: Lines of the table.
   type: list
   elements: str
 """

@@ -19,30 +19,32 @@ version_added: 0.3.0
 author:
   - devorch maintainers (@devorch)
 description:
-  - Compares the images that run with the versions that are wanted, by the rules of the vendors.
-  - A step that a vendor forbids, a downgrade and a version that cannot be told are returned with the reason in
-    C(refused).
+  - Compares the running images with the target images, by the rules of the vendors.
+  - If the vendor forbids a step, if it is a downgrade, or if a version cannot be read, C(refused) has the reason.
 positional: wanted, rules
 options:
   _input:
-    description: The image of each service that runs, by service.
+    description: Image of each running service, by service.
     type: dict
     required: true
   wanted:
-    description: The image that is wanted of each service.
+    description: Target image of each service, by service.
     type: dict
     required: true
   rules:
     description:
-      - What holds for each service. C(one_way) is what cannot be undone, or empty; C(major) is V(dump) where a new
-        major version needs a dump and a load; C(intermediate_versions) lists dictionaries with C(target) and
-        C(minimum), the version that must run before the target; C(source) is where the vendor says so.
+      - Rules of each service, by service, as a dictionary.
+      - C(one_way) is what cannot be undone, or empty.
+      - C(major) is V(dump) if a new major version needs a dump and a load.
+      - C(intermediate_versions) is a list of dictionaries with C(target) and C(minimum). The version C(minimum) must
+        run before an upgrade to C(target).
+      - C(source) is the vendor's document with these rules.
     type: dict
     required: true
 """
 
 EXAMPLES = r"""
-- name: Plan
+- name: Plan the upgrade
   ansible.builtin.set_fact:
     plan: "{{ images | devorch.orchestration.upgrade_plan(wanted, rules) }}"
 """
@@ -50,7 +52,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - A dictionary for each service whose image changes, with C(service), C(before), C(after), C(kind), C(note) and
+    - One dictionary per service whose image changes, with C(service), C(before), C(after), C(kind), C(note) and
       C(refused).
   type: list
   elements: dict

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: multipass
-short_description: Multipass VMs as an inventory
+short_description: Read an inventory from the VMs of multipass
 version_added: 0.3.0
 description:
-  - Reads the VMs of multipass from the sidecar's API. Every VM is a host, reached at its first IPv4 address.
-  - Each is in a group of its state, such as C(state_running), of its image's release, such as C(image_24_04_lts), and
-    of each environment of the sidecar that it belongs to, such as C(environment_staging).
-  - The file's name ends with C(multipass.yml) or C(multipass.yaml).
+  - Reads the VMs of multipass from the sidecar's API. Each VM is a host. Its address is its first IPv4 address.
+  - Each VM is in a group for its state, such as C(state_running), and in a group for the release of its image, such as
+    C(image_24_04_lts). It is also in a group for each environment of the sidecar that it belongs to, such as
+    C(environment_staging).
+  - The name of the inventory file must end with C(multipass.yml) or C(multipass.yaml).
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -25,24 +26,24 @@ options:
     required: true
     choices: [devorch.orchestration.multipass]
   url:
-    description: Root of the multipass sidecar as seen from the controller.
+    description: Root URL of the multipass sidecar, as seen from the controller.
     type: str
     default: http://127.0.0.1:8090
     env:
       - name: SIDECAR_URL
   token:
-    description: Token of the sidecar; one of scope read is enough. It may be a template, such as a lookup.
+    description: Token of the sidecar. The scope C(read) is sufficient. It can be a template, such as a lookup.
     type: str
     env:
       - name: SIDECAR_TOKEN
   validate_certs:
-    description: Whether the certificate of an HTTPS server has to be valid.
+    description: Whether to refuse an HTTPS server whose certificate is not valid.
     type: bool
     default: true
     env:
       - name: SIDECAR_VALIDATE_CERTS
   ca_path:
-    description: File or directory with the certificates of the authorities to trust.
+    description: File or directory with the trusted CA certificates.
     type: path
     env:
       - name: SIDECAR_CA_PATH
@@ -53,35 +54,35 @@ options:
     env:
       - name: SIDECAR_TIMEOUT
   retries:
-    description: How often a request is repeated, with growing pauses, when the connection fails or the sidecar is busy.
+    description: How often a request is repeated, with growing pauses, if the connection fails or the sidecar is busy.
     type: int
     default: 3
     env:
       - name: SIDECAR_RETRIES
   states:
     description:
-      - States of the VMs to take, as multipass names them. If not set, all but V(Deleted) are taken.
+      - States of the VMs to include, as multipass names them. If not set, all VMs except V(Deleted) ones are included.
     type: list
     elements: str
   user:
-    description: User to log in as, which becomes C(ansible_user). Empty to leave it to other variables.
+    description: Login user, which becomes C(ansible_user). If empty, C(ansible_user) is not set.
     type: str
     default: ubuntu
 requirements:
   - requests
 notes:
-  - The variables of a host are C(multipass_state), C(multipass_ipv4), C(multipass_release), C(multipass_image_release),
+  - Each host has the variables C(multipass_state), C(multipass_ipv4), C(multipass_release), C(multipass_image_release),
     C(multipass_image_hash), C(multipass_cpus), C(multipass_memory), C(multipass_disk), C(multipass_snapshots) and
     C(multipass_environments).
 """
 
 EXAMPLES = r"""
 ---
-# staging.multipass.yml, with the token in SIDECAR_TOKEN
+# staging.multipass.yml, with the token in the environment variable SIDECAR_TOKEN
 plugin: devorch.orchestration.multipass
 url: http://127.0.0.1:8090
 ---
-# The VMs that run, in groups by the first part of their names, for an hour from the cache
+# Only running VMs, grouped by the first part of their names and cached for an hour
 plugin: devorch.orchestration.multipass
 states: [Running]
 cache: true

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: deploy
-short_description: Deploy a service with its files, or roll back to the last known good ones
+short_description: Deploy a service with its files, or roll back to the last known good files
 version_added: 0.3.0
 description:
   - Validates the files of a service together, writes them, starts the service, waits until it is healthy, verifies it
     by using it, and commits the files as the last known good ones.
-  - If the service does not come up, the last known good files are restored, the service is started with them, and the
-    task fails with the reason and the last lines of the log, without secrets.
+  - If the service does not become healthy, the module restores the last known good files and starts the service with
+    them. The task then fails with the reason and the last lines of the log, without secrets.
   - If O(host) shows that nothing differs and the service is healthy, nothing is executed on the managed host.
-  - If a run is killed, run it again. It completes the work.
+  - If a run is killed, run it again. It completes the remaining work.
 author:
   - devorch maintainers (@devorch)
 options:
@@ -26,11 +26,11 @@ options:
     required: true
   type:
     description:
-      - V(compose) is a service of the Compose project in O(root). C(compose.yml) is written from the files in
-        C(services).
-      - V(systemd) are the units O(units).
-      - V(docker) is Docker's daemon.
-      - V(files) are only written.
+      - With V(compose) it is a service of the Compose project in O(root). The module writes C(compose.yml) from the
+        files in the directory C(services).
+      - With V(systemd) it is the systemd units O(units).
+      - With V(docker) it is Docker's daemon.
+      - With V(files) the files are only written. Nothing is started.
     type: str
     choices:
       - compose
@@ -47,7 +47,7 @@ options:
     type: str
     default: orchestration
   files:
-    description: The files of the service as one set, in the order in which they are written. They belong to root.
+    description: The files of the service, written as one set in this order. Their owner is root.
     type: list
     elements: dict
     required: true
@@ -69,22 +69,22 @@ options:
         type: str
       zip:
         description:
-          - Directories of the controller from which an archive is made, by the path of each in the archive. An empty
-            path is the top of the archive.
-          - The archive is the same whenever and wherever it is made. C(__pycache__) is left out.
+          - Directories of the controller to put into a ZIP archive. Each key is the path in the archive, and each value
+            is the directory. An empty path is the top of the archive.
+          - The same files always give the same archive. C(__pycache__) is left out.
         type: dict
       main:
-        description: Function, as C(package.module:function), that runs if Python executes the archive.
+        description: Function that Python calls when it executes the archive, as C(package.module:function).
         type: str
       interpreter:
-        description: Interpreter that makes a program of the archive, such as V(/usr/bin/python3).
+        description: Interpreter in the first line of the archive, such as V(/usr/bin/python3), to make it a program.
         type: str
       mode:
-        description: The mode, as octal digits in a string.
+        description: Mode of the file, as octal digits in a string.
         type: str
         default: "0644"
       secret:
-        description: Whether the values in the file are secrets, which no diff and no message shows.
+        description: Which values in the file are secrets. No diff and no message shows a secret.
         type: str
         choices:
           - none
@@ -93,121 +93,121 @@ options:
         default: none
       public:
         description:
-          - Names in the file whose values are no secrets, for O(files[].secret=all). Diffs show them.
-          - C(*) stands for any characters, so that a name is public also in a file that has lost it.
-          - A value is masked all the same if its name or the value itself looks like a secret.
+          - Names in the file whose values are not secrets, for O(files[].secret=all). Diffs show these values.
+          - C(*) matches any characters. A pattern also covers names that the new file no longer has.
+          - A value is still masked if its name or the value itself looks like a secret.
         type: list
         elements: str
         default: []
       validate:
         description:
-          - Command that checks the file, as a list of arguments in which C(%s) is the path of the new file.
-          - The paths of other O(files) in it, and in the contents, stand for their new files as well.
-          - In check mode a command that is not on the host yet is passed over.
+          - Command that checks the file, as a list of arguments. C(%s) is replaced by the path of the new file.
+          - The paths of other O(files), in the command and in the contents, are replaced by those of their new files.
+          - In check mode the validation is skipped if the command is not on the host yet.
         type: list
         elements: str
         default: []
   extra_files:
-    description: Files that other tasks write, committed and rolled back with the others. They are never shown.
+    description: Files that other tasks write. They are committed and rolled back with O(files), and never shown.
     type: list
     elements: path
     default: []
   preserved_env:
     description:
-      - Variables of environment files that keep these values on a rollback, such as a password that the database has
-        already. An environment file is one with O(files[].secret=all).
+      - Variables of environment files that get these values even after a rollback, such as a password that the
+        database already uses. An environment file is a file with O(files[].secret=all).
     type: dict
     default: {}
   directories:
     description:
-      - Directories to make, by path. Each is a mode as octal digits in a string, or a dictionary of C(mode), C(owner)
-        and C(group), of which those that are left out stay as they are.
+      - Directories to create, by path. Each value is a mode as octal digits in a string, or a dictionary of C(mode),
+        C(owner) and C(group). An attribute that is left out is not changed.
     type: dict
     default: {}
   depends_on:
-    description: Service of the Compose project. If it was restarted under this one, this one is restarted.
+    description: Service of the Compose project that O(service) needs. If it was restarted, O(service) is restarted too.
     type: str
   wait_timeout:
-    description: Seconds within which the service has to become healthy.
+    description: Seconds to wait until the service is healthy. Then the deployment has failed.
     type: int
     default: 600
   units:
     description:
-      - Units of systemd with O(type=systemd). They are enabled, and restarted in this order if the files have changed.
+      - Units for O(type=systemd). They are enabled, and restarted in this order if the files have changed.
     type: list
     elements: str
     default: []
   verify:
-    description: How the service is used once it has come up. Each is tried until it is right, or its deadline is over.
+    description: Checks that use the healthy service. Each is repeated until it succeeds or its deadline has passed.
     type: list
     elements: dict
     default: []
     suboptions:
       url:
-        description: URL that is asked directly, without a proxy. Redirections are not followed.
+        description: URL to request, without a proxy. Redirects are not followed.
         type: str
       headers:
         description: Headers of the request to O(verify[].url).
         type: dict
         default: {}
       status:
-        description: Statuses that are right.
+        description: HTTP statuses that count as success.
         type: list
         elements: int
         default: [200]
       validate_certs:
-        description: Whether the certificate of O(verify[].url) is checked.
+        description: Whether to check the certificate of O(verify[].url).
         type: bool
         default: true
       timeout:
-        description: Seconds that an answer may take.
+        description: Seconds to wait for one answer.
         type: float
         default: 5
       command:
-        description: Command that ends with code 0 if all is well.
+        description: Command that succeeds if it exits with code 0.
         type: list
         elements: str
         default: []
       kestra:
         description:
-          - Kestra as a whole, as M(devorch.orchestration.kestra_health) checks it. A dictionary of C(url),
-            C(management_url), C(username) and C(password).
+          - Check Kestra as M(devorch.orchestration.kestra_health) does. A dictionary of C(url), C(management_url),
+            C(username) and C(password).
         type: dict
       deadline:
-        description: Seconds after which it has failed.
+        description: Seconds after which the check has failed.
         type: float
         default: 60
   log:
     description:
-      - Command that prints the log. By default it is the container's log, or the journal of the units.
+      - Command that prints the log. If not set, it is the container's log or the journal of the units.
     type: list
     elements: str
     default: []
   host:
     description:
-      - What M(devorch.orchestration.host_info) has returned since the host was last changed.
-      - Leave it out if that is not known. Then the host itself is asked.
+      - Result of M(devorch.orchestration.host_info). It must be newer than the last change of the host.
+      - If not set, the module reads the state of the host itself.
     type: dict
     default: {}
   lock:
-    description: Path of the lock of M(devorch.orchestration.host_lock), which is renewed if it is there.
+    description: Path of the lock of M(devorch.orchestration.host_lock). It is renewed if it exists.
     type: path
   _packed:
-    description: The contents, and the options that may hold secrets, from the action plugin. Not for use in a task.
+    description: Packed contents and secret options from the action plugin. Not for use in a task.
     type: str
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
     support: full
     details:
       - The new files are validated in a temporary directory.
   diff_mode:
-    description: Will return details on what has changed when in C(--diff) mode.
+    description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
     support: full
     details:
-      - Secret values are masked one by one; the diff shows which of them change.
+      - Each secret value is masked. The diff shows which of them change.
   idempotent:
-    description: When run twice in a row outside check mode with the same arguments, the second run changes nothing.
+    description: A second run with the same arguments changes nothing and reports C(changed=false).
     support: full
 seealso:
   - module: devorch.orchestration.host_info
@@ -235,12 +235,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: What was done and why; or what failed, and what the host is like now.
+  description: What was done and why. On failure, what failed and in which state the host is now.
   returned: always
   type: str
   sample: "kestra was updated: /opt/orchestration/env/kestra.env has another content"
 service:
-  description: The service.
+  description: Name of the service.
   returned: always
   type: str
   sample: kestra
@@ -251,30 +251,31 @@ remote:
   sample: true
 action:
   description:
-    - What was done, or would be done in check mode. V(create) and V(update) are about files, or about containers and
-      units that are not what the files say; V(restart) and V(start) leave those as they are.
+    - What was done, or would be done in check mode.
+    - With V(create) and V(update), files were written, or containers or units that differed from the files were
+      changed. With V(restart) and V(start), they already matched the files.
   returned: always
   type: str
   sample: update
 paths:
-  description: The files that were written, and those that were restored.
+  description: Paths of the files that were written or restored.
   returned: always
   type: list
   elements: str
   sample: ["/opt/orchestration/env/kestra.env"]
 restarted:
-  description: Whether something that had been running was restarted or made anew.
+  description: Whether something that was running was restarted or created again.
   returned: always
   type: bool
   sample: true
 reasons:
-  description: What was not as wanted.
+  description: What differed from the options.
   returned: always
   type: list
   elements: str
   sample: ["/opt/orchestration/env/kestra.env has another content"]
 seconds:
-  description: How long it took on the managed host.
+  description: Seconds that the module took on the managed host.
   returned: always
   type: float
   sample: 24.3

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: doctor_info
-short_description: Look at everything on an orchestration host, and judge it
+short_description: Gather information about the health of an orchestration host
 version_added: 0.3.0
 description:
-  - Reads containers, images, systemd units, databases, file systems, the record of the last backup, certificates,
-    file modes, and Kestra's flows, triggers and executions, in one call, and tells what is not well and the way out.
-  - What can't be read is a finding; the module itself does not fail over it.
-  - It runs as root on the host. Passwords are read there from the host's files of secrets, and none is returned.
+  - In one call, reads containers, images, systemd units, databases, file systems, the record of the last backup,
+    certificates, file modes, and Kestra's flows, triggers and executions. Reports every problem with how to fix it.
+  - If something cannot be read, that is a finding. The module does not fail because of it.
+  - Run it as root. It reads passwords from the secret files of the host and returns none of them.
 author:
   - devorch maintainers (@devorch)
 options:
   root:
-    description: Directory that holds everything of the host.
+    description: Directory of the orchestration host.
     type: path
     required: true
   project:
@@ -27,13 +27,13 @@ options:
     type: str
     default: orchestration
   services:
-    description: The image that each service of the Compose project is pinned to, by service.
+    description: Pinned image of each service of the Compose project, by service.
     type: dict
     default: {}
   ports:
     description:
-      - The TCP ports of the host, each with the C(variable) that sets it and the C(addresses) at which it may listen
-        besides loopback.
+      - The TCP ports of the host, by port. Each value has the C(variable) that sets the port, and the C(addresses) at
+        which it may listen in addition to loopback.
     type: dict
     default: {}
   listeners:
@@ -46,50 +46,50 @@ options:
     default: {"engine": "", "compose": ""}
   units:
     description:
-      - The systemd units that must run and start with the host.
-      - Failed ones whose names begin with O(project) are told as well.
+      - The systemd units that must be active and enabled.
+      - Failed units whose names begin with O(project) are reported too.
     type: list
     elements: str
     default: []
   databases:
     description:
-      - The databases of PostgreSQL.
-      - Each has an owner of the same name, whose password is in the file C(<name>_database_password).
+      - The PostgreSQL databases.
+      - The owner of each has the same name. The file C(<name>_database_password) has the owner's password.
     type: list
     elements: str
     default: []
   certificate_urls:
-    description: Addresses whose certificates are looked at. Those without V(https) are left out.
+    description: URLs whose certificates are checked. URLs that do not begin with V(https) are ignored.
     type: list
     elements: str
     default: []
   sidecar_url:
-    description: Address of the sidecar. Without it there is none to look at.
+    description: URL of the sidecar. If not set, the sidecar is not checked.
     type: str
   kestra_url:
-    description: Address of Kestra. Without it there is none to look at.
+    description: URL of Kestra. If not set, Kestra is not checked.
     type: str
   kestra_username:
-    description: Kestra's login; the password is in the file C(kestra_password).
+    description: User of Kestra. The password is in the secret file C(kestra_password).
     type: str
   flows:
-    description: The result of M(devorch.orchestration.kestra_flows) in check mode, to be judged with the rest.
+    description: Result of M(devorch.orchestration.kestra_flows) in check mode. It is evaluated with the rest.
     type: dict
   days:
-    description: How many days of executions are counted, today included.
+    description: Number of days whose executions are counted, from V(1) to V(31). Today is the last of them.
     type: int
     default: 7
   limits:
-    description: From where on something is not well.
+    description: Limits at which a finding becomes a warning or critical.
     type: dict
     default: {}
     suboptions:
       disk_warning_percent:
-        description: Used space or files of a file system, in percent.
+        description: Used space or inodes of a file system, in percent.
         type: int
         default: 80
       disk_critical_percent:
-        description: Used space or files of a file system, in percent.
+        description: Used space or inodes of a file system, in percent.
         type: int
         default: 90
       backup_warning_hours:
@@ -101,11 +101,11 @@ options:
         type: int
         default: 192
       certificate_warning_days:
-        description: Days until a certificate ends.
+        description: Days until a certificate expires.
         type: int
         default: 21
       certificate_critical_days:
-        description: Days until a certificate ends.
+        description: Days until a certificate expires.
         type: int
         default: 5
       connections_warning_percent:
@@ -113,36 +113,36 @@ options:
         type: int
         default: 80
       stuck_hours:
-        description: How long an execution may be unfinished, and a trigger locked, in hours.
+        description: Hours that an execution may be unfinished and a trigger may be locked.
         type: int
         default: 24
       overdue_minutes:
-        description: How late a trigger may be, in minutes.
+        description: Minutes that a trigger may be late.
         type: int
         default: 10
       failed_warning:
-        description: Failed executions of the last 24 hours.
+        description: Number of failed executions in the last 24 hours.
         type: int
         default: 1
       failed_critical_percent:
-        description: Failed executions among all of the last 24 hours, in percent. A single one is never critical.
+        description: Share of failed executions in the last 24 hours, in percent. One failure is never critical.
         type: int
         default: 50
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
     support: full
   diff_mode:
-    description: Will return details on what has changed when in C(--diff) mode.
+    description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
     support: N/A
     details:
-      - It only reads.
+      - The module only reads.
 seealso:
   - module: devorch.orchestration.host_info
 """
 
 EXAMPLES = r"""
-- name: Look at a host
+- name: Check the health of the host
   devorch.orchestration.doctor_info:
     root: /opt/orchestration
     services:
@@ -155,27 +155,27 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: The worst status among the findings, V(ok), V(warning) or V(critical).
+  description: Worst status of all findings, V(ok), V(warning) or V(critical).
   returned: success
   type: str
   sample: warning
 summary:
-  description: How many findings there are of each status.
+  description: Number of findings by status.
   returned: success
   type: dict
   sample: {"ok": 31, "warning": 1, "critical": 0}
 findings:
-  description: All that was looked at, the worst first.
+  description: The result of each check, the worst first.
   returned: success
   type: list
   elements: dict
   contains:
     check:
-      description: What kind of thing was looked at, such as V(service), V(disk) or V(backup).
+      description: Kind of the check, such as V(service), V(disk) or V(backup).
       returned: success
       type: str
     subject:
-      description: Which one.
+      description: Name of the thing that was checked.
       returned: success
       type: str
     status:
@@ -183,11 +183,11 @@ findings:
       returned: success
       type: str
     message:
-      description: How it is.
+      description: State of the thing that was checked.
       returned: success
       type: str
     hint:
-      description: The way out; empty where all is well.
+      description: How to fix the problem. Empty if there is none.
       returned: success
       type: str
   sample:
@@ -197,23 +197,23 @@ findings:
       message: no backup
       hint: Run backup.yml.
 disks:
-  description: The file systems, by path, in bytes and percent.
+  description: The file systems by path, with C(total) and C(free) in bytes.
   returned: success
   type: dict
   sample: {"/opt/orchestration": {"total": 100, "free": 40, "used_percent": 60, "inodes_percent": 3}}
 executions_by_day:
-  description: How many executions began on each day of UTC, by how they ended. Empty where Kestra does not answer.
+  description: Number of executions that began on each day (in UTC), by their result. Empty if Kestra does not answer.
   returned: success
   type: list
   elements: dict
   sample: [{"day": "2026-11-24", "success": 40, "warning": 0, "failed": 1, "killed": 0, "other": 2}]
-looked_at:
-  description: When it was looked at, in UTC.
+checked_at:
+  description: Time of the check, in UTC.
   returned: success
   type: str
   sample: "2026-11-24T10:00:00+00:00"
 msg:
-  description: The counts in words.
+  description: The counts as a text.
   returned: success
   type: str
   sample: 31 ok, 1 warning, 0 critical
@@ -485,7 +485,7 @@ def main() -> None:
         findings=[finding.as_result() for finding in findings],
         disks=facts["disks"],
         executions_by_day=facts["kestra"].get("by_day", []),
-        looked_at=now.isoformat(timespec="seconds"),
+        checked_at=now.isoformat(timespec="seconds"),
         msg=", ".join(f"{number} {status}" for status, number in summary.items()),
     )
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_info
-short_description: What an orchestration host has, in one look
+short_description: Gather information about an orchestration host
 version_added: 0.1.0
 description:
-  - Reads everything about a host that decides what is to be changed on it, in one execution. It only reads.
-  - Each key is returned whatever the host lacks. Without Docker, PostgreSQL, systemd or rights, what they would say is
-    empty.
-  - Programs that do not answer count as missing after 60 seconds altogether.
-  - No secret is returned, and no environment of a container.
+  - Reads in one execution the whole state of the host that a run needs to plan its changes. It changes nothing.
+  - Every key is always returned. If Docker, PostgreSQL, systemd or the necessary permissions are missing, the keys that
+    depend on them are empty.
+  - All programs together have 60 seconds to answer. A program that has not answered by then counts as missing.
+  - Neither secrets nor the environments of containers are returned.
 author:
   - devorch maintainers (@devorch)
 options:
   root:
     description:
-      - Directory that holds everything of the host.
-      - The free space is that of its file system, or of its closest parent that exists.
+      - Directory of the orchestration host.
+      - If it does not exist, RV(disk_free_bytes) is that of its closest existing parent.
     type: path
     required: true
   project:
@@ -30,67 +30,67 @@ options:
     type: str
     default: orchestration
   services:
-    description: The services for RV(services).
+    description: Services whose last known good files are read.
     type: list
     elements: str
     default: []
   packages:
-    description: The packages for RV(packages).
+    description: Packages whose versions are read.
     type: list
     elements: str
     default: []
   units:
-    description: The systemd units for RV(units), each with its suffix.
+    description: The systemd units whose states are read, each with its suffix.
     type: list
     elements: str
     default: []
   paths:
-    description: Files and directories for RV(files), besides those in O(root).
+    description: Files and directories to read in addition to those in O(root).
     type: list
     elements: path
     default: []
   users:
-    description: The users for RV(users).
+    description: Users to look up.
     type: list
     elements: str
     default: []
   images:
     description:
-      - Docker images to look for on the host, each with the registries that it may come from.
-      - A registry is an address or a host name (V(https) is meant where there is no scheme). If the image is missing,
-        they are asked for its tag or digest, one after the other until one has it.
+      - Docker images to look up on the host. Each value is a list of the registries that may have the image.
+      - A registry is a URL or a host name. A host name without a scheme means V(https).
+      - If the host does not have an image, the module asks the registries for its tag or digest, one after the other
+        until one has it.
     type: dict
     default: {}
   python:
-    description: Path of an interpreter of Python to ask for its version. None is asked if it is empty.
+    description: Path of the Python interpreter whose version is read. If empty, no version is read.
     type: str
     default: ""
   calendars:
-    description: Expressions of systemd's calendar for RV(calendars).
+    description: The systemd calendar expressions to check.
     type: list
     elements: str
     default: []
   lock:
-    description: The lock of M(devorch.orchestration.host_lock).
+    description: Path of the lock of M(devorch.orchestration.host_lock).
     type: path
     default: /run/orchestration.lock
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
     support: full
   diff_mode:
-    description: Will return details on what has changed when in C(--diff) mode.
+    description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
     support: N/A
     details:
-      - It only reads.
+      - The module only reads.
   idempotent:
-    description:
-      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+    description: A second run with the same arguments changes nothing and reports C(changed=false).
     support: full
 """
 
 EXAMPLES = r"""
-- name: Look at the host
+- name: Gather information about the host
   devorch.orchestration.host_info:
     root: /opt/orchestration
     services: [docker, postgres, kestra, sidecar]
@@ -106,12 +106,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 memory_bytes:
-  description: Memory of the host.
+  description: Memory of the host, in bytes.
   returned: success
   type: int
   sample: 8323072000
 disk_free_bytes:
-  description: Space on the file system of O(root) that is free for others than root.
+  description: Free space on the file system of O(root) for users other than root, in bytes.
   returned: success
   type: int
   sample: 53687091200
@@ -127,19 +127,19 @@ listeners:
       project: orchestration
       container: orchestration-kestra-1
 docker:
-  description: Version of the engine and of the Compose plugin; empty strings where there is none or it does not answer.
+  description: Version of the engine and of the Compose plugin. Empty if it is missing or does not answer.
   returned: success
   type: dict
   sample: {"engine": "26.1.5", "compose": "2.26.1"}
 packages:
-  description: Version of each of O(packages) that is installed, or that an installed package provides.
+  description: Version of each of O(packages) that is installed or provided by an installed package.
   returned: success
   type: dict
   sample: {"docker.io": "26.1.5+dfsg1-9", "python3-venv": "3.13.5-1"}
 units:
   description:
-    - State of each of O(units), as C(systemctl show) tells it. A unit that is not there has C(load) V(not-found).
-    - C(listen) are the addresses of a socket unit.
+    - State of each of O(units), from C(systemctl show). If the unit does not exist, C(load) is V(not-found).
+    - C(listen) has the addresses of a socket unit.
   returned: success
   type: dict
   sample:
@@ -150,14 +150,14 @@ units:
       listen: ["127.0.0.1:8090 (Stream)"]
 files:
   description:
-    - What is at O(root), below it, and at O(paths), by path. What does not exist is left out.
-    - C(type) is V(file), V(directory), V(link) or V(other). A link below O(root) is one, wherever it leads.
-    - O(root) itself and those of O(paths) that are not below it may be links to directories, and count as these.
-    - C(sha256) is there for files only, and not for those below C(secrets). It is empty if a file can't be read or is
+    - Everything that exists at O(root), below O(root) and at O(paths), by path.
+    - C(type) is V(file), V(directory), V(link) or V(other). A link below O(root) is always a V(link).
+    - If O(root) itself, or one of O(paths) outside O(root), is a link to a directory, it is a V(directory).
+    - C(sha256) exists only for files, and not for files below C(secrets). It is empty if a file cannot be read or is
       larger than 64 MiB.
-    - What is in the services' directories below C(data), in C(backups), C(bundle), the directories of C(sidecar-data),
-      the sidecar's virtual environments (but for C(digest)) and the copies below C(rollback) is left out. Of
-      C(sidecar-data) only directories and links are there.
+    - The contents of these directories are left out - C(backups), C(bundle), the services' directories below C(data),
+      the directories of C(sidecar-data), the sidecar's virtual environments (except C(digest)), and the copies below
+      C(rollback). For C(sidecar-data), only directories and links are listed.
   returned: success
   type: dict
   sample:
@@ -178,11 +178,12 @@ files:
       gid: 0
 services:
   description:
-    - The last known good set of files of each of O(services), as C(rollback/<service>/record.json) tells it, or
-      C(former/<service>/record.json) on a host of a former version.
-    - C(committed) is the digest of the set. It is empty if there is none.
-    - C(config_hash) is that of the container that was healthy with it, as Compose wrote it there.
-    - C(differing) are the files of the set that are missing now or have another content or mode, secrets as well.
+    - The last known good files of each of O(services), from C(rollback/<service>/record.json). An older version of the
+      collection wrote C(former/<service>/record.json).
+    - C(committed) is the digest of these files. It is empty if there are none.
+    - C(config_hash) is Compose's configuration hash of the container that was healthy with these files.
+    - C(differing) lists those of the files that are missing now or whose content or mode differs. It includes secret
+      files.
   returned: success
   type: dict
   sample:
@@ -193,8 +194,9 @@ services:
 containers:
   description:
     - The container of each service of O(project), by service.
-    - C(started) is in seconds since 1970, and 0 if it was never started. C(failures) are failed health checks in a row.
-    - C(config_hash) is the hash of the configuration with which Compose created it.
+    - C(started) is the start time in seconds since 1970, or V(0) if the container was never started.
+    - C(failures) is the number of consecutive failed health checks.
+    - C(config_hash) is the hash of the configuration with which Compose created the container.
   returned: success
   type: dict
   sample:
@@ -210,43 +212,44 @@ containers:
       started: 1795893843.256683
       config_hash: cff9b343eecf0fcf66b9fac5ca4f1167e1b232d29233d4ac1cda78a2ee10e34e
 images:
-  description: The identifier of each of O(images) that is on the host.
+  description: Id of each of O(images) that is on the host.
   returned: success
   type: dict
   sample:
     docker.io/library/postgres:17: sha256:98cbc61369ba56be3d86cfcc1881e453c85b4b2f49afdb3b0172f6d590462144
 missing_images:
-  description: The images of O(images) that the host does not have. All of them where Docker does not answer.
+  description: Those of O(images) that the host does not have. All of them if Docker does not answer.
   returned: success
   type: list
   elements: str
   sample: []
 registry_problems:
   description:
-    - Why a registry does not give a missing image, by image and registry, up to the first registry that gives it.
-    - If each registry of an image is there, none gives it. Images that are on the host are left out.
+    - Why a registry does not provide a missing image, by image and registry. Registries after the first one that
+      provides the image are not asked.
+    - If all registries of an image are listed, none of them provides it. Images that are on the host are left out.
   returned: success
   type: dict
   sample:
     docker.io/library/postgres:17:
       https://registry-1.docker.io: no route to host
 versions:
-  description: The image that last ran on each service's data, by service, from the files in C(versions) below O(root).
+  description: Image that last ran on the data of each service, from the files in C(versions) below O(root).
   returned: success
   type: dict
   sample: {"kestra": "docker.io/kestra/kestra:v2.0.5"}
 postgres_major:
-  description: The major version of PostgreSQL to which the data belong. Empty if there are none.
+  description: Major version of PostgreSQL that wrote the data. Empty if there is no data.
   returned: success
   type: str
   sample: "17"
 databases:
   description:
-    - What PostgreSQL in the container of O(project) tells of roles and databases. Both are empty unless C(reachable).
-    - C(password) of a role is V(current) if it is the one in C(secrets/<name>_database_password)
-      (C(secrets/postgres_password) for C(postgres)) and kept with SCRAM-SHA-256, else V(other). It is V(unknown) if
-      there is no such file.
-    - C(public) tells whether everybody may connect to a database or make temporary tables in it.
+    - Roles and databases of PostgreSQL in the container of O(project). Both are empty if C(reachable) is false.
+    - C(password) of a role is V(current) if PostgreSQL stores the password in C(secrets/<name>_database_password) with
+      SCRAM-SHA-256. For the role C(postgres), the file is C(secrets/postgres_password). It is V(unknown) if there is no
+      such file, and V(other) in all other cases.
+    - C(public) is true if every role may connect to the database or create temporary tables in it.
   returned: success
   type: dict
   sample:
@@ -281,28 +284,28 @@ users:
       shell: /usr/sbin/nologin
       groups: ["orchestration-sidecar"]
 groups:
-  description: Names of all groups of the host.
+  description: Names of all groups on the host.
   returned: success
   type: list
   elements: str
   sample: ["adm", "root", "sudo"]
 python:
-  description: Version of O(python) as V(3.13). Empty if it does not start, or if none is asked.
+  description: Version of O(python), such as V(3.13). Empty if O(python) is empty or does not start.
   returned: success
   type: str
   sample: "3.13"
 interrupted_restore:
-  description: Whether a restore began and did not end.
+  description: Whether a restore was started and has not finished.
   returned: success
   type: bool
   sample: false
 calendars:
-  description: Why systemd refuses an expression of O(calendars), by expression; empty if it does not.
+  description: Why systemd refuses each of O(calendars), by expression. Empty if systemd accepts it.
   returned: success
   type: dict
   sample: {"*-*-* 02:30:00": ""}
 lock:
-  description: The owner of the lock at O(lock) as C(held_by). Empty if there is none.
+  description: The owner of O(lock), as C(held_by). Empty if the lock is not held.
   returned: success
   type: dict
   sample: {"held_by": ""}

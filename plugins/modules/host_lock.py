@@ -8,89 +8,91 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_lock
-short_description: Keep other controllers from a host while this run changes it
+short_description: Acquire or release the lock of an orchestration host
 version_added: 0.3.0
 description:
-  - Takes a lock on the managed host for this run of C(ansible-playbook), renews it, or gives it back.
-  - What the tasks of a run that was killed have left in Ansible's temporary directories is removed with its lock.
-  - A second run fails at once and tells who holds the lock, since when, and how to clear it.
-  - The lock goes with a reboot, when it was not renewed for O(expires), and when the run that holds it was started on
-    this controller and has ended there.
+  - Acquires, renews or releases a lock on the managed host for this run of C(ansible-playbook). Only one run at a time
+    can change the host.
+  - If another run holds the lock, the task fails at once. It reports who holds the lock, for how long, and how to
+    remove it.
+  - A lock is stale if it was not renewed for O(expires) seconds, or if its run was started on this controller and has
+    ended. The next run takes a stale lock over. A reboot removes the lock.
+  - If the module takes over the lock of a run that has ended on this controller, it also removes what the tasks of that
+    run left in Ansible's temporary directories.
 author:
   - devorch maintainers (@devorch)
 options:
   path:
-    description: The lock's file, in a directory that a reboot empties.
+    description: File of the lock, in a directory that a reboot empties.
     type: path
     default: /run/orchestration.lock
   state:
-    description: Whether this run holds the lock. One that is held by this run is renewed.
+    description: V(held) acquires the lock, or renews it if this run holds it. V(released) releases it.
     type: str
     choices:
       - held
       - released
     default: held
   expires:
-    description: After how many seconds a lock that nobody renewed is given to the next run.
+    description: Seconds after which a lock that was not renewed is stale.
     type: int
     default: 3600
   wait_for_unit:
     description:
-      - Unit of systemd to wait for. If it is active when the lock is acquired, the module waits for it to finish, for a
-        minute at most.
+      - The systemd unit to wait for. If it is active when the lock is acquired, the module waits up to 60 seconds for
+        it to finish.
     type: str
   wait_for_lock_file:
     description:
-      - File that a process of the host locks (flock(2)) while nobody may change the host.
-      - If it is locked when the lock is acquired, the module waits for its release. If it is still locked after a
-        minute, the lock is released, and the task fails.
+      - File that a process on the host locks with flock(2) while no run may change the host.
+      - If the file is locked when the lock is acquired, the module waits for its release. If the file is still locked
+        after 60 seconds, the module releases the lock and fails.
     type: path
   _run:
     description:
-      - Not for use in a task. The action plugin tells with it which run this is.
+      - This run, from the action plugin. Not for use in a task.
     type: dict
     suboptions: &run
       owner:
-        description: Who started it, and where.
+        description: User and controller that started the run.
         type: str
       controller:
-        description: What tells the controller from others.
+        description: Identity of the controller.
         type: str
       process:
-        description: The process on the controller.
+        description: Identity of the process on the controller.
         type: str
-  _dead:
+  _stale_holder:
     description:
-      - Not for use in a task. The action plugin tells with it which run has ended without giving the lock back.
+      - Run that has ended without releasing the lock, from the action plugin. Not for use in a task.
     type: dict
     suboptions: *run
 attributes:
   action:
-    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the
-      controller.
+    description: Has an action plugin of the same name, which runs a part of the work on the controller.
     support: full
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
     support: full
     details:
-      - The lock is neither taken nor does it matter who holds it.
+      - The lock is neither acquired nor checked.
   diff_mode:
-    description: Will return details on what has changed when in C(--diff) mode.
+    description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
     support: N/A
     details:
-      - A lock is no part of the host's configuration; RV(ignore:changed) is always false.
+      - The lock is not part of the host's configuration. RV(ignore:changed) is always false.
 notes:
-  - Put O(state=released) into the C(always) section of the block that begins with O(state=held).
+  - Begin a block with O(state=held), and put O(state=released) into its C(always) section.
 """
 
 EXAMPLES = r"""
-- name: Change the host, one controller at a time
+- name: Change the host while no other run does
   block:
     - name: Acquire the host lock
       devorch.orchestration.host_lock:
         path: /run/orchestration.lock
 
-    - name: Change it
+    - name: Change the host
       ansible.builtin.command:
         argv: ["true"]
       changed_when: true
@@ -103,17 +105,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: What was done, or who holds the lock.
+  description: What was done. On failure, who holds the lock.
   returned: always
   type: str
   sample: "held by this run (ops@ci-1)"
 acquired:
-  description: Whether this task took the lock, and it was not this run's before.
+  description: Whether this task acquired the lock. False if this run already held it.
   returned: success
   type: bool
   sample: true
 holder:
-  description: The run that holds the lock instead.
+  description: The run that holds the lock.
   returned: when another run holds it
   type: dict
   sample: {"owner": "ops@ci-1", "controller": "4026531836-ci-1", "process": "1234-5678"}
@@ -200,7 +202,7 @@ def main() -> None:
             "wait_for_lock_file": {"type": "path"},
             # Set by the action plugin.
             "_run": run_options,
-            "_dead": run_options,
+            "_stale_holder": run_options,
         },
         supports_check_mode=True,
     )

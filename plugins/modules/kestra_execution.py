@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kestra_execution
-short_description: Run a Kestra flow and act on executions
+short_description: Run Kestra flows and manage their executions
 version_added: 0.2.0
 description:
-  - Starts a flow with inputs, files and labels, waits for its end, and returns its outputs.
-  - When the execution ends badly, the module fails, with the failing tasks and the last lines of their log.
-  - Kills, pauses, resumes, restarts, replays, labels and deletes executions. Where there is nothing to do, nothing is
-    sent.
+  - Starts a flow with inputs, files and labels, waits until the execution has ended, and returns its outputs.
+  - If the execution is not successful, the module fails and reports the failed tasks with the last lines of their log.
+  - Kills, pauses, resumes, restarts, replays, labels and deletes executions. If there is nothing to do, the module
+    sends nothing.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -24,108 +24,108 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(started) starts the flow O(flow) of O(namespace). All others are about the execution O(id).
-      - V(killed) ends an execution. One that has ended is left alone.
-      - V(paused) suspends a running execution.
-      - V(resumed) goes on with a paused one, with O(inputs) and O(files) for its C(onResume) inputs. One that is not
-        paused is left alone.
-      - V(restarted) runs a failed or paused execution again from the task that failed. One that runs or succeeded is
-        left alone.
-      - V(replayed) starts a new execution like an old one, with its inputs. O(inputs) and O(files) replace all of them.
-      - V(labeled) sees to it that an ended execution has O(labels), and leaves its other labels alone.
+      - V(started) starts the flow O(flow) of O(namespace). All other states apply to the execution O(id).
+      - V(killed) ends an execution. An execution that has ended is not changed.
+      - V(paused) pauses a running execution.
+      - V(resumed) continues a paused execution, with O(inputs) and O(files) as its C(onResume) inputs. An execution
+        that is not paused is not changed.
+      - V(restarted) runs a failed or paused execution again from the task that failed. An execution that is running or
+        succeeded is not changed.
+      - V(replayed) starts a new execution with the inputs of an old one. O(inputs) and O(files) replace all of them.
+      - V(labeled) adds O(labels) to an execution that has ended. Its other labels are not changed.
       - V(absent) deletes an execution with its log, metrics and files.
     type: str
     choices: [started, killed, paused, resumed, restarted, replayed, labeled, absent]
     default: started
   namespace:
-    description: Namespace of the flow, with O(state=started).
+    description: Namespace of the flow, for O(state=started).
     type: str
   flow:
-    description: Id of the flow, with O(state=started).
+    description: Id of the flow, for O(state=started).
     type: str
   id:
-    description: Id of the execution, with every other O(state).
+    description: Id of the execution, for every other O(state).
     type: str
   inputs:
     description:
-      - Inputs of the flow by their id. Lists, dictionaries, numbers and booleans are sent as JSON, texts as they are.
-      - An input of V(null) is left out, so that its default counts.
+      - Inputs of the flow, by id. Lists, dictionaries, numbers and booleans are sent as JSON, and strings as they are.
+      - If an input is V(null), it is not sent, and its default is used.
     type: dict
     default: {}
   files:
-    description: Inputs of type C(FILE) by their id, each the path of a file on the host the module runs on.
+    description: Inputs of type C(FILE), by id. Each value is the path of a file on the host the module runs on.
     type: dict
     default: {}
   labels:
     description:
-      - Labels of the new execution, or those that it is to have with O(state=labeled).
-      - Labels that begin with C(system.) are Kestra's own and refused.
+      - Labels of the new execution, or the labels to add with O(state=labeled).
+      - Labels that begin with C(system.) are reserved for Kestra and refused.
     type: dict
     default: {}
   revision:
-    description: Revision of the flow, for O(state=started) and O(state=replayed). The newest one if not set.
+    description: Revision of the flow, for O(state=started) and O(state=replayed). If not set, it is the newest one.
     type: int
   schedule_date:
     description:
-      - When the execution is to begin, an ISO 8601 date, for O(state=started). Without an offset it counts as UTC.
-      - Set O(wait=false), or an O(wait_timeout) that reaches beyond that date.
+      - Date at which the execution begins, in ISO 8601, for O(state=started). Without an offset it is in UTC.
+      - Also set O(wait=false), or an O(wait_timeout) that ends after this date.
     type: str
   task_run:
-    description: Id of the task run to replay from, for O(state=replayed). From the beginning if not set.
+    description: Id of the task run to replay from, for O(state=replayed). If not set, the whole execution is replayed.
     type: str
   once:
     description:
-      - Whether an execution of O(flow) that carries all of O(labels) already is returned instead of starting another.
-      - One that failed or was killed or cancelled does not count, so that the next run tries again.
-      - Two tasks that look at the same moment can both start one.
+      - Whether to return an existing execution of O(flow) that has all of O(labels), instead of starting a new one.
+      - Executions that failed or were killed or cancelled do not count. The next run tries again.
+      - Two tasks that run at the same time can both start an execution.
     type: bool
     default: false
   wait:
     description:
       - Whether to wait until the execution has ended.
-      - For O(state=killed) and O(state=paused), until it is killed or paused.
+      - With O(state=killed) and O(state=paused), the module waits until the execution is killed or paused.
     type: bool
     default: true
   wait_timeout:
-    description: Seconds to wait. Then the module fails, and the execution goes on.
+    description: Seconds to wait. After that the module fails, and the execution continues.
     type: int
     default: 600
   success_states:
     description:
-      - In which states an execution counts as successful.
-      - With V(PAUSED) in it, waiting ends at a pause as well.
+      - States in which an execution counts as successful.
+      - If V(PAUSED) is one of them, the module also stops waiting when the execution is paused.
     type: list
     elements: str
     choices: [SUCCESS, WARNING, FAILED, KILLED, CANCELLED, SKIPPED, PAUSED]
     default: [SUCCESS, WARNING]
   log_lines:
-    description: How many of its last lines of level C(WARN) and C(ERROR) are shown for each task that failed.
+    description: Number of log lines of level C(WARN) and C(ERROR) to report per failed task. They are the last ones.
     type: int
     default: 20
 attributes:
   check_mode:
     support: full
     details:
-      - With O(state=started), the server validates the inputs, which creates nothing.
-      - What only a real run can tell, such as the id of the new execution, is V(null).
+      - With O(state=started), the server validates the inputs. This creates nothing.
+      - Values that only a real run produces, such as the id of the new execution, are V(null).
   diff_mode:
     support: full
   idempotent:
     support: partial
     details:
-      - O(state=started) starts an execution on every call, unless O(once=true). O(state=replayed) always does.
+      - Unless O(once=true), O(state=started) starts an execution in every run. So does O(state=replayed).
 notes:
-  - A flow is never started twice. The request is sent once, with a label of its own, and if its answer is lost, the
-    execution is looked for by that label.
-  - An execution with a retry that makes a new execution ends in the state C(RETRIED), which is no success. The new one
-    has the same RV(execution.original_id).
+  - A flow is never started twice. The module sends the request once, with a unique label. If the answer is lost, it
+    finds the execution by this label.
+  - If a retry creates a new execution, the old one ends in the state C(RETRIED), which does not count as successful.
+    The new one has the same RV(execution.original_id).
 seealso:
   - module: devorch.orchestration.kestra_execution_info
   - module: devorch.orchestration.kestra_flows
 """
 
 EXAMPLES = r"""
-- name: Run a flow and use what it returns
+- name: Run a flow
   devorch.orchestration.kestra_execution:
     namespace: default
     flow: greeting
@@ -138,11 +138,11 @@ EXAMPLES = r"""
     password: "{{ kestra_password }}"
   register: run
 
-- name: Show it
+- name: Report the outputs of the flow
   ansible.builtin.debug:
     msg: "{{ run.outputs.greeting }}, in {{ run.execution.duration }}"
 
-- name: Run a migration once for each release, with a file
+- name: Run a migration once per release, with a file
   devorch.orchestration.kestra_execution:
     namespace: default
     flow: migrate
@@ -155,7 +155,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Start a flow and do not wait
+- name: Start a flow without waiting for its end
   devorch.orchestration.kestra_execution:
     namespace: default
     flow: greeting
@@ -164,7 +164,7 @@ EXAMPLES = r"""
     password: "{{ kestra_password }}"
   register: started
 
-- name: Kill it, if it still runs
+- name: Kill the execution if it is still running
   devorch.orchestration.kestra_execution:
     id: "{{ started.execution.id }}"
     state: killed
@@ -174,12 +174,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 execution:
-  description: The execution. In check mode, what there is of it already.
+  description: The execution. In check mode, only the keys that are known already have a value.
   returned: always
   type: dict
   contains:
     id:
-      description: Its id.
+      description: Id of the execution.
       type: str
       returned: always
     namespace:
@@ -195,47 +195,47 @@ execution:
       type: int
       returned: always
     state:
-      description: Its state, such as V(SUCCESS).
+      description: State of the execution, such as V(SUCCESS).
       type: str
       returned: always
     start_date:
-      description: When it was created.
+      description: Date at which the execution was created.
       type: str
       returned: always
     end_date:
-      description: When it ended.
+      description: Date at which the execution ended.
       type: str
       returned: always
     duration:
-      description: How long it took, an ISO 8601 duration.
+      description: Duration of the execution, in ISO 8601.
       type: str
       returned: always
     schedule_date:
-      description: When it is to begin, if later.
+      description: Date at which the execution is scheduled to begin, if any.
       type: str
       returned: always
     labels:
-      description: Its labels, with those of the flow and the system.
+      description: Labels of the execution, including those of the flow and the system.
       type: dict
       returned: always
     inputs:
-      description: Its inputs as the server understood them.
+      description: Inputs of the execution, as the server parsed them.
       type: dict
       returned: always
     trigger:
-      description: Id of the trigger that started it, if any.
+      description: Id of the trigger that started the execution, if any.
       type: str
       returned: always
     parent_id:
-      description: The execution that it was made from, if any.
+      description: Id of the execution that this one was created from, if any.
       type: str
       returned: always
     original_id:
-      description: The first of the executions that were made from one another.
+      description: Id of the first execution in a chain of executions that were created from one another.
       type: str
       returned: always
     url:
-      description: Its page in Kestra's user interface, as the server tells it.
+      description: URL of the execution in Kestra's user interface, as the server reports it.
       type: str
       returned: always
   sample:
@@ -255,12 +255,12 @@ execution:
     original_id: 5rHk3qlvcUoE0pojGTX2MW
     url: http://localhost:8080/ui/main/executions/default/greeting/5rHk3qlvcUoE0pojGTX2MW
 outputs:
-  description: Outputs of the flow. Empty as long as the execution has not ended.
+  description: Outputs of the flow. Empty until the execution has ended.
   returned: always
   type: dict
   sample: {"greeting": "Hello World"}
 failures:
-  description: The tasks that failed, were killed or cancelled, if the execution did not end successfully.
+  description: Tasks that failed or were killed or cancelled, if the execution was not successful.
   returned: always
   type: list
   elements: dict
@@ -274,7 +274,7 @@ failures:
       type: str
       returned: always
     value:
-      description: Value of the iteration, if the task is in a loop.
+      description: Value of the loop iteration, if the task is in a loop.
       type: str
       returned: always
     state:
@@ -282,11 +282,11 @@ failures:
       type: str
       returned: always
     attempt:
-      description: How often it was tried.
+      description: Number of attempts.
       type: int
       returned: always
     log:
-      description: The last lines of level C(WARN) and C(ERROR).
+      description: Last log lines of level C(WARN) and C(ERROR).
       type: list
       elements: dict
       returned: always
@@ -304,12 +304,12 @@ failures:
           attempt: 2
           message: Connection refused
 diff:
-  description: State and labels of the execution, before and after. For a start, what is started.
+  description: State and labels of the execution before and after. For a start, the flow, its inputs and its labels.
   returned: always
   type: dict
   sample: {"before": {"state": "RUNNING"}, "after": {"state": "KILLED"}}
 msg:
-  description: What happened, in words.
+  description: Summary of the result.
   returned: always
   type: str
   sample: Execution 5rHk3qlvcUoE0pojGTX2MW of default/greeting ended SUCCESS

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kestra_execution_info
-short_description: Find executions of Kestra's flows, with their logs and outputs
+short_description: Gather information about executions of Kestra flows
 version_added: 0.2.0
 description:
-  - Returns one execution by its id, or the newest ones that fit.
-  - Brings their logs and outputs if asked to.
+  - Returns one execution by its id, or the newest executions that match.
+  - Returns their logs and outputs if O(logs) and O(outputs) are set.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -22,11 +22,11 @@ extends_documentation_fragment:
 options:
   id:
     description:
-      - Id of one execution. The result is an empty list if there is none.
-      - Cannot be used together with the options that search.
+      - Id of one execution. If it does not exist, the result is an empty list.
+      - Cannot be combined with the options that search.
     type: str
   namespace:
-    description: Only executions of flows of exactly this namespace.
+    description: Only executions of flows in exactly this namespace, not below it.
     type: str
   flow:
     description: Only executions of flows with this id.
@@ -59,13 +59,13 @@ options:
     type: dict
     default: {}
   since:
-    description: Only executions created at this moment or later, an ISO 8601 date. Without an offset it counts as UTC.
+    description: Only executions created at this date (in ISO 8601) or later. Without an offset it is in UTC.
     type: str
   until:
-    description: Only executions created at this moment or earlier, an ISO 8601 date.
+    description: Only executions created at this date (in ISO 8601) or earlier. Without an offset it is in UTC.
     type: str
   limit:
-    description: How many executions to return at most, the newest ones.
+    description: Maximum number of executions to return. They are the newest ones.
     type: int
     default: 100
   logs:
@@ -73,33 +73,32 @@ options:
     type: bool
     default: false
   level:
-    description: The lowest level of the lines to return, with O(logs=true).
+    description: Lowest level of the log lines to return, with O(logs=true).
     type: str
     choices: [TRACE, DEBUG, INFO, WARN, ERROR]
     default: INFO
   outputs:
-    description: Whether to return the outputs of each execution, those of the flow and those of its tasks.
+    description: Whether to return the outputs of the flow and of its tasks for each execution.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
-    details:
-      - Reads only.
   diff_mode:
-    support: none
+    support: N/A
     details:
-      - Nothing changes.
+      - The module only reads.
   idempotent:
     support: full
 notes:
-  - O(logs) and O(outputs) take some requests for each execution, in 2.x one for each task that has outputs as well.
+  - O(logs) and O(outputs) need additional requests per execution. With Kestra 2.x, O(outputs) also needs one request
+    per task that has outputs.
 seealso:
   - module: devorch.orchestration.kestra_execution
 """
 
 EXAMPLES = r"""
-- name: List what failed in a namespace
+- name: Find the failed executions of a namespace
   devorch.orchestration.kestra_execution_info:
     namespace: default
     states: [FAILED]
@@ -110,7 +109,7 @@ EXAMPLES = r"""
     password: "{{ kestra_password }}"
   register: failed
 
-- name: Show the flows and what they said
+- name: Report the flows and the errors in their logs
   ansible.builtin.debug:
     msg: "{{ item.flow }}: {{ item.log | map(attribute='message') | join(', ') }}"
   loop: "{{ failed.executions }}"
@@ -134,7 +133,7 @@ executions:
   elements: dict
   contains:
     id:
-      description: Its id.
+      description: Id of the execution.
       type: str
       returned: always
     namespace:
@@ -150,51 +149,51 @@ executions:
       type: int
       returned: always
     state:
-      description: Its state, such as V(SUCCESS).
+      description: State of the execution, such as V(SUCCESS).
       type: str
       returned: always
     start_date:
-      description: When it was created.
+      description: Date at which the execution was created.
       type: str
       returned: always
     end_date:
-      description: When it ended.
+      description: Date at which the execution ended.
       type: str
       returned: always
     duration:
-      description: How long it took, an ISO 8601 duration.
+      description: Duration of the execution, in ISO 8601.
       type: str
       returned: always
     schedule_date:
-      description: When it is to begin, if later.
+      description: Date at which the execution is scheduled to begin, if any.
       type: str
       returned: always
     labels:
-      description: Its labels, with those of the flow and the system.
+      description: Labels of the execution, including those of the flow and the system.
       type: dict
       returned: always
     inputs:
-      description: Its inputs.
+      description: Inputs of the execution.
       type: dict
       returned: always
     trigger:
-      description: Id of the trigger that started it, if any.
+      description: Id of the trigger that started the execution, if any.
       type: str
       returned: always
     parent_id:
-      description: The execution that it was made from, if any.
+      description: Id of the execution that this one was created from, if any.
       type: str
       returned: always
     original_id:
-      description: The first of the executions that were made from one another.
+      description: Id of the first execution in a chain of executions that were created from one another.
       type: str
       returned: always
     url:
-      description: Its page in Kestra's user interface, as the server tells it.
+      description: URL of the execution in Kestra's user interface, as the server reports it.
       type: str
       returned: always
     log:
-      description: Lines of its log, in the order of time.
+      description: Log lines of the execution, the oldest first.
       type: list
       elements: dict
       returned: O(logs=true)
@@ -203,7 +202,7 @@ executions:
       type: dict
       returned: O(outputs=true)
     task_outputs:
-      description: Outputs of each task run that has any, with C(task), C(task_run), C(value) and C(outputs).
+      description: Outputs of the task runs that have any, with C(task), C(task_run), C(value) and C(outputs).
       type: list
       elements: dict
       returned: O(outputs=true)
@@ -224,7 +223,7 @@ executions:
       original_id: 5rHk3qlvcUoE0pojGTX2MW
       url: http://localhost:8080/ui/main/executions/default/greeting/5rHk3qlvcUoE0pojGTX2MW
 msg:
-  description: How many were found, in words.
+  description: Number of executions that were found.
   returned: always
   type: str
   sample: 3 executions

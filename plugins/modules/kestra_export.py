@@ -8,17 +8,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kestra_export
-short_description: Write what Kestra namespaces hold to a directory
+short_description: Export flows, files and keys of Kestra namespaces to a directory
 version_added: 0.2.0
 description:
-  - Writes flows, namespace files and keys to a directory of the host that the module runs on.
-  - Flows are in C(flows/<namespace>/<id>.yaml), byte for byte as Kestra has them, so that
-    M(devorch.orchestration.kestra_flows) reads them back with C(flows) as its source. Of two ids of a namespace that
-    differ in upper and lower case alone, the second has C(~2) behind it.
-  - Files are in C(files/<namespace>/), which M(devorch.orchestration.kestra_namespace_files) reads back.
-  - Keys are in C(kv/<namespace>.json), a list of mappings with C(key), C(type), C(value), C(description) and
-    C(expiration), which none but the owner can read.
-  - A file that has the right content already is not touched.
+  - Writes flows, namespace files and keys to a directory on the host the module runs on.
+  - Flows are in C(flows/<namespace>/<id>.yaml), byte for byte as Kestra stores them.
+    M(devorch.orchestration.kestra_flows) can load them from C(flows). If two ids of a namespace differ only in case,
+    the file name of the second has the suffix C(~2).
+  - Files are in C(files/<namespace>/). M(devorch.orchestration.kestra_namespace_files) can load them.
+  - Keys are in C(kv/<namespace>.json), a list of dictionaries with C(key), C(type), C(value), C(description) and
+    C(expiration). Only the owner can read this file.
+  - A file whose content is already right is not written.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -33,8 +33,8 @@ options:
     required: true
   below:
     description:
-      - Whether namespaces below O(namespaces) are exported as well, as far as the server lists them.
-      - A server that lists only namespaces with flows does not list one with files or keys alone; name it.
+      - Whether to also export the namespaces below O(namespaces) that the server lists.
+      - Some servers list only namespaces with flows. Add a namespace that has only files or keys to O(namespaces).
     type: bool
     default: false
   content:
@@ -44,18 +44,18 @@ options:
     choices: [flows, files, kv]
     default: [flows, files, kv]
   dest:
-    description: The directory. It is made if it is missing.
+    description: Directory of the export. It is created if it does not exist.
     type: path
     required: true
   prune:
     description:
-      - Whether files are removed that an earlier export has written and that Kestra does not have any more.
-      - These are C(*.yaml) files in C(flows/<namespace>), all files in C(files/<namespace>), and
-        C(kv/<namespace>.json), for the exported namespaces and kinds of content. Do not keep files of your own there.
+      - Whether to remove files of an earlier export that Kestra no longer has.
+      - For the exported namespaces and kinds of content, these are C(*.yaml) files in C(flows/<namespace>), all files
+        in C(files/<namespace>), and C(kv/<namespace>.json). Do not put your own files there.
     type: bool
     default: false
   concurrency:
-    description: How many requests are in flight at the same time, from 1 to 32.
+    description: Number of concurrent requests, from 1 to 32.
     type: int
     default: 8
 attributes:
@@ -64,13 +64,13 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows the names of the files.
+      - Shows only the names of the files.
   idempotent:
     support: full
 notes:
-  - Nothing is changed in Kestra.
-  - All contents are written beside their places first and renamed then, so that a file is never half written.
-  - A key in which M(devorch.orchestration.kestra_flows) keeps its own books is left out.
+  - The module changes nothing in Kestra.
+  - Every file is first written under a temporary name and then renamed. A file is never incomplete.
+  - The key with the records of M(devorch.orchestration.kestra_flows) is not exported.
 seealso:
   - module: devorch.orchestration.kestra_flows
   - module: devorch.orchestration.kestra_namespace_files
@@ -78,7 +78,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Export a namespace and those below it
+- name: Export a namespace and the namespaces below it
   devorch.orchestration.kestra_export:
     namespaces: [company]
     below: true
@@ -88,7 +88,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Export flows alone
+- name: Export only flows
   devorch.orchestration.kestra_export:
     namespaces: [company.team, company.other]
     content: [flows]
@@ -106,12 +106,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: What was done with the files of the directory (in check mode, what would be done).
+  description: Number of files by what was done with them. In check mode, by what would be done.
   returned: success
   type: dict
   contains:
     total:
-      description: Files of the export.
+      description: Files in the export.
       type: int
       returned: always
     created:
@@ -119,24 +119,24 @@ summary:
       type: int
       returned: always
     updated:
-      description: Files with another content, or keys that others could read.
+      description: Files whose content differed, and files with keys that other users could read.
       type: int
       returned: always
     unchanged:
-      description: Files that were not touched.
+      description: Files that were already right.
       type: int
       returned: always
     removed:
-      description: Files that Kestra does not have any more, and that were removed.
+      description: Files that Kestra no longer has and that were removed.
       type: int
       returned: always
     stale:
-      description: Files that Kestra does not have any more, and that were left, since O(prune=false).
+      description: Files that Kestra no longer has and that were not removed, because O(prune=false).
       type: int
       returned: always
   sample: {"total": 12, "created": 2, "updated": 1, "unchanged": 9, "removed": 0, "stale": 1}
 files:
-  description: The files of the export and stale ones, sorted by path.
+  description: The files of the export and the stale files, sorted by path.
   returned: success
   type: list
   elements: dict
@@ -166,7 +166,7 @@ diff:
     before: ""
     after: "flows/company.team/hello-world.yaml\n"
 msg:
-  description: What happened, in words.
+  description: Summary of the result.
   returned: always
   type: str
   sample: 2 created, 1 updated, 9 unchanged, 1 stale

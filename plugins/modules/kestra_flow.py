@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kestra_flow
-short_description: Keep one flow of a Kestra server
+short_description: Manage one flow of a Kestra server
 version_added: 0.2.0
 description:
-  - Creates, updates, deletes, enables or disables one flow, or brings a former revision back.
-  - The text is stored as it is, byte for byte, and compared as text, as by M(devorch.orchestration.kestra_flows), which
-    is the module for many flows.
+  - Creates, updates, deletes, enables or disables one flow, or restores a previous revision.
+  - The text is stored byte for byte and compared as text.
+  - To manage many flows, use M(devorch.orchestration.kestra_flows).
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -26,30 +26,31 @@ options:
     type: str
     required: true
   id:
-    description: Id of the flow. Upper and lower case count.
+    description: Id of the flow. It is case-sensitive.
     type: str
     required: true
   state:
     description:
-      - With V(present) the flow has the text O(content), or that of O(revision).
-      - With V(enabled) and V(disabled) the flow has to be there, and the line C(disabled) in its text is set.
-      - With V(absent) the flow is deleted. Kestra keeps its revisions.
+      - V(present) gives the flow the text O(content), or the text of O(revision).
+      - V(enabled) and V(disabled) set the line C(disabled) in the text of the flow. The flow must exist.
+      - V(absent) deletes the flow. Kestra keeps its revisions.
     type: str
     choices: [present, absent, enabled, disabled]
     default: present
   content:
     description:
-      - Text of the flow. It names the same O(namespace) and O(id).
-      - Ansible templates it before the module sees it; a lookup of a file, or C(!unsafe), keeps Kestra's own braces.
+      - Text of the flow. It must have the same O(namespace) and O(id).
+      - Ansible templates the text before the module reads it. To keep Kestra's own braces, use a lookup of a file, or
+        C(!unsafe).
     type: str
   revision:
-    description: Number of a revision, whose text the flow gets again. Works for a deleted flow too.
+    description: Number of the revision to restore. It can also be a revision of a deleted flow.
     type: int
 attributes:
   check_mode:
     support: full
     details:
-      - Sends only what reads, which includes the server's validation.
+      - Sends only requests that change nothing. The server still validates the text.
   diff_mode:
     support: full
   idempotent:
@@ -57,15 +58,15 @@ attributes:
 requirements:
   - PyYAML
 notes:
-  - A flow that was enabled or disabled here differs from its file, which M(devorch.orchestration.kestra_flows) tells
-    and undoes, unless O(devorch.orchestration.kestra_flows#module:drift) says otherwise.
+  - After V(enabled) or V(disabled), the flow differs from its file. M(devorch.orchestration.kestra_flows) reports this
+    and overwrites the flow, unless O(devorch.orchestration.kestra_flows#module:drift) is set to another value.
 seealso:
   - module: devorch.orchestration.kestra_flows
   - module: devorch.orchestration.kestra_flow_info
 """
 
 EXAMPLES = r"""
-- name: Have a flow
+- name: Ensure that a flow exists
   devorch.orchestration.kestra_flow:
     namespace: company.team
     id: greeting
@@ -73,7 +74,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Stop its schedules for the time of the maintenance
+- name: Disable a flow during maintenance
   devorch.orchestration.kestra_flow:
     namespace: company.team
     id: greeting
@@ -81,7 +82,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Bring the first revision back
+- name: Restore the first revision of a flow
   devorch.orchestration.kestra_flow:
     namespace: company.team
     id: greeting
@@ -89,7 +90,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Have no such flow
+- name: Ensure that a flow does not exist
   devorch.orchestration.kestra_flow:
     namespace: company.team
     id: greeting
@@ -101,12 +102,12 @@ EXAMPLES = r"""
 RETURN = r"""
 action:
   description:
-    - What was done, or would be done in check mode - V(created), V(updated), V(deleted) or V(unchanged).
+    - V(created), V(updated), V(deleted) or V(unchanged). In check mode, what would be done.
   returned: success
   type: str
   sample: updated
 flow:
-  description: The flow as it is in the end.
+  description: The flow after the module has run.
   returned: success
   type: dict
   contains:
@@ -119,15 +120,15 @@ flow:
       type: str
       returned: always
     revision:
-      description: The revision that is stored; in check mode the one stored now. None for a deleted flow.
+      description: Stored revision. In check mode, the one before a change. V(null) for a deleted flow.
       type: int
       returned: always
     disabled:
-      description: Whether its text disables it. None for a deleted flow.
+      description: Whether the text disables the flow. V(null) for a deleted flow.
       type: bool
       returned: always
     source:
-      description: Its text. None for a deleted flow.
+      description: Text of the flow. V(null) for a deleted flow.
       type: str
       returned: always
   sample:
@@ -137,7 +138,7 @@ flow:
     disabled: false
     source: "id: greeting\n"
 problems:
-  description: What is wrong with the text, if anything.
+  description: Problems in the text of the flow. Empty if there are none.
   returned: always
   type: list
   elements: dict
@@ -146,7 +147,7 @@ problems:
       line: 7
       message: "Kestra refuses flow company.team/greeting: Invalid type: io.kestra.plugin.nope.Nope"
 diff:
-  description: The text before and after, if it changes.
+  description: Text of the flow before and after a change.
   returned: success
   type: list
   elements: dict
@@ -156,7 +157,7 @@ diff:
       before: "id: greeting\n"
       after: "id: greeting\ndisabled: true\n"
 msg:
-  description: What happened, in words.
+  description: Summary of the result.
   returned: always
   type: str
   sample: Flow company.team/greeting updated

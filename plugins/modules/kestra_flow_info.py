@@ -8,12 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kestra_flow_info
-short_description: Look at the flows of a Kestra server
+short_description: Gather information about flows of a Kestra server
 version_added: 0.2.0
 description:
-  - Lists flows by namespace, labels or text, or reads one, and tells of each its revision and whether it is disabled or
-    cannot be read by Kestra any more.
-  - On demand also its text, its revisions, its last execution, and its triggers with the date of their next run.
+  - Finds flows by namespace, labels or text, or reads one flow by its id.
+  - Returns for each flow its revision, whether it is disabled, and whether Kestra can still read it.
+  - With O(source), O(revisions) and O(activity), also returns its text, its revisions, its last execution, and its
+    triggers with the date of their next run.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -22,51 +23,51 @@ extends_documentation_fragment:
   - devorch.orchestration.kestra.actiongroup
 options:
   namespace:
-    description: Namespace to look in. Without it, all are looked in.
+    description: Namespace to search. If not set, all namespaces are searched.
     type: str
   below:
-    description: Whether to look in the namespaces below O(namespace) as well.
+    description: Whether to search the namespaces below O(namespace) too.
     type: bool
     default: false
   id:
-    description: Id of one flow. Needs O(namespace). A flow that does not exist makes the list empty.
+    description: Id of one flow. Needs O(namespace). If the flow does not exist, the result is an empty list.
     type: str
   query:
-    description: Text to search for in namespaces and ids, as Kestra's search field does.
+    description: Text to find in namespaces and ids, as in Kestra's search field.
     type: str
   labels:
-    description: Labels that the flows carry, all of them.
+    description: Only flows that have all of these labels.
     type: dict
     default: {}
   limit:
-    description: How many flows to return at the most.
+    description: Maximum number of flows to return.
     type: int
     default: 1000
   source:
-    description: Whether to return the texts of the flows, which takes one more request a flow.
+    description: Whether to return the text of each flow. This needs up to one more request per flow.
     type: bool
     default: false
   revisions:
-    description: Whether to return the revisions of each flow, which takes one more request a flow.
+    description: Whether to return the revisions of each flow. This needs one more request per flow.
     type: bool
     default: false
   activity:
     description:
-      - Whether to return the last execution and the triggers of each flow, which takes one more request a flow, and one
-        for all.
+      - Whether to return the last execution and the triggers of each flow. This needs one more request per flow, and
+        one for all flows together.
     type: bool
     default: false
   concurrency:
-    description: How many requests are in flight at the same time, from 1 to 32.
+    description: Number of concurrent requests, from 1 to 32.
     type: int
     default: 8
 attributes:
   check_mode:
     support: full
   diff_mode:
-    support: none
+    support: N/A
     details:
-      - Nothing changes.
+      - The module only reads.
   idempotent:
     support: full
 seealso:
@@ -96,7 +97,7 @@ EXAMPLES = r"""
     password: "{{ kestra_password }}"
   register: greeting
 
-- name: Show when it runs next
+- name: Report when the flow runs next
   ansible.builtin.debug:
     msg: "{{ greeting.flows[0].triggers | map(attribute='next_date') }}"
 """
@@ -117,48 +118,48 @@ flows:
       type: str
       returned: always
     revision:
-      description: Its revision.
+      description: Revision of the flow.
       type: int
       returned: always
     description:
-      description: Its description, if it has one.
+      description: Description of the flow, if it has one.
       type: str
       returned: always
     labels:
-      description: Its labels.
+      description: Labels of the flow.
       type: dict
       returned: always
     disabled:
-      description: Whether it is disabled.
+      description: Whether the flow is disabled.
       type: bool
       returned: always
     draft:
-      description: Whether it is a draft, which is not in force.
+      description: Whether the flow is a draft. A draft does not run.
       type: bool
       returned: always
     problem:
-      description: Why Kestra cannot read it any more, if so.
+      description: Why Kestra can no longer read the flow. V(null) if it can.
       type: str
       returned: always
     updated:
-      description: When it was written last, if the server tells.
+      description: Date of the last change, if the server reports it.
       type: str
       returned: always
     source:
-      description: Its text.
+      description: Text of the flow.
       type: str
       returned: when O(source=true)
     revisions:
-      description: Its revisions, the oldest first.
+      description: Revisions of the flow, the oldest first.
       type: list
       elements: dict
       returned: when O(revisions=true)
     last_execution:
-      description: Its last execution, if there was one.
+      description: Last execution of the flow, if there is one.
       type: dict
       returned: when O(activity=true)
     triggers:
-      description: The triggers that are evaluated by time, with the dates of their last and next run.
+      description: Triggers that the scheduler evaluates, with the dates of their last and next run.
       type: list
       elements: dict
       returned: when O(activity=true)
@@ -179,7 +180,7 @@ flows:
       triggers:
         - {id: daily, enabled: true, locked: false, last_date: null, next_date: "2026-11-25T10:00:00Z"}
 msg:
-  description: How many flows were found.
+  description: Number of flows that were found.
   returned: always
   type: str
   sample: 1 flow

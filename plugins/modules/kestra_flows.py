@@ -8,17 +8,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kestra_flows
-short_description: Keep Kestra's flows equal to files
+short_description: Manage the flows of a Kestra server from files
 version_added: 0.1.0
 description:
-  - Makes the flows of a Kestra server equal to YAML files - creates and updates them, and prunes those without a file
-    where that is asked for.
-  - The text of a file is stored as it is, byte for byte, and compared as text. A flow with the same text is left alone,
-    so that no revision is made.
-  - Everything that is wrong with any of the files is reported in one run, with file and line, and then nothing is
-    written. The server validates what would change before the first write.
-  - All or nothing - when a write fails, every flow that was touched is put back, unless O(on_failure=keep).
-  - The plan can be saved to a file and carried out later, exactly as it was, or not at all.
+  - Makes the flows of a Kestra server equal to YAML files. Creates and updates flows. With O(prune=true), deletes flows
+    without a file.
+  - The text of a file is stored byte for byte and compared as text. A flow with the same text is not written and gets
+    no new revision.
+  - If any file has a problem, the module writes nothing and reports all problems of all files, with file and line. The
+    server validates all changes before the first write.
+  - If a write fails, all flows that were written are rolled back, unless O(on_failure=keep).
+  - The plan can be saved to a file and applied later. It is applied exactly as saved, or not at all.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -28,32 +28,34 @@ extends_documentation_fragment:
 options:
   src:
     description:
-      - Directories, of which every C(*.yml) and C(*.yaml) file is loaded with those of the directories below it, and
-        files. Hidden files and directories are left out, and symbolic links that lead out of a directory are refused.
-      - A file with several documents holds several flows. The C(namespace) of a flow counts, not the directory.
-      - A relative path is looked up as for M(ansible.builtin.copy), in the C(files) directory of the role or the
-        playbook first.
+      - Files and directories to load. From a directory, all C(*.yml) and C(*.yaml) files are loaded, including those in
+        its subdirectories. Hidden files and directories are ignored. A symbolic link that leads out of the directory is
+        refused.
+      - A file with several YAML documents has several flows. The module uses the C(namespace) in the flow, not the name
+        of the directory.
+      - A relative path is searched for as in M(ansible.builtin.copy), first in the C(files) directory of the role or
+        the playbook.
     type: list
     elements: path
   content:
     description:
-      - Texts of flows, given in the task itself, beside or instead of O(src).
-      - Ansible templates them before the module sees them; C(!unsafe) keeps Kestra's own braces as they are.
+      - Texts of flows, in addition to or instead of O(src).
+      - Ansible templates the texts before the module reads them. To keep Kestra's own braces, use C(!unsafe).
     type: list
     version_added: 0.2.0
     elements: str
   remote_src:
     description:
       - Whether O(src) is on the managed host.
-      - If V(false), the files are read on the controller and handed to the module, so that Kestra's port need not be
-        reachable from there.
+      - If V(false), the files are read on the controller and sent to the managed host. The controller does not need
+        access to Kestra's port.
     type: bool
     default: false
   ignore_file:
     description:
-      - Name of a file at the top of each directory of O(src) that tells which files to leave out, with the patterns of
-        C(.gitignore). Empty for none.
-      - Where there is such a file, the Python library C(pathspec) is needed to read it.
+      - Name of a file at the top of each directory of O(src). It lists files to ignore, with the patterns of
+        C(.gitignore). If empty, no file is ignored.
+      - If such a file exists, the Python library C(pathspec) is required.
     type: str
     version_added: 0.2.0
     default: .kestraignore
@@ -61,21 +63,21 @@ options:
     description:
       - "Whether the texts are Jinja templates, with delimiters that Kestra does not use: C(<[ variable ]>),
         C(<% statement %>) and C(<# comment #>). Kestra's own braces stay as they are."
-      - Works on the controller, so not with O(remote_src=true).
+      - The templates are rendered on the controller, so this cannot be combined with O(remote_src=true).
     type: bool
     version_added: 0.2.0
     default: false
   namespace_map:
     description:
-      - Namespaces to rename, and those below them with them, so that the same files serve several stages. The longest
-        entry that fits counts.
-      - Only the top-level C(namespace) of a flow is rewritten. References to other flows stay as they are.
+      - Namespaces to rename, to use the same files for several stages. Each key is a namespace in the files, and each
+        value is its new name. Namespaces below it are renamed too. If several keys match, the longest one is used.
+      - Only the top-level C(namespace) of a flow is changed. References to other flows are not changed.
     type: dict
     version_added: 0.2.0
     default: {}
   namespaces:
     description:
-      - Namespaces to look at besides those of the files, for O(prune). Exactly these, not those below them.
+      - Namespaces to read for O(prune) in addition to the namespaces of the files. Namespaces below them are not read.
     type: list
     version_added: 0.2.0
     elements: str
@@ -83,68 +85,68 @@ options:
   prune:
     description:
       - Whether to delete flows that have no file, in the namespaces of the files and in O(namespaces).
-      - Only flows that carry O(owner_labels) in their own text are deleted, and only when every other write succeeded.
-      - Kestra keeps the revisions of a deleted flow; a later run with its file brings it back.
+      - Only flows whose text has all O(owner_labels) are deleted, and only after all other writes have succeeded.
+      - Kestra keeps the revisions of a deleted flow. A later run with its file creates it again.
     type: bool
     version_added: 0.2.0
     default: false
   prune_limit:
     description:
-      - How many flows may be pruned in one run - a number, or a share of the flows that the server holds in these
-        namespaces, such as V(20%). More is refused before anything is written.
+      - Maximum number of flows to prune in one run. It is a number, or a share of the flows on the server in these
+        namespaces, such as V(20%). If there are more to prune, the module fails before it writes anything.
     type: str
     version_added: 0.2.0
     default: "10"
   owner_labels:
-    description: Labels that a flow has to carry, all of them, to be pruned.
+    description: Labels that a flow must have to be pruned, all of them.
     type: dict
     version_added: 0.2.0
     default:
       managed-by: ansible
   drift:
     description:
-      - What to do with a flow that would be updated or pruned, and that is stored differently from what was written
-        from files - edited, disabled or enabled on the server, not readable by Kestra any more, a draft, or not known
-        to have been written by this module.
-      - With V(overwrite) it is updated or pruned, and RV(plan) and a warning tell what it was.
-      - With V(report) it is left as it is, and the plan calls it C(blocked). With V(fail) nothing is written at all.
-      - To know what was written, the module keeps hashes of the texts in each namespace's key-value store, under the
-        key C(devorch.orchestration.flows).
+      - What to do if a flow that would be updated or pruned has drifted. A flow has drifted if it was edited, disabled
+        or enabled on the server, if Kestra can no longer read it, if it is a draft, or if the module has no record that
+        it wrote the flow.
+      - V(overwrite) updates or prunes the flow. RV(plan) and a warning report the drift.
+      - V(report) does not change the flow. Its action in RV(plan) is V(blocked).
+      - V(fail) writes nothing at all.
+      - As records, the module stores hashes of the texts that it has written in the key-value store of each namespace,
+        in the key C(devorch.orchestration.flows).
     type: str
     version_added: 0.2.0
     choices: [overwrite, report, fail]
     default: overwrite
   on_failure:
     description:
-      - What to do when a flow cannot be written. With V(rollback) every flow that was touched gets its former text
-        again, and those that were created are deleted.
-      - With V(keep) what was written stays, and flows that the server refuses do not stop the others.
+      - What to do if a flow cannot be written.
+      - V(rollback) restores the previous text of all flows that were written, and deletes flows that were created.
+      - V(keep) does not roll back. If the server refuses a flow, the others are still written.
     type: str
     version_added: 0.2.0
     choices: [rollback, keep]
     default: rollback
   save_plan:
     description:
-      - File for the plan, on the host the module runs on. It holds the texts of the flows, and has mode 0600.
-      - In check mode it is written as well, which changes nothing on the server.
+      - File to save the plan to, on the host the module runs on. It contains the texts of the flows and has mode 0600.
+      - The file is also written in check mode. This changes nothing on the server.
     type: path
     version_added: 0.2.0
   plan:
     description:
-      - File with a plan that O(save_plan) has written. It is carried out exactly as it is, instead of O(src) and
-        O(content).
-      - When a flow of the plan is not stored as it was when the plan was made, nothing is written, and all such flows
-        are named.
+      - File with a plan from O(save_plan). The plan is applied exactly as saved. O(src) and O(content) are not used.
+      - If a flow in the plan has changed on the server since the plan was saved, the module writes nothing and reports
+        all such flows.
     type: path
     version_added: 0.2.0
   concurrency:
-    description: How many requests are in flight at the same time, from 1 to 32. Never two for the same flow.
+    description: Number of concurrent requests, from 1 to 32. Never two for the same flow.
     type: int
     default: 8
   run_timeout:
     description:
-      - Seconds that the whole run may take. When they are over, nothing more is started, and what was written is put
-        back or kept as O(on_failure) says; putting back may take another minute.
+      - Seconds that the whole run may take. After that, the module starts no further write. What was written is rolled
+        back or kept, depending on O(on_failure). A rollback may take another minute.
     type: int
     version_added: 0.2.0
     default: 1800
@@ -155,7 +157,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Sends only what reads, which includes the server's validation, and returns the same plan.
+      - Sends only requests that change nothing, and returns the same plan. The server still validates all changes.
   diff_mode:
     support: full
   idempotent:
@@ -163,10 +165,10 @@ attributes:
 requirements:
   - PyYAML
 notes:
-  - A file with a top-level C(revision), C(deleted), C(tenantId), C(draft), C(source) or C(updated) is refused. Kestra
-    would store such a flow anew on every run, or hide it.
-  - A flow that was deleted is created again. Its revisions go on counting.
-  - Flows that somebody else changes between the plan and the write are not overwritten; the run fails.
+  - A file with a top-level C(revision), C(deleted), C(tenantId), C(draft), C(source) or C(updated) is refused, because
+    Kestra would store such a flow again in every run, or hide it.
+  - A deleted flow is created again. The numbers of its revisions continue.
+  - If a flow is changed on the server between the plan and the write, it is not overwritten, and the module fails.
 seealso:
   - module: devorch.orchestration.kestra_flow
   - module: devorch.orchestration.kestra_export
@@ -174,7 +176,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Load the flows of a directory next to the playbook
+- name: Load flows from a directory next to the playbook
   devorch.orchestration.kestra_flows:
     src: kestra-flows
     url: http://127.0.0.1:8080
@@ -189,7 +191,7 @@ EXAMPLES = r"""
     password: "{{ kestra_password }}"
   register: loaded
 
-- name: Show what would change, and keep the plan
+- name: Report what would change and save the plan
   devorch.orchestration.kestra_flows:
     src: kestra-flows
     prune: true
@@ -199,13 +201,13 @@ EXAMPLES = r"""
   check_mode: true
   diff: true
 
-- name: Carry out the plan, or nothing
+- name: Apply the saved plan
   devorch.orchestration.kestra_flows:
     plan: /srv/flows/plan.json
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Promote the same files to production, and touch nothing that was edited there
+- name: Load the same files into production, but fail if a flow was edited there
   devorch.orchestration.kestra_flows:
     src: kestra-flows
     namespace_map:
@@ -214,7 +216,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Load a flow that is written here
+- name: Load a flow from the task itself
   devorch.orchestration.kestra_flows:
     content:
       - !unsafe |
@@ -230,16 +232,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: How many flows there are, and what was done with them (in check mode, what would be done).
+  description: Number of flows by what was done with them. In check mode, by what would be done.
   returned: always
   type: dict
   contains:
     total:
-      description: Flows of the plan.
+      description: Flows in the plan.
       type: int
       returned: always
     created:
-      description: Flows that were missing or deleted.
+      description: Flows that did not exist or had been deleted.
       type: int
       returned: always
     updated:
@@ -251,23 +253,23 @@ summary:
       type: int
       returned: always
     pruned:
-      description: Flows that were deleted, since they have no file.
+      description: Flows that were deleted because they have no file.
       type: int
       returned: always
     blocked:
-      description: Flows that were left as they are, since they drifted.
+      description: Flows that were not changed because they have drifted.
       type: int
       returned: always
     failed:
-      description: Flows that could not be written, or not be put back.
+      description: Flows that could not be written or rolled back.
       type: int
       returned: always
     skipped:
-      description: Flows that were not tried, since something failed before.
+      description: Flows that were not tried because of an earlier failure.
       type: int
       returned: always
     rolled_back:
-      description: Flows that were written and then put back.
+      description: Flows that were written and then rolled back.
       type: int
       returned: always
   sample:
@@ -281,7 +283,7 @@ summary:
     skipped: 0
     rolled_back: 0
 plan:
-  description: What is to be done, for every flow but the unchanged ones, sorted by namespace and id.
+  description: The plan for all flows except unchanged ones, sorted by namespace and id.
   returned: always
   type: list
   elements: dict
@@ -299,21 +301,21 @@ plan:
       type: str
       returned: always
     file:
-      description: The file it comes from; none for a flow to prune.
+      description: File of the flow. V(null) for a flow to prune.
       type: str
       returned: always
     revision:
-      description: The revision that is stored, if there is one.
+      description: Stored revision, if there is one.
       type: int
       returned: always
     drift:
       description:
-        - How what is stored differs from what was written from files - V(edited), V(disabled), V(enabled),
-          V(unparseable), V(draft) or V(unrecorded); none if it does not.
+        - How the flow has drifted - V(edited), V(disabled), V(enabled), V(unparseable), V(draft) or V(unrecorded).
+          V(null) if it has not.
       type: str
       returned: always
     reason:
-      description: Why it is blocked, if so.
+      description: Why the flow is blocked, if it is.
       type: str
       returned: always
   sample:
@@ -325,7 +327,7 @@ plan:
       drift: edited
       reason: null
 flows:
-  description: Every flow of the plan, sorted by namespace and id.
+  description: All flows in the plan, sorted by namespace and id.
   returned: always
   type: list
   elements: dict
@@ -339,7 +341,7 @@ flows:
       type: str
       returned: always
     file:
-      description: The file it comes from; none for a flow to prune.
+      description: File of the flow. V(null) for a flow to prune.
       type: str
       returned: always
     action:
@@ -348,17 +350,18 @@ flows:
       type: str
       returned: always
     revision:
-      description: The revision that is stored in the end. In check mode the one stored now, if there is one.
+      description: Stored revision after the run, if there is one. In check mode, the one before a change.
       type: int
       returned: always
     state:
       description:
-        - What the server holds in the end - V(planned) for what the plan wants, V(former) for what it held before,
-          V(other) for what somebody else has written meanwhile, V(unknown) where it could not be asked.
+        - What the server has after the run. V(planned) is the flow as planned. V(previous) is the flow as it was before
+          the run. V(other) is a change that was made on the server during the run. With V(unknown), the server could
+          not be read.
       type: str
       returned: always
     error:
-      description: Why it could not be written or put back, if so.
+      description: Why the flow could not be written or rolled back.
       type: str
       returned: always
   sample:
@@ -370,21 +373,21 @@ flows:
       state: planned
       error: null
 problems:
-  description: Everything that is wrong with the files. Nothing is written if there is anything.
+  description: All problems in the files. If there are any, nothing is written.
   returned: always
   type: list
   elements: dict
   contains:
     file:
-      description: The file.
+      description: Path of the file.
       type: str
       returned: always
     line:
-      description: Its line, counted from 1, where there is one.
+      description: Line in the file, counted from 1, if known.
       type: int
       returned: always
     message:
-      description: What is wrong.
+      description: Description of the problem.
       type: str
       returned: always
   sample:
@@ -392,17 +395,17 @@ problems:
       line: 7
       message: "Kestra refuses flow default/hello-world: Invalid type: io.kestra.plugin.nope.Nope"
 server:
-  description: The server's version and edition, as it tells them. Empty if it was not asked.
+  description: Version and edition that the server reports. Empty if the server was not asked.
   returned: always
   type: dict
   sample: {"version": "2.0.5", "edition": "OSS"}
 seconds:
-  description: How long the parts of the run took - reading files and server, planning, validating, writing - and all.
+  description: Seconds for each part of the run - reading, planning, validating and writing - and for the whole run.
   returned: always
   type: dict
   sample: {"read": 0.31, "plan": 0.02, "validate": 0.1, "apply": 0.44, "total": 0.9}
 diff:
-  description: The text of each flow that changes, before and after.
+  description: Text of each changed flow before and after.
   returned: in diff mode
   type: list
   elements: dict
@@ -412,7 +415,7 @@ diff:
       before: "id: hello-world\n"
       after: "id: hello-world\ndescription: Says hello\n"
 msg:
-  description: What happened, in words.
+  description: Summary of the result.
   returned: always
   type: str
   sample: 1 created, 1 updated, 1 unchanged

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kestra_health
-short_description: Wait until Kestra works, and tell which part does not
+short_description: Wait until Kestra is healthy, or report which part is not
 version_added: 0.1.0
 description:
-  - Waits until Kestra's management port reports readiness, its API answers, its database answers behind it, and the
-    credentials are accepted.
-  - Checks as well that the management port is closed to the outside, since it asks for no password.
-  - Fails when the time is over, with the part that is down and the reason, such as a refused connection, a failing
-    indicator, or an open port on which nothing answers.
-  - Refused credentials and an open management port end the wait early, since waiting does not mend them.
-  - Changes nothing.
+  - Waits until the management port reports that Kestra is ready, the API and the database answer, and the API accepts
+    the credentials.
+  - Checks that the management port is not open to other hosts, because it does not ask for a password.
+  - If Kestra is not healthy in time, the module fails. It reports the part that is down and the reason, such as a
+    refused connection, a failing health indicator, or an open port that does not answer.
+  - If the credentials are refused or the management port is open to other hosts, the module stops waiting early,
+    because waiting does not help.
+  - The module changes nothing.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -27,42 +28,43 @@ extends_documentation_fragment:
 options:
   management_url:
     description:
-      - Root of Kestra's management port, which answers C(/health).
-      - Credentials are not sent there.
+      - Root URL of Kestra's management port, which answers C(/health).
+      - The credentials are not sent to it.
       - If not set, the value of the environment variable E(KESTRA_MANAGEMENT_URL) is used.
     type: str
     default: http://127.0.0.1:8081
   management_closed_on:
     description:
-      - Addresses or names at which the port of O(management_url) must not accept a connection.
-      - If not set and O(management_url) is a loopback address, all addresses of the host that the module runs on,
-        without loopback and link-local ones. If it is another address, none, since the port has to be open there.
-      - Set it to an empty list where the port may be open, for instance because a firewall keeps others away from it.
-        The module tries the addresses from the host itself, and does not see that firewall.
+      - Addresses or names at which the port of O(management_url) must not accept connections.
+      - If not set and O(management_url) has a loopback address, these are all addresses of the host the module runs on,
+        except loopback and link-local addresses. If O(management_url) has another address, no address is checked,
+        because the port must be open there.
+      - Set it to an empty list if the port may be open, for example because a firewall protects it. The module connects
+        from the host itself and cannot detect a firewall.
     type: list
     elements: str
     version_added: 0.2.0
   wait_timeout:
     description:
-      - Seconds to wait until everything is up. With V(0), Kestra is looked at once.
-      - A request that is under way when the time is over is cut off.
+      - Seconds to wait until Kestra is healthy. With V(0), the module checks once.
+      - A request that is still running at the end of this time is cancelled.
     type: int
     default: 300
   interval:
-    description: Seconds between two looks.
+    description: Seconds between two checks.
     type: float
     default: 2
 attributes:
   check_mode:
     support: full
   diff_mode:
-    support: none
+    support: N/A
     details:
-      - Nothing changes.
+      - The module only reads.
   idempotent:
     support: full
 notes:
-  - O(retries) has no effect, since every look is repeated anyway. O(timeout) limits each request of a look.
+  - O(retries) has no effect, because every check is repeated anyway. O(timeout) limits each request of a check.
 seealso:
   - module: devorch.orchestration.kestra_flows
 """
@@ -76,33 +78,33 @@ EXAMPLES = r"""
     password: "{{ kestra_password }}"
     wait_timeout: 600
 
-- name: Look once
+- name: Check once whether Kestra is healthy
   devorch.orchestration.kestra_health:
     username: admin@example.org
     password: "{{ kestra_password }}"
     wait_timeout: 0
   register: kestra
 
-- name: Look once, at a server whose management port has to be open for monitoring
+- name: Check a server whose management port is open for monitoring
   devorch.orchestration.kestra_health:
     username: admin@example.org
     password: "{{ kestra_password }}"
     wait_timeout: 0
     management_closed_on: []
 
-- name: Show the version
+- name: Report the version of Kestra
   ansible.builtin.debug:
     msg: "Kestra {{ kestra.version }}, ready within {{ kestra.ready_within }} seconds"
 """
 
 RETURN = r"""
 liveness:
-  description: Whether the process answers at all, V(UP), V(DOWN) or V(UNKNOWN).
+  description: Whether the process answers, V(UP), V(DOWN) or V(UNKNOWN).
   returned: always
   type: str
   sample: UP
 readiness:
-  description: Whether Kestra says that it is ready, V(UP), V(DOWN) or V(UNKNOWN).
+  description: Whether Kestra reports that it is ready, V(UP), V(DOWN) or V(UNKNOWN).
   returned: always
   type: str
   sample: UP
@@ -113,8 +115,8 @@ database:
   sample: UP
 disk:
   description:
-    - Whether Kestra has disk space left, V(UP), V(DOWN) or V(UNKNOWN).
-    - Kestra 2.x keeps this to itself by default.
+    - Whether Kestra has free disk space, V(UP), V(DOWN) or V(UNKNOWN).
+    - Kestra 2.x does not report this by default.
   returned: always
   type: str
   sample: UNKNOWN
@@ -124,7 +126,7 @@ api:
   type: str
   sample: UP
 credentials:
-  description: Whether the API takes the credentials, V(UP), V(DOWN) (refused) or V(UNKNOWN).
+  description: Whether the API accepts the credentials, V(UP), V(DOWN) (refused) or V(UNKNOWN).
   returned: always
   type: str
   sample: UP
@@ -134,34 +136,34 @@ version:
   type: str
   sample: 2.0.5
 edition:
-  description: Edition of the server, if it tells.
+  description: Edition of the server, if it reports one.
   returned: always
   type: str
   sample: OSS
 management_exposed:
-  description: The addresses at which the management port is open and should not be. Empty if there is none.
+  description: Addresses at which the management port is open but must not be. Empty if there are none.
   returned: always
   type: list
   elements: str
   sample: ["192.0.2.10"]
 reasons:
-  description: Why it is not healthy. Empty if it is.
+  description: Why Kestra is not healthy. Empty if it is healthy.
   returned: always
   type: list
   elements: str
   sample: ["management port: /health/readiness answers HTTP 503, failing: jdbc"]
 ready_within:
-  description: Seconds from the start of the module until everything was up, or until it gave up.
+  description: Seconds from the start of the module until Kestra was healthy or the module failed.
   returned: always
   type: float
   sample: 12.4
-looks:
-  description: How often the server was looked at.
+attempts:
+  description: Number of checks.
   returned: always
   type: int
   sample: 6
 msg:
-  description: The state in words.
+  description: Summary of the state.
   returned: always
   type: str
   sample: Kestra 2.0.5 is healthy

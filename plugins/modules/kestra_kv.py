@@ -8,12 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kestra_kv
-short_description: Keep a key of a Kestra namespace
+short_description: Manage a key of a Kestra namespace
 version_added: 0.2.0
 description:
-  - Writes or deletes one key of the key-value store of a namespace, which flows read with C(kv('key')).
-  - A key is written only where its value, type, description or time to live is another one than it should be, so that
-    no revision is made without need.
+  - Writes or deletes one key in the key-value store of a namespace. Flows read it with C(kv('key')).
+  - A key is written only if its value, type, description or time to live differs. Otherwise it gets no new revision.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -22,48 +21,49 @@ extends_documentation_fragment:
   - devorch.orchestration.kestra.actiongroup
 options:
   namespace:
-    description: Namespace of the key. It needs no flow.
+    description: Namespace of the key. It does not need to have flows.
     type: str
     required: true
   key:
-    description: Name of the key. Upper and lower case count.
+    description: Name of the key. It is case-sensitive.
     type: str
     required: true
   value:
     description:
-      - The value. Needed if O(state=present).
-      - Texts are stored as they are. A value that Ansible or YAML may have turned into something else than what was
-        written is refused, such as the number V(1.10) for O(type=STRING); put it into quotes.
+      - The value. Required if O(state=present).
+      - Strings are stored as they are. A value that YAML or Ansible may have converted is refused, such as the number
+        V(1.10) for O(type=STRING). Put such a value into quotes.
     type: raw
   type:
     description:
       - Type of the value.
-      - If not set, it is that of O(value) as the module gets it. A text is a V(STRING) whatever it looks like, a number
-        a V(NUMBER), a boolean a V(BOOLEAN), and a mapping or a list V(JSON).
-      - V(NUMBER) and V(BOOLEAN) take texts as well, as templates make them; V(JSON) takes the text of a mapping or a
-        list.
-      - V(DATE) looks like V(2026-01-31), V(DATETIME) like V(2026-01-31T08:15:00Z) and needs a time zone; V(DURATION) is
-        one of ISO 8601 in days, hours, minutes and whole seconds, such as V(PT15M).
+      - If not set, it is the type of O(value) as the module receives it. Any string is a V(STRING), a number is a
+        V(NUMBER), a boolean is a V(BOOLEAN), and a dictionary or a list is V(JSON).
+      - V(NUMBER) and V(BOOLEAN) also accept strings, because templates can return strings. V(JSON) also accepts the
+        JSON text of a dictionary or a list.
+      - V(DATE) has the form V(2026-01-31). V(DATETIME) has the form V(2026-01-31T08:15:00Z) and needs a time zone.
+      - V(DURATION) is an ISO 8601 duration in days, hours, minutes and whole seconds, such as V(PT15M).
     type: str
     choices: [STRING, NUMBER, BOOLEAN, DATETIME, DATE, DURATION, JSON]
   ttl:
     description:
-      - How long the key lives after it was written, such as V(PT1H) or V(P7D); V(never) for a key that does not expire.
-      - The key is written again where it was last written with another time to live. The time that is left is not
-        prolonged otherwise. A key that has expired is created again.
-      - If not set, an expiration of the key is left alone as long as nothing else changes. A write takes it away.
+      - Time after a write until the key expires, such as V(PT1H) or V(P7D). With V(never), the key does not expire.
+      - If the key was last written with another time to live, it is written again. If the time to live is the same, the
+        remaining time is not extended. An expired key is created again.
+      - If not set, the expiration of the key is not changed as long as nothing else changes. If something else changes,
+        the new value does not expire.
     type: str
   description:
     description:
-      - What the key is for; empty for none. Kestra takes characters of ISO 8859-1 alone, on one line.
-      - If not set, the description is left as it is.
+      - Description of the key. An empty string removes it. Kestra accepts only characters of ISO 8859-1 on one line.
+      - If not set, the description is not changed.
     type: str
   sensitive:
-    description: Whether the value is to be kept out of the result, of the diff and of messages.
+    description: Whether to hide the value in the result, in the diff and in messages.
     type: bool
     default: false
   state:
-    description: Whether the key is there or not.
+    description: Whether the key exists.
     type: str
     choices: [present, absent]
     default: present
@@ -75,9 +75,9 @@ attributes:
   idempotent:
     support: full
 notes:
-  - Whoever may read flows and keys in Kestra can read the value. For secrets Kestra has its own store.
-  - Kestra leaves a null in a mapping out when it is asked for a value, so that it counts like a name that is not there.
-  - Moments are kept in milliseconds.
+  - All Kestra users who may read flows and keys can read the value. For secrets, use Kestra's secret store.
+  - Kestra returns dictionaries without entries that are V(null). The module therefore treats such an entry as missing.
+  - Kestra stores dates with milliseconds. More precise fractions are cut off.
 seealso:
   - module: devorch.orchestration.kestra_export
 """
@@ -93,7 +93,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Set a number that a template makes, for a day
+- name: Set a number from a template for one day
   devorch.orchestration.kestra_kv:
     namespace: company.team
     key: limit
@@ -103,7 +103,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Set a mapping that nobody should see in Ansible's output
+- name: Set a dictionary that Ansible's output does not show
   devorch.orchestration.kestra_kv:
     namespace: company.team
     key: endpoint
@@ -126,7 +126,7 @@ EXAMPLES = r"""
 RETURN = r"""
 action:
   description:
-    - What was done (in check mode, what would be done), one of V(created), V(updated), V(deleted) and V(unchanged).
+    - V(created), V(updated), V(deleted) or V(unchanged). In check mode, what would be done.
   returned: success
   type: str
   sample: updated
@@ -141,32 +141,32 @@ key:
   type: str
   sample: limit
 type:
-  description: Type of the value that is stored in the end, or null if there is none.
+  description: Type of the stored value after the run. V(null) if there is none.
   returned: success
   type: str
   sample: NUMBER
 value:
-  description: The value that is stored in the end; null if there is none, and if O(sensitive=true).
+  description: Stored value after the run. V(null) if there is none, or if O(sensitive=true).
   returned: success
   type: raw
   sample: 42
 description:
-  description: Description of the key in the end.
+  description: Description of the key after the run.
   returned: success
   type: str
   sample: How many at the same time
 revision:
-  description: The revision that is stored in the end. In check mode the one stored now, if there is one.
+  description: Stored revision after the run, if there is one. In check mode, the one before a change.
   returned: success
   type: int
   sample: 3
 expiration:
-  description: When the key expires, as the server says. In check mode what it says now.
+  description: Date at which the key expires, as the server reports it. In check mode, the one before a change.
   returned: success
   type: str
   sample: "2026-11-25T19:33:44.444008+00:00"
 diff:
-  description: The key before and after, without the value if O(sensitive=true).
+  description: The key before and after. It does not contain the value if O(sensitive=true).
   returned: success
   type: dict
   sample:
@@ -175,7 +175,7 @@ diff:
     before: {"type": "NUMBER", "value": 41, "description": "", "ttl": "never"}
     after: {"type": "NUMBER", "value": 42, "description": "", "ttl": "never"}
 msg:
-  description: What happened, in words.
+  description: Summary of the result.
   returned: always
   type: str
   sample: "updated company.team/limit: value"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kestra_namespace_files
-short_description: Keep the files of a Kestra namespace equal to a directory
+short_description: Manage the files of a Kestra namespace from a directory
 version_added: 0.2.0
 description:
-  - Creates and updates the files of a namespace, which flows read with C(read('path')) and scripts find beside them.
-  - Files are compared byte by byte. A file with the same content is left alone, so that no revision is made.
-  - Everything that is wrong with any of the files is reported in one run, and then nothing is written.
-  - Files of the namespace that the directory lacks are left alone, unless O(prune=true).
+  - Creates and updates the files of a namespace. Flows read them with C(read('path')), and scripts find them in their
+    working directory.
+  - Files are compared byte by byte. A file with the same content is not written and gets no new revision.
+  - If any file has a problem, the module writes nothing and reports all problems of all files.
+  - Files of the namespace that are not in the directory are only deleted with O(prune=true).
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -23,56 +24,57 @@ extends_documentation_fragment:
   - devorch.orchestration.kestra.actiongroup
 options:
   namespace:
-    description: Namespace of the files. It needs no flow.
+    description: Namespace of the files. It does not need to have flows.
     type: str
     required: true
   src:
     description:
-      - A directory, of which every file is loaded with those of the directories below it, hidden ones too. Empty
-        directories are not.
-      - Links are followed within the directory. A link out of it is refused.
-      - A relative path is looked up as for M(ansible.builtin.copy), in the C(files) directory of the role or the
-        playbook first.
+      - Directory to load. All files are loaded, including hidden files and files in subdirectories. Empty directories
+        are ignored.
+      - Symbolic links within the directory are followed. A link that leads out of the directory is refused.
+      - A relative path is searched for as in M(ansible.builtin.copy), first in the C(files) directory of the role or
+        the playbook.
     type: path
     required: true
   remote_src:
     description:
       - Whether O(src) is on the managed host.
-      - If V(false), the files are read on the controller and handed to the module, so that Kestra's port need not be
-        reachable from there.
+      - If V(false), the files are read on the controller and sent to the managed host. The controller does not need
+        access to Kestra's port.
     type: bool
     default: false
   dest:
-    description: Directory of the namespace that the files go to. Empty for the top.
+    description: Target directory in the namespace. If empty, it is the top of the namespace.
     type: str
     default: ""
   ignore_file:
     description:
-      - Name of a file in O(src) that names what is left out, with the patterns of C(.gitignore). It is left out itself.
-      - It needs the Python library C(pathspec) where O(src) is, if there is such a file. Empty for none.
+      - Name of a file in O(src). It lists files to ignore, with the patterns of C(.gitignore), and is ignored itself.
+        If empty, no file is ignored.
+      - If such a file exists, the Python library C(pathspec) is required on the host that has O(src).
     type: str
     default: .kestraignore
   prune:
     description:
-      - Whether files below O(dest) that O(src) lacks are deleted. What O(ignore_file) names counts as lacking.
-      - Nothing is deleted before every write has succeeded.
+      - Whether to delete files below O(dest) that are not in O(src), or that O(ignore_file) lists.
+      - Files are deleted only after all writes have succeeded.
     type: bool
     default: false
   prune_limit:
     description:
-      - How many files may be deleted at most, as a number or as a share of those below O(dest), such as V(20%).
-      - If there are more, nothing is written and the task fails.
+      - Maximum number of files to delete. It is a number, or a share of the files below O(dest), such as V(20%).
+      - If there are more to delete, the module fails before it writes anything.
     type: str
     default: "10"
   concurrency:
-    description: How many requests are in flight at the same time, from 1 to 32. Never two for the same file.
+    description: Number of concurrent requests, from 1 to 32. Never two for the same file.
     type: int
     default: 8
   _packed_src:
     description: Where the files are that the action plugin read on the controller. Not for use in a task.
     type: path
   _problems:
-    description: What the action plugin found wrong with them. Not for use in a task.
+    description: Problems that the action plugin found in the files. Not for use in a task.
     type: list
     elements: str
 attributes:
@@ -81,21 +83,23 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Of a file that is no text, or longer than 100000 bytes, its length and its checksum are shown.
+      - For a file that is not text, or longer than 100000 bytes, the diff shows its length and its checksum.
   idempotent:
     support: full
 notes:
-  - The files of the namespace are read for the comparison, in one archive where there are more than three.
-  - A name with a backslash is refused, since Kestra would make a directory of it; so is one that Kestra needs for a
-    revision of another file, such as C(a.v2) beside C(a), and everything below C(_flows), which Kestra takes for flows.
-  - When the server fails in the middle of the writes, those that were done stay. The result tells which.
+  - The module reads the files of the namespace to compare them. If there are more than three, it reads them as one
+    archive.
+  - These names are refused - a name with a backslash, because Kestra would create a directory from it; a name that
+    Kestra needs for a revision of another file, such as C(a.v2) next to C(a); and everything below C(_flows), because
+    Kestra treats it as flows.
+  - If the server fails during the writes, completed writes are not rolled back. RV(files) reports them.
 seealso:
   - module: devorch.orchestration.kestra_flows
   - module: devorch.orchestration.kestra_export
 """
 
 EXAMPLES = r"""
-- name: Load the scripts next to the playbook
+- name: Load scripts from a directory next to the playbook
   devorch.orchestration.kestra_namespace_files:
     namespace: company.team
     src: scripts
@@ -103,7 +107,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Keep a directory of the namespace exactly as it is on the managed host
+- name: Ensure that a directory of the namespace equals one on the managed host
   devorch.orchestration.kestra_namespace_files:
     namespace: company.team
     src: "{{ queries }}"
@@ -114,7 +118,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Show what would change
+- name: Report what would change
   devorch.orchestration.kestra_namespace_files:
     namespace: company.team
     src: scripts
@@ -126,16 +130,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary:
-  description: How many files there are, and what was done with them (in check mode, what would be done).
+  description: Number of files by what was done with them. In check mode, by what would be done.
   returned: when the server could be read
   type: dict
   contains:
     total:
-      description: Files of the directory.
+      description: Files in the directory.
       type: int
       returned: always
     created:
-      description: Files that were missing.
+      description: Files that did not exist.
       type: int
       returned: always
     updated:
@@ -155,16 +159,16 @@ summary:
       type: int
       returned: always
     skipped:
-      description: Files that were not tried, since something failed before.
+      description: Files that were not tried because of an earlier failure.
       type: int
       returned: always
     extra:
-      description: Files below O(dest) that the directory lacks, and that were left alone.
+      description: Files below O(dest) that are not in the directory and were not deleted.
       type: int
       returned: always
   sample: {"total": 3, "created": 1, "updated": 1, "unchanged": 1, "pruned": 0, "failed": 0, "skipped": 0, "extra": 2}
 files:
-  description: Every file of the directory, and those that are deleted, sorted by path.
+  description: All files of the directory and all deleted files, sorted by path.
   returned: when the server could be read
   type: list
   elements: dict
@@ -178,11 +182,11 @@ files:
       type: str
       returned: always
     size:
-      description: Length of the file in bytes; null for one that is deleted.
+      description: Length of the file in bytes. V(null) for a deleted file.
       type: int
       returned: always
     error:
-      description: Why it could not be written or deleted, if so.
+      description: Why the file could not be written or deleted.
       type: str
       returned: always
   sample:
@@ -191,24 +195,24 @@ files:
       size: 812
       error: null
 extra:
-  description: Paths of the files below O(dest) that the directory lacks, and that were left alone.
+  description: Paths of the files below O(dest) that are not in the directory and were not deleted.
   returned: when the server could be read
   type: list
   elements: str
   sample: [scripts/old.py]
 problems:
-  description: Everything that is wrong with the files. Nothing is written if there is anything.
+  description: All problems in the files. If there are any, nothing is written.
   returned: when the files could be read
   type: list
   elements: str
   sample: ["/srv/site/scripts/etc: is a link to /etc, out of the directory"]
 server:
-  description: The server's version and edition, as it tells them.
+  description: Version and edition that the server reports.
   returned: when the server could be read
   type: dict
   sample: {"version": "2.0.5", "edition": "OSS"}
 diff:
-  description: The content of each file that changes, before and after.
+  description: Content of each changed file before and after.
   returned: when the server could be read
   type: list
   elements: dict
@@ -218,7 +222,7 @@ diff:
       before: "print(1)\n"
       after: "print(2)\n"
 msg:
-  description: What happened, in words.
+  description: Summary of the result.
   returned: always
   type: str
   sample: 1 created, 1 updated, 1 unchanged, 2 extra

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kestra_trigger
-short_description: Enable, disable and unlock triggers of Kestra's flows, and make up for schedules
+short_description: Manage triggers of Kestra flows and their backfills
 version_added: 0.2.0
 description:
-  - Changes what the scheduler keeps of a trigger, without a new revision of its flow.
-  - Starts, pauses and removes a backfill, which runs a schedule for a time that has passed.
+  - Enables, disables and unlocks a trigger in the scheduler. The flow gets no new revision.
+  - Starts, pauses, resumes and removes a backfill. A backfill runs a schedule for a period in the past.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -34,46 +34,46 @@ options:
     required: true
   enabled:
     description:
-      - Whether the trigger is evaluated. Left as it is if not set.
-      - A C(disabled) in the flow's own text comes back with the next revision of the flow.
+      - Whether the scheduler evaluates the trigger. If not set, this is not changed.
+      - If the text of the flow has C(disabled) for this trigger, the next revision of the flow applies it again.
     type: bool
   unlocked:
     description:
-      - Set to V(true) to release a trigger that is locked, such as one whose execution was lost.
-      - A schedule is locked as long as its execution runs, so that it can run twice at the same time after that.
+      - Set to V(true) to unlock a locked trigger, for example because its execution was lost.
+      - A schedule is locked while its execution runs. If you unlock it then, two executions can run at the same time.
     type: bool
     default: false
   backfill:
-    description: The backfill of the trigger. Left as it is if not set.
+    description: Backfill of the trigger. If not set, it is not changed.
     type: dict
     suboptions:
       state:
         description:
-          - V(running) starts a backfill, or goes on with a paused one.
-          - V(paused) suspends it.
-          - V(absent) removes it. What it has started already goes on.
+          - V(running) starts a backfill, or resumes a paused one.
+          - V(paused) pauses the backfill.
+          - V(absent) removes the backfill. Executions that it has already started continue.
         type: str
         choices: [running, paused, absent]
         default: running
       start:
         description:
-          - The first moment to make up for, an ISO 8601 date. Without an offset it counts as UTC.
-          - Needed for a new backfill.
+          - Start of the period to backfill, in ISO 8601. Without an offset it is in UTC.
+          - Required for a new backfill.
         type: str
       end:
-        description: The last moment to make up for. Now if not set.
+        description: End of the period to backfill, in ISO 8601. If not set, it is the present time.
         type: str
       labels:
-        description: Labels of the executions.
+        description: Labels of the executions that the backfill starts.
         type: dict
         default: {}
       inputs:
-        description: Inputs of the executions.
+        description: Inputs of the executions that the backfill starts.
         type: dict
         default: {}
   wait_timeout:
     description:
-      - Seconds to wait for the scheduler, which learns of a new flow a moment after it is stored.
+      - Seconds to wait for the scheduler. It applies changes, and learns of a new flow, with a short delay.
     type: int
     default: 60
 attributes:
@@ -84,17 +84,18 @@ attributes:
   idempotent:
     support: partial
     details:
-      - A backfill that has run to its end leaves no trace, so that V(running) starts it again.
+      - A finished backfill leaves no trace. V(running) starts it again.
 notes:
-  - A trigger of type C(Webhook) or C(Flow) has no state, since it is not the scheduler's. Disable it in its flow.
-  - A backfill whose O(backfill.start), O(backfill.end), O(backfill.labels) and O(backfill.inputs) are not those of the
-    one under way is refused, as far as they are set.
+  - The scheduler does not manage triggers of the types C(Webhook) and C(Flow). To disable such a trigger, set
+    C(disabled) in its flow.
+  - If a backfill exists, and O(backfill.start), O(backfill.end), O(backfill.labels) or O(backfill.inputs) are set but
+    differ from it, the module fails. Remove that backfill first.
 seealso:
   - module: devorch.orchestration.kestra_flows
 """
 
 EXAMPLES = r"""
-- name: Let a schedule rest
+- name: Disable a schedule
   devorch.orchestration.kestra_trigger:
     namespace: default
     flow: nightly
@@ -103,7 +104,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Let it work again, and release it if it hangs
+- name: Enable the schedule, and unlock it if it is locked
   devorch.orchestration.kestra_trigger:
     namespace: default
     flow: nightly
@@ -113,7 +114,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Make up for a week
+- name: Start a backfill for one week
   devorch.orchestration.kestra_trigger:
     namespace: default
     flow: nightly
@@ -126,7 +127,7 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Stop making up
+- name: Remove the backfill
   devorch.orchestration.kestra_trigger:
     namespace: default
     flow: nightly
@@ -139,32 +140,32 @@ EXAMPLES = r"""
 
 RETURN = r"""
 trigger:
-  description: The trigger afterwards. In check mode, as it is now.
+  description: The trigger after the run. In check mode, as it was before.
   returned: always
   type: dict
   contains:
     enabled:
-      description: Whether it is evaluated.
+      description: Whether the scheduler evaluates the trigger.
       type: bool
       returned: always
     locked:
-      description: Whether it waits for its execution, or for its evaluation.
+      description: Whether the trigger waits for its execution or its evaluation.
       type: bool
       returned: always
     next_date:
-      description: When it is evaluated next.
+      description: Date of the next evaluation.
       type: str
       returned: always
     last_date:
-      description: When it started an execution last.
+      description: Date at which the trigger last started an execution.
       type: str
       returned: always
     execution_id:
-      description: The execution that it waits for.
+      description: Id of the execution that the trigger waits for.
       type: str
       returned: always
     backfill:
-      description: Its backfill, with C(start), C(end), C(current_date), C(paused), C(labels) and C(inputs).
+      description: Backfill with C(start), C(end), C(current_date), C(paused), C(labels) and C(inputs).
       type: dict
       returned: always
   sample:
@@ -175,20 +176,20 @@ trigger:
     execution_id: null
     backfill: null
 steps:
-  description: What was done, in its order (in check mode, what would be done).
+  description: The steps that were done, in order. In check mode, the steps that would be done.
   returned: always
   type: list
   elements: str
   sample: [unlock, enable]
 diff:
-  description: What the module can change of the trigger, before and after.
+  description: The part of the trigger that the module can change, before and after.
   returned: always
   type: dict
   sample:
     before: {"enabled": false, "locked": false, "backfill": null}
     after: {"enabled": true, "locked": false, "backfill": null}
 msg:
-  description: What happened, in words.
+  description: Summary of the result.
   returned: always
   type: str
   sample: "Trigger default/nightly/every-night: enable"

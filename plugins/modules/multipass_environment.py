@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: multipass_environment
-short_description: Keep a named set of multipass VMs
+short_description: Manage a named set of multipass VMs
 version_added: 0.3.0
 description:
-  - Defines, starts, stops and deletes an environment of the multipass sidecar, a set of VMs under one name.
-  - A flow such as C(devops/environment-orchestration) starts and stops the same environments.
+  - Defines, starts, stops and deletes an environment of the multipass sidecar. An environment is a named set of VMs.
+  - Flows such as C(devops/environment-orchestration) start and stop the same environments.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -21,33 +21,36 @@ extends_documentation_fragment:
   - devorch.orchestration.sidecar.attributes
 options:
   name:
-    description: Name of the environment. 2 to 63 letters, digits and hyphens; a letter first, no hyphen last.
+    description:
+      - Name of the environment. It has 2 to 63 letters, digits and hyphens, begins with a letter and does not end with
+        a hyphen.
     type: str
     required: true
   state:
     description:
-      - V(present) defines it, and leaves its instances as they are.
-      - V(started) launches the instances that are missing and starts those that do not run.
-      - V(stopped) stops those that run.
-      - V(absent) removes the definition, and with O(purge) the instances.
-      - To define and to remove take a token of scope admin, to start and to stop one of scope operate.
+      - V(present) defines the environment. Its instances are not changed.
+      - V(started) launches missing instances, and starts instances that are not running.
+      - V(stopped) stops running instances.
+      - V(absent) removes the definition. With O(purge=true), it also deletes the instances.
+      - To define and remove an environment, a token of scope C(admin) is needed. To start and stop it, scope C(operate)
+        is sufficient.
     type: str
     choices: [present, started, stopped, absent]
     default: present
   description:
-    description: What the environment is for.
+    description: Description of the environment.
     type: str
   instances:
     description:
-      - The definition. It replaces the one that is there, if it is another one.
-      - Instances that are there already are not changed by it, and those that are in it no more are left alone.
-      - If not set, the environment is started or stopped as it is defined. This is the way for a token of scope
-        operate, which does not see the texts of cloud-init and so could not compare them.
+      - Definition of the instances. It replaces an existing definition that differs.
+      - Existing instances are not changed. Instances that the new definition no longer contains are not deleted.
+      - If not set, the environment is started or stopped with its existing definition. A token of scope C(operate)
+        needs this, because it cannot read and compare the cloud-init texts.
     type: list
     elements: dict
     suboptions:
       name:
-        description: Name of the instance, by the same rule as O(name).
+        description: Name of the instance. The rule for O(name) applies.
         type: str
         required: true
       image:
@@ -59,18 +62,18 @@ options:
         type: int
         default: 1
       memory:
-        description: Memory, a whole number with V(K), V(M) or V(G).
+        description: Memory, as a whole number with V(K), V(M) or V(G).
         type: str
         default: 1G
       disk:
-        description: Size of the disk, as O(instances[].memory).
+        description: Size of the disk, in the form of O(instances[].memory).
         type: str
         default: 5G
       cloud_init:
-        description: Text of the cloud-init user data.
+        description: Cloud-init user data, as text.
         type: str
   purge:
-    description: Whether O(state=absent) deletes the instances as well, with their disks and snapshots.
+    description: Whether O(state=absent) also deletes the instances with their disks and snapshots.
     type: bool
     default: false
 attributes:
@@ -85,11 +88,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Define an environment, and start it
+- name: Ensure that an environment is defined and started
   devorch.orchestration.multipass_environment:
     name: staging
     state: started
-    description: What the next release is tried on
+    description: Tests of the next release
     instances:
       - name: staging-web
         image: "24.04"
@@ -103,17 +106,17 @@ EXAMPLES = r"""
     token: "{{ sidecar_token }}"
   register: staging
 
-- name: Show its addresses
+- name: Report the addresses of the environment
   ansible.builtin.debug:
     msg: "{{ staging.addresses }}"
 
-- name: Stop it over night
+- name: Ensure that the environment is stopped
   devorch.orchestration.multipass_environment:
     name: staging
     state: stopped
     token: "{{ sidecar_token }}"
 
-- name: Delete it with its instances
+- name: Delete the environment with its instances
   devorch.orchestration.multipass_environment:
     name: staging
     state: absent
@@ -129,31 +132,31 @@ name:
   sample: staging
 steps:
   description:
-    - What was done (in check mode, what would be done), in order; of V(define), V(start), V(stop) and V(delete) (with
-      the instances) or V(undefine) (without them).
+    - The steps that were done, in order. In check mode, the steps that would be done.
+    - They are V(define), V(start), V(stop), V(delete) (with the instances) and V(undefine) (without the instances).
   returned: success
   type: list
   elements: str
   sample: [define, start]
 state:
   description:
-    - V(running) or V(stopped) where all instances are, V(partial) where they are in several states, V(absent) where
-      none of them is there, or no environment.
+    - V(running) or V(stopped) if all instances are in this state, and V(partial) if their states differ. V(absent) if
+      none of the instances exists, or the environment does not exist.
   returned: success
   type: str
   sample: running
 instances:
-  description: State of each instance in the end, C(absent) where there is none.
+  description: State of each instance after the run. V(absent) if the instance does not exist.
   returned: success
   type: dict
   sample: {staging-db: Running, staging-web: Running}
 addresses:
-  description: Addresses of each instance in the end. In check mode as they are now.
+  description: Addresses of each instance after the run. In check mode, as they were before.
   returned: success
   type: dict
   sample: {staging-db: [10.21.77.12], staging-web: [10.21.77.11]}
 diff:
-  description: The state and the definition before and after. Texts of cloud-init are not shown.
+  description: State and definition before and after. Cloud-init texts are not shown.
   returned: success
   type: dict
   sample:
@@ -162,7 +165,7 @@ diff:
     before: {"state": "stopped", "definition": {"description": "", "instances": []}}
     after: {"state": "running", "definition": {"description": "", "instances": []}}
 msg:
-  description: What happened, in words.
+  description: Summary of the result.
   returned: always
   type: str
   sample: defined and started staging

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: multipass_instance
-short_description: Keep a multipass VM
+short_description: Manage a multipass VM
 version_added: 0.3.0
 description:
-  - Launches, starts, stops, suspends, resizes, restores and deletes one VM of multipass through the sidecar's API.
-  - What has to be done is planned first, and nothing is sent where something in it cannot be done.
+  - Launches, starts, stops, suspends, resizes, restores and deletes one multipass VM through the sidecar's API.
+  - The module plans all steps first. If one of them is not possible, it sends nothing.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -21,58 +21,61 @@ extends_documentation_fragment:
   - devorch.orchestration.sidecar.attributes
 options:
   name:
-    description: Name of the instance. 2 to 63 letters, digits and hyphens; a letter first, no hyphen last.
+    description:
+      - Name of the instance. It has 2 to 63 letters, digits and hyphens, begins with a letter and does not end with a
+        hyphen.
     type: str
     required: true
   state:
     description:
-      - V(present) launches an instance that is missing, and leaves the state of one that is there.
-      - V(started), V(stopped) and V(suspended) bring it into that state as well; one that is missing is launched.
-      - V(restarted) restarts an instance that runs, and starts any other.
-      - V(absent) deletes it for good, with its disk and snapshots. It takes a token of scope admin.
-      - An instance that was deleted and not purged is recovered, for every state but V(absent).
+      - V(present) launches a missing instance. The state of an existing instance is not changed.
+      - V(started), V(stopped) and V(suspended) bring the instance into this state. A missing instance is launched
+        first.
+      - V(restarted) restarts a running instance and starts any other instance.
+      - V(absent) permanently deletes the instance with its disk and snapshots. This needs a token of scope C(admin).
+      - For all states except V(absent), an instance that was deleted but not purged is recovered.
     type: str
     choices: [present, started, stopped, suspended, restarted, absent]
     default: present
   image:
     description:
       - Image to launch, such as V(24.04), V(lts) or V(daily:noble). If not set, the sidecar's default, V(lts).
-      - It counts for the launch alone. What multipass tells of an instance does not allow a comparison.
+      - It is used only for the launch. multipass does not report enough about an existing instance to compare it.
     type: str
   cpus:
-    description: Number of CPUs. If not set, V(1) for a new instance.
+    description: Number of CPUs. If not set, a new instance has V(1).
     type: int
   memory:
-    description: Memory, a whole number with V(K), V(M) or V(G), such as V(2G). If not set, V(1G) for a new instance.
+    description: Memory, as a whole number with V(K), V(M) or V(G), such as V(2G). If not set, a new instance has V(1G).
     type: str
   disk:
     description:
-      - Size of the disk, as O(memory). If not set, V(5G) for a new instance. A disk can grow; to shrink it is refused.
+      - Size of the disk, in the form of O(memory). If not set, a new instance has V(5G). A disk can only grow.
     type: str
   cloud_init:
-    description: Text of the cloud-init user data. It counts for the launch alone.
+    description: Cloud-init user data, as text. It is used only for the launch.
     type: str
   snapshot:
     description:
-      - Name of a snapshot to restore. The present state of the instance is lost.
-      - It is restored in every run, since multipass does not tell whether an instance is as its snapshot was. It takes
-        a token of scope admin.
+      - Name of a snapshot to restore. The current data of the instance is lost.
+      - It is restored in every run, because multipass does not report whether an instance equals its snapshot.
+      - This needs a token of scope C(admin).
     type: str
   allow_restart:
     description:
-      - Whether an instance that runs or is suspended may be stopped for a new size or a snapshot, which need it
-        stopped, and be brought back into its state then.
-      - Without it, such a task fails before anything is done, unless O(state=stopped).
+      - Whether the module may stop a running or suspended instance to resize it or to restore a snapshot. Both need a
+        stopped instance. The instance is then brought back into its state.
+      - If V(false), such a task fails before anything is changed, unless O(state=stopped).
     type: bool
     default: false
   force:
-    description: Whether a stop is like pulling the plug, instead of a shutdown. A suspended instance loses its memory.
+    description: Whether to cut the power instead of shutting down. A suspended instance loses its memory.
     type: bool
     default: false
   wait:
     description:
-      - Whether to wait for the end of the last step. With V(false) the result tells what was planned, and in RV(jobs)
-        where to look. Steps before the last are waited for in any case.
+      - Whether to wait for the end of the last step. The module always waits for the steps before it.
+      - If V(false), the result is the plan, and RV(jobs) has the ids of the jobs.
     type: bool
     default: true
 attributes:
@@ -83,14 +86,14 @@ attributes:
   idempotent:
     support: partial
     details:
-      - With O(state=restarted) and with O(snapshot) something is done in every run.
+      - O(state=restarted) and O(snapshot) change the instance in every run.
 seealso:
   - module: devorch.orchestration.multipass_instance_info
   - module: devorch.orchestration.multipass_environment
 """
 
 EXAMPLES = r"""
-- name: Keep a VM that runs
+- name: Ensure that a VM is running
   devorch.orchestration.multipass_instance:
     name: web-1
     state: started
@@ -104,7 +107,7 @@ EXAMPLES = r"""
     url: http://127.0.0.1:8090
     token: "{{ sidecar_token }}"
 
-- name: Give it more memory, which takes a restart
+- name: Ensure that the VM has more memory, with a restart if necessary
   devorch.orchestration.multipass_instance:
     name: web-1
     state: started
@@ -112,20 +115,20 @@ EXAMPLES = r"""
     allow_restart: true
     token: "{{ sidecar_token }}"
 
-- name: Put it back to a snapshot
+- name: Restore a snapshot of the VM
   devorch.orchestration.multipass_instance:
     name: web-1
     snapshot: clean
     allow_restart: true
     token: "{{ sidecar_token }}"
 
-- name: Suspend it over night
+- name: Ensure that the VM is suspended
   devorch.orchestration.multipass_instance:
     name: web-1
     state: suspended
     token: "{{ sidecar_token }}"
 
-- name: Delete it
+- name: Ensure that the VM does not exist
   devorch.orchestration.multipass_instance:
     name: web-1
     state: absent
@@ -140,21 +143,22 @@ name:
   sample: web-1
 steps:
   description:
-    - What was done (in check mode, what would be done), in order; of V(recover), V(launch), V(stop), V(restore),
-      V(resize), V(start), V(suspend), V(restart) and V(delete).
+    - The steps that were done, in order. In check mode, the steps that would be done.
+    - They are V(recover), V(launch), V(stop), V(restore), V(resize), V(start), V(suspend), V(restart) and V(delete).
   returned: success
   type: list
   elements: str
   sample: [stop, resize, start]
 state:
-  description: State of the instance in the end, as multipass names it; null if there is none.
+  description: State of the instance after the run, as multipass names it. V(null) if it does not exist.
   returned: success
   type: str
   sample: Running
 instance:
   description:
-    - The instance in the end, as M(devorch.orchestration.multipass_instance_info) returns it; null if there is none. In
-      check mode, and with O(wait=false), as it is before.
+    - The instance after the run, as M(devorch.orchestration.multipass_instance_info) returns it. V(null) if it does not
+      exist.
+    - In check mode and with O(wait=false), the instance before the run.
   returned: success
   type: dict
   sample:
@@ -170,7 +174,7 @@ instance:
     disk: {used: 1500000000, total: 10737418240}
     snapshots: 1
 jobs:
-  description: Ids of the jobs that did it; empty in check mode.
+  description: Ids of the jobs that did the steps. Empty in check mode.
   returned: success
   type: list
   elements: str
@@ -185,7 +189,7 @@ diff:
     before: {"state": "Running", "cpus": 2, "memory": "2G", "disk": "10G"}
     after: {"state": "Running", "cpus": 2, "memory": "4G", "disk": "10G"}
 msg:
-  description: What happened, in words.
+  description: Summary of the result.
   returned: always
   type: str
   sample: stopped, resized and started web-1

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: multipass_instance_info
-short_description: Look at the VMs of multipass
+short_description: Gather information about multipass VMs
 version_added: 0.3.0
 description:
-  - Lists the VMs of multipass through the sidecar's API, or reads one. On demand also its size and its snapshots.
+  - Lists the multipass VMs through the sidecar's API, or reads one of them.
+  - With O(size) and O(snapshots), also returns their configured sizes and their snapshots.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -19,31 +20,31 @@ extends_documentation_fragment:
   - devorch.orchestration.sidecar.attributes
 options:
   name:
-    description: Name of one instance. One that does not exist makes the list empty.
+    description: Name of one instance. If it does not exist, the result is an empty list.
     type: str
   states:
     description:
       - States of the instances to return, as multipass names them, such as V(Running), V(Stopped), V(Suspended) or
-        V(Deleted). Upper and lower case count. If not set, all are returned.
+        V(Deleted). They are case-sensitive. If not set, all instances are returned.
     type: list
     elements: str
   size:
     description:
-      - Whether to return the size that each instance is set to, which takes one more request an instance. Of an
-        instance that does not run nothing else tells it.
+      - Whether to return the configured size of each instance. This needs one more request per instance. It is the only
+        way to find the size of an instance that is not running.
     type: bool
     default: false
   snapshots:
-    description: Whether to return the snapshots of each instance, which takes one more request an instance.
+    description: Whether to return the snapshots of each instance. This needs one more request per instance.
     type: bool
     default: false
 attributes:
   check_mode:
     support: full
   diff_mode:
-    support: none
+    support: N/A
     details:
-      - Nothing changes.
+      - The module only reads.
   idempotent:
     support: full
 seealso:
@@ -51,18 +52,18 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Find the VMs that run
+- name: Find the running VMs
   devorch.orchestration.multipass_instance_info:
     states: [Running]
     url: http://127.0.0.1:8090
     token: "{{ sidecar_token }}"
   register: running
 
-- name: Show their addresses
+- name: Report the addresses of the running VMs
   ansible.builtin.debug:
     msg: "{{ running.instances | items2dict(key_name='name', value_name='ipv4') }}"
 
-- name: Read one VM with its size and its snapshots
+- name: Read one VM with its size and snapshots
   devorch.orchestration.multipass_instance_info:
     name: web-1
     size: true
@@ -78,55 +79,55 @@ instances:
   elements: dict
   contains:
     name:
-      description: Its name.
+      description: Name of the instance.
       type: str
       returned: always
     state:
-      description: Its state, as multipass names it.
+      description: State of the instance, as multipass names it.
       type: str
       returned: always
     ipv4:
-      description: Its addresses, none where it does not run.
+      description: IPv4 addresses. Empty if the instance is not running.
       type: list
       elements: str
       returned: always
     release:
-      description: What runs in it, null where it does not run.
+      description: Operating system. V(null) if the instance is not running.
       type: str
       returned: always
     image_release:
-      description: The release of the image it was launched from.
+      description: Release of the image from which the instance was launched.
       type: str
       returned: always
     image_hash:
-      description: The hash of that image.
+      description: Hash of the image from which the instance was launched.
       type: str
       returned: always
     cpus:
-      description: Its CPUs, null where it does not run.
+      description: Number of CPUs. V(null) if the instance is not running.
       type: int
       returned: always
     load:
-      description: Its load, over 1, 5 and 15 minutes.
+      description: Load average over 1, 5 and 15 minutes.
       type: list
       elements: float
       returned: always
     memory:
-      description: Bytes of memory that are used and that there are, as the system in it sees them.
+      description: Used and total memory in bytes, as the guest system reports it.
       type: dict
       returned: always
     disk:
-      description: Bytes of disk that are used and that there are, as the system in it sees them.
+      description: Used and total disk space in bytes, as the guest system reports it.
       type: dict
       returned: always
     snapshots:
-      description: How many snapshots there are, or the snapshots, each with C(name), C(parent), C(comment), C(created).
+      description: Number of snapshots. With O(snapshots=true), a list with C(name), C(parent), C(comment), C(created).
       type: raw
       returned: always
     size:
-      description: The size that it is set to, C(cpus), and C(memory) and C(disk) in bytes.
+      description: Configured size, with C(cpus), and C(memory) and C(disk) in bytes.
       type: dict
-      returned: when O(size=true); null for an instance that is deleted
+      returned: when O(size=true); null for a deleted instance
   sample:
     - name: web-1
       state: Running
@@ -142,7 +143,7 @@ instances:
         - {name: clean, parent: null, comment: after the installation, created: "2026-11-24T10:00:00Z"}
       size: {cpus: 2, memory: 2147483648, disk: 10737418240}
 msg:
-  description: How many instances were found.
+  description: Number of instances that were found.
   returned: always
   type: str
   sample: 1 instance

@@ -8,64 +8,63 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight
-short_description: Check every variable and the host before anything is changed
+short_description: Check all variables and the host before anything is changed
 version_added: 0.3.0
 description:
-  - Reads the variables of the roles for a host, and checks them against each other and against one look at that host.
-    All problems of all services are reported in one message, each with the variable it is about and what to set.
-  - The variables are read by their names, as the argument specification of each role lists them. A variable that is
-    undefined, that fails as a template, or that has a wrong type or an unknown choice is a problem among the others.
-  - Runs on the controller alone. Nothing is executed on the host and nothing is changed.
-  - Secret values are never part of a message.
+  - Reads the variables of the roles for a host. Checks them against each other and against the state of the host.
+    Reports all problems of all services in one message. Each problem names the variable and what to set.
+  - The variables are those in the argument specifications of the roles. An undefined variable, a failing template, a
+    wrong type and an unknown choice are reported with the other problems.
+  - The module runs only on the controller. It executes nothing on the host and changes nothing.
+  - Messages never contain secret values.
 author:
   - devorch maintainers (@devorch)
 options:
   services:
     description:
-      - Services of the run, which are roles of this collection. Their variables are checked, and those that all
-        services share.
-      - What is checked of a service depends on its variable C(<service>_state).
+      - Services of the run. Each is a role of this collection. The module checks their variables and the variables that
+        all services share.
+      - The checks of a service depend on its variable C(<service>_state).
     type: list
     elements: str
     required: true
   host:
     description:
       - Result of M(devorch.orchestration.host_info) for the host.
-      - A dictionary C(calendar) in it is used as well. For the expression in C(backup_schedule) it has why systemd does
-        not read that, or an empty text. Without it the expression is not checked.
+      - C(backup_schedule) is only checked if RV(devorch.orchestration.host_info#module:calendars) has that schedule.
     type: dict
     required: true
   upgrade:
-    description: Whether another major version than the one that has run on the data is allowed.
+    description: Whether a major version is allowed that differs from the one that last ran on the data.
     type: bool
     default: false
   rendered:
     description:
-      - Texts that templates give, by the variable that names the template. V(kestra_config_template) is known.
-      - A text that fails as a template is a problem among the others, with ansible-core 2.19 and newer.
+      - Rendered templates, by the variable that names the template. The only known one is C(kestra_config_template).
+      - A template that fails is reported with the other problems.
     type: dict
     default: {}
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
     support: full
   diff_mode:
-    description: Will return details on what has changed when in C(--diff) mode.
+    description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
     support: N/A
     details:
-      - It only reads.
+      - The module only reads.
 notes:
-  - The distribution is read from the facts of the host, so the play must gather facts.
+  - The play must gather facts, because the module reads the distribution from them.
 seealso:
   - module: devorch.orchestration.host_info
 """
 
 EXAMPLES = r"""
-- name: Look at the host
+- name: Gather information about the host
   devorch.orchestration.host_info:
   register: orchestration_host
 
-- name: Check every variable and the host
+- name: Check all variables and the host
   devorch.orchestration.preflight:
     services:
       - docker
@@ -78,20 +77,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 problems:
-  description: Everything that speaks against the run. The task fails if there is anything.
+  description: Everything that would make the run fail. If there is any problem, the task fails.
   returned: always
   type: list
   elements: str
   sample:
     - "kestra_port: port 8080 is in use by python3 (other.service). Stop it, or set kestra_port to a free port."
 warnings:
-  description: What a run does not fail at, and its operator may not have meant.
+  description: Settings with which the run works, but which may not be intended.
   returned: always
   type: list
   elements: str
   sample: []
 msg:
-  description: The problems in one text, or that there are none.
+  description: All problems as one text, or V(no problems).
   returned: always
   type: str
   sample: no problems

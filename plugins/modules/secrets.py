@@ -8,44 +8,45 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: secrets
-short_description: Keep a host's secrets in files that only root can read
+short_description: Manage a host's secrets in files that only root can read
 version_added: 0.1.0
 description:
-  - Reads the named secrets from one directory of the managed host, one file a secret.
-  - A secret that has neither a file nor a given value is generated once with the operating system's random source,
-    and read back on later runs.
-  - A given value replaces the file's content, so that a site that keeps its secrets in a vault stays the source
-    of truth.
+  - Reads the named secrets from one directory of the managed host, one file per secret.
+  - If a secret has neither a file nor a given value, the module generates it with the operating system's random source.
+    Later runs read it from the file.
+  - A given value replaces the content of the file. If the inventory has the secrets, for example in a vault, the
+    inventory is the source of truth.
 author:
   - devorch maintainers (@devorch)
 options:
   path:
-    description: Directory of the secrets. Created with mode V(0700).
+    description: Directory of the secrets. It is created with mode V(0700) if O(secrets) is not empty.
     type: path
     required: true
   secrets:
     description:
-      - The secrets wanted, by file name.
-      - "Each is a dictionary: C(value) (a given value; without it the file counts, or a value is generated),
-        C(kind) (V(password), letters and digits with at least one upper-case letter, one lower-case letter and one
-        digit; or V(base64), random bytes in Base64), C(length) (characters of a password or bytes of a Base64 secret,
-        32 by default), C(immutable) (refuse a given value that differs from the file) and C(renew) (generate a new
-        value, although there is one)."
+      - The secrets, by file name. Each is a dictionary of the following keys, all of them optional.
+      - C(value) is the given value. If not set, the value is read from the file or generated.
+      - C(kind) is V(password) or V(base64), and V(password) by default. A password has letters and digits, at least one
+        upper-case letter, one lower-case letter and one digit. The kind V(base64) is random bytes in Base64.
+      - C(length) is the number of characters of a password, or of bytes of a Base64 secret. It is V(32) by default.
+      - C(immutable) refuses a given value that differs from the file.
+      - C(renew) generates a new value even if the file has one.
     type: dict
     required: true
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
     support: full
     details:
-      - A secret that would be generated is returned as a random value that is not kept.
+      - If a secret would be generated, a random value is returned that is not stored.
   diff_mode:
-    description: Will return details on what has changed when in C(--diff) mode.
+    description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
     support: full
     details:
-      - Only the names of the secrets that change are shown, never a value.
+      - Shows only the names of the secrets that change, never a value.
 notes:
-  - The result holds the secrets. Put C(no_log=true) on the task.
+  - The result contains the secrets. Set C(no_log=true) on the task.
 """
 
 EXAMPLES = r"""
@@ -63,7 +64,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 secrets:
-  description: Every secret asked for, by name.
+  description: Value of each of O(secrets), by name.
   returned: success
   type: dict
   sample: {"application_password": "VALUE"}
@@ -74,13 +75,13 @@ generated:
   elements: str
   sample: ["application_password"]
 replaced:
-  description: Names of the secrets whose file was replaced by a given value.
+  description: Names of the secrets whose file now has a given value.
   returned: success
   type: list
   elements: str
   sample: []
 msg:
-  description: What was done, without any value.
+  description: Number of secrets that were generated, replaced and read. It contains no value.
   returned: always
   type: str
   sample: "1 generated, 0 replaced, 1 read"

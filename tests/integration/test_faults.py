@@ -210,11 +210,11 @@ def judge(made: Scenario, before: State, after: State, result: dict[str, Any]) -
             assert now == then
             continue
         flow = told[key]
-        assert flow["state"] in ("former", "planned", "unknown"), "nobody else has written anything"
+        assert flow["state"] in ("previous", "planned", "unknown"), "nobody else has written anything"
         if flow["state"] == "unknown":
             assert f"{key[0]}/{key[1]}" in result["msg"] and flow["error"]
         else:
-            assert now == (then if flow["state"] == "former" else wanted.get(key)), flow
+            assert now == (then if flow["state"] == "previous" else wanted.get(key)), flow
         if now != then:
             assert f"{key[0]}/{key[1]}" in result["msg"], "a flow that was written is not named"
 

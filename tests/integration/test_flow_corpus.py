@@ -95,5 +95,5 @@ def test_what_validation_passes_and_storing_refuses(task: str, kestra: Kestra, n
     cases = [Case(name, text.encode()) for name, text in (("good", good), ("bad", bad))]
     result = load(kestra, tmp_path, cases, concurrency=1)
     assert result["failed"] and f"{namespace}/bad" in result["msg"] and "HTTP 422" in result["msg"]
-    assert {flow["state"] for flow in result["flows"]} == {"former"}
+    assert {flow["state"] for flow in result["flows"]} == {"previous"}
     assert stored(kestra, namespace) == {}

@@ -47,7 +47,7 @@ def test_a_management_port_that_is_open_to_others(kestra: Kestra, tmp_path: Path
     with socket.create_server((address, port), family=family):
         found = look(kestra, tmp_path, wait_timeout=60).last
         allowed = look(kestra, tmp_path, management_closed_on=[]).last
-    assert found["failed"] and found["looks"] == 1
+    assert found["failed"] and found["attempts"] == 1
     assert found["management_exposed"] == [address]
     assert f"management port: open at {address}, where it should be closed" in found["msg"]
     assert all(found[part] == "UP" for part in ("readiness", "api", "credentials"))

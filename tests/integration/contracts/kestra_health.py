@@ -9,7 +9,7 @@ from typing import Any
 from ..kestra import Kestra
 from . import Case
 
-TIMES = {"ready_within": "how long the look took", "looks": "how often it had to look"}
+TIMES = {"ready_within": "how long the checks took", "attempts": "how often it had to check"}
 
 
 def cases(kestra: Kestra, namespace: str, directory: Path) -> Iterator[Case]:

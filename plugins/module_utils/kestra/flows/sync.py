@@ -41,7 +41,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv im
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-State = Literal["former", "planned", "other", "unknown"]
+State = Literal["previous", "planned", "other", "unknown"]
 DONE: Mapping[str, str] = {"create": "created", "update": "updated", "prune": "pruned"}
 GRACE = 60
 """Seconds that putting back may take when the time for the run is over."""
@@ -61,7 +61,7 @@ class Outcome:
     item: Item
     action: str
     revision: int | None = None
-    state: State = "former"
+    state: State = "previous"
     error: str | None = None
     warning: str | None = None
 
@@ -237,7 +237,7 @@ class FlowSync:
         touched = [outcome for outcome in outcomes.values() if outcome.action != "skipped"]
         for outcome in self._each(self._put_back, touched):
             outcomes[outcome.item.key] = outcome
-        if all(outcome.state == "former" for outcome in outcomes.values()):
+        if all(outcome.state == "previous" for outcome in outcomes.values()):
             try:
                 self._each(self._put_record, list(earlier.items()))
             except KestraError:
@@ -299,7 +299,7 @@ class FlowSync:
         if text == item.after and not draft:
             return "planned", revision
         if text == item.before and draft == bool(item.stored and item.stored.draft):
-            return "former", revision
+            return "previous", revision
         return "other", revision
 
     def _put_back(self, outcome: Outcome) -> Outcome:
@@ -308,7 +308,7 @@ class FlowSync:
         reason = outcome.error
         for attempt in range(self.retries + 2):
             state, revision = self._state(item)
-            if state == "former":
+            if state == "previous":
                 action = "failed" if outcome.action == "failed" else "rolled_back"
                 return replace(outcome, action=action, revision=revision, state=state, error=outcome.error)
             if state == "other":
@@ -325,7 +325,7 @@ class FlowSync:
                     if not error.is_transient and error.status != 409:
                         break
         state, revision = self._state(item)
-        if state == "former":
+        if state == "previous":
             return replace(outcome, action="rolled_back", revision=revision, state=state)
         return replace(
             outcome, action="failed", revision=revision, state=state, error=f"could not be put back: {reason}"

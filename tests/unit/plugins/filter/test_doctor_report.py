@@ -24,7 +24,7 @@ RESULT: dict[str, Any] = {
         {"day": "2026-11-23", "success": 3, "warning": 0, "failed": 1, "killed": 0, "other": 0},
         {"day": "2026-11-24", "success": 0, "warning": 0, "failed": 0, "killed": 0, "other": 0},
     ],
-    "looked_at": "2026-11-24T10:00:00+00:00",
+    "checked_at": "2026-11-24T10:00:00+00:00",
     "changed": False,
 }
 

@@ -15,7 +15,7 @@ HEALTH_KEYS = {"changed", "msg", "liveness", "readiness", "database", "disk", "a
     "edition",
     "reasons",
     "ready_within",
-    "looks",
+    "attempts",
 }
 
 
@@ -139,7 +139,7 @@ def test_what_kestra_refuses_is_told_before_any_write(tmp_path: Path) -> None:
             assert [(Path(p["file"]).name, p["line"]) for p in result["problems"]] == [("b.yml", 7)]
             assert "1 problem found in the flows; nothing was written" in result["msg"]
             assert len(result["plan"]) == 3, "the plan is told"
-            assert result["summary"]["skipped"] == 3 and {flow["state"] for flow in result["flows"]} == {"former"}
+            assert result["summary"]["skipped"] == 3 and {flow["state"] for flow in result["flows"]} == {"previous"}
         assert server.writes == []
 
 
@@ -151,7 +151,7 @@ def test_a_failure_midway_is_rolled_back(tmp_path: Path) -> None:
     result = played.last
     assert result["failed"] and set(result) >= KEYS
     assert result["flows"][1]["action"] == "failed"
-    assert all(entry["state"] == "former" for entry in result["flows"])
+    assert all(entry["state"] == "previous" for entry in result["flows"])
     assert "team/b" in result["msg"] and "The server holds what it held before." in result["msg"]
     assert "Traceback" not in played.output
 
@@ -271,8 +271,8 @@ def test_health(tmp_path: Path) -> None:
     well, refused, gone, *wrong = real.results
     assert not well["changed"] and well["msg"] == "Kestra 2.0.5 is healthy"
     assert set(refused) >= HEALTH_KEYS and set(gone) >= HEALTH_KEYS
-    assert refused["credentials"] == "DOWN" and refused["looks"] == 3 and "HTTP 401" in refused["msg"]
-    assert gone["readiness"] == "DOWN" and gone["looks"] > 1 and "connection refused" in gone["msg"]
+    assert refused["credentials"] == "DOWN" and refused["attempts"] == 3 and "HTTP 401" in refused["msg"]
+    assert gone["readiness"] == "DOWN" and gone["attempts"] > 1 and "connection refused" in gone["msg"]
     for result, message in zip(wrong, ("wait_timeout is -1", "interval is 0", "management_url is"), strict=True):
         assert message in result["msg"]
     assert "Traceback" not in real.output and PASSWORD not in real.output
@@ -283,7 +283,7 @@ def test_health_waits(tmp_path: Path) -> None:
         down = Answer(503, {"name": "kestra", "status": "DOWN"})
         server.prepare("GET /health/readiness", down, down)
         result = play(tmp_path, [health(server, wait_timeout=30, interval=0.2)]).last
-    assert not result.get("failed") and result["looks"] == 3
+    assert not result.get("failed") and result["attempts"] == 3
 
 
 def test_a_host_without_the_libraries_is_told_what_to_install(tmp_path: Path) -> None:

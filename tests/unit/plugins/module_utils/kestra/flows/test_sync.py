@@ -130,7 +130,7 @@ def test_writing(server: FakeKestra) -> None:
     made = plan(server, flow("same"), flow("old", more="# new\n"), flow("gone"), flow("new"), prune=True)
     outcomes = {o.item.key[1]: (o.action, o.revision, o.state) for o in sync(server).apply(made)}
     assert outcomes == {
-        "same": ("unchanged", 9, "former"),
+        "same": ("unchanged", 9, "previous"),
         "old": ("updated", 2, "planned"),
         "gone": ("created", 6, "planned"),
         "new": ("created", 1, "planned"),
@@ -208,11 +208,11 @@ def test_a_refused_flow_rolls_everything_back(server: FakeKestra) -> None:
     made = plan(server, flow("a", more="# new\n"), flow("b"), flow("c", more="refuse: me\n"), flow("d"), prune=True)
     outcomes = {o.item.key[1]: (o.action, o.state) for o in sync(server, concurrency=1).apply(made)}
     assert outcomes == {
-        "a": ("rolled_back", "former"),
-        "b": ("rolled_back", "former"),
-        "c": ("failed", "former"),
-        "d": ("skipped", "former"),
-        "owned": ("skipped", "former"),
+        "a": ("rolled_back", "previous"),
+        "b": ("rolled_back", "previous"),
+        "c": ("failed", "previous"),
+        "d": ("skipped", "previous"),
+        "owned": ("skipped", "previous"),
     }
     assert texts(server) == before
     assert list(server.values.values()) == [{}]
@@ -226,9 +226,9 @@ def test_a_failed_prune_brings_the_pruned_back(server: FakeKestra) -> None:
     server.prepare("DELETE /api/v1/main/flows/team/q", Answer(403))
     outcomes = {o.item.key[1]: (o.action, o.state) for o in sync(server, concurrency=1).apply(made)}
     assert outcomes == {
-        "new": ("rolled_back", "former"),
-        "p": ("rolled_back", "former"),
-        "q": ("failed", "former"),
+        "new": ("rolled_back", "previous"),
+        "p": ("rolled_back", "previous"),
+        "q": ("failed", "previous"),
     }
     assert texts(server) == before
 
@@ -297,7 +297,7 @@ def test_when_the_time_is_over_nothing_more_is_written(server: FakeKestra) -> No
     outcomes = changer.apply(made)
     actions = [o.action for o in outcomes]
     assert "failed" in actions and actions[-1] == "skipped"
-    assert all(o.state == "former" for o in outcomes)
+    assert all(o.state == "previous" for o in outcomes)
     assert texts(server) == {}
 
 
