@@ -216,7 +216,7 @@ def main() -> None:
         mine = release(path, run)
         module.exit_json(changed=False, acquired=False, msg="given back" if mine else "was not held by this run")
     now = uptime()
-    dead = PlaybookRun(**module.params["_dead"]) if module.params["_dead"] else None
+    dead = PlaybookRun(**module.params["_stale_holder"]) if module.params["_stale_holder"] else None
     lock, before = take(path, run, now, module.params["expires"], dead)
     if lock.run != run:
         module.fail_json(

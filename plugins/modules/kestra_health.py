@@ -200,7 +200,7 @@ def run(parameters: dict[str, Any], client: KestraClient, closed_on: Sequence[st
         "changed": False,
         **health.as_result(),
         "ready_within": waited.seconds,
-        "looks": waited.checks,
+        "attempts": waited.checks,
     }
     if not health.healthy:
         raise Failure(

@@ -266,7 +266,7 @@ def test_a_failure_puts_everything_back(either: Kestra, tmp_path: Path, namespac
     rule = Rule(status(403), method="DELETE", path=f".*/{namespace}/gone")
     with Proxy(either.url, [rule]) as proxy:
         result = run(either, tmp_path, url=proxy.url, prune=True).last
-    assert result["failed"] and "The server holds what it held before." in result["msg"]
+    assert result["failed"] and "The server has what it had before." in result["msg"]
     assert {entry["id"]: entry["action"] for entry in result["flows"]} == {
         **dict.fromkeys("abcd", "rolled_back"), "gone": "failed",
     }  # fmt: skip

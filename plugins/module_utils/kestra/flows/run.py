@@ -79,7 +79,7 @@ class Run:
     def outcomes_so_far(self) -> list[Outcome]:
         """Return what was done with each flow, or else what would be done."""
         return self.outcomes or [
-            Outcome(item, DONE.get(item.action, item.action), item.revision, "planned" if item.changes else "former")
+            Outcome(item, DONE.get(item.action, item.action), item.revision, "planned" if item.changes else "previous")
             for item in self.plan.items
         ]
 
@@ -288,7 +288,7 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> dict[str, An
 
     state.outcomes = sync.apply(state.plan, records, rollback=module.params["on_failure"] == "rollback")
     state.changed = any(
-        outcome.item.changes and (outcome.state != "former" or outcome.action == "rolled_back")
+        outcome.item.changes and (outcome.state != "previous" or outcome.action == "rolled_back")
         for outcome in state.outcomes
     )
     state.record_timing("apply")
@@ -314,10 +314,10 @@ def save(module: AnsibleModule, text: str) -> None:
 
 
 STATES = {
-    "former": "the server holds what it held before",
-    "planned": "the server holds the new state",
-    "other": "the server holds what somebody else has written",
-    "unknown": "what the server holds could not be found out",
+    "previous": "the server has what it had before",
+    "planned": "the server has the new state",
+    "other": "the server has what another client has written",
+    "unknown": "the state of the server is unknown",
 }
 
 
@@ -339,6 +339,6 @@ def failure_message(outcomes: list[Outcome]) -> str:
         text += f"\nWritten, and kept: {', '.join(kept)}."
     if left:
         text += f"\nNot tried: {', '.join(left)}."
-    if not kept and all(outcome.state == "former" for outcome in outcomes if outcome.item.changes):
-        text += "\nThe server holds what it held before."
+    if not kept and all(outcome.state == "previous" for outcome in outcomes if outcome.item.changes):
+        text += "\nThe server has what it had before."
     return text

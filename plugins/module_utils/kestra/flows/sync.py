@@ -53,7 +53,7 @@ class Outcome:
 
     C(action) is what was done in the end: C(created), C(updated), C(pruned), C(unchanged), C(blocked), C(failed),
     C(skipped) (not tried, since another one failed) or C(rolled_back) (done, and put back). C(state) is what the server
-    has now: what it had before (C(former)), what the plan wants (C(planned)), a third text (C(other)), or
+    has now: what it had before (C(previous)), what the plan wants (C(planned)), a third text (C(other)), or
     C(unknown), where it could not be asked. C(error) is the reason of a failure, C(warning) something to know about a
     written flow.
     """
@@ -259,11 +259,11 @@ class FlowSync:
                 problem = error
             # The first attempt failed cleanly: nothing was written.
             if attempt == 0 and not problem.is_transient and problem.status != 409:
-                return Outcome(item, "failed", item.revision, "former", problem.reason)
+                return Outcome(item, "failed", item.revision, "previous", problem.reason)
             state, revision = self._state(item)
             if state == "planned":
                 return Outcome(item, DONE[item.action], revision, "planned")
-            if state != "former" or attempt == self.retries or not problem.is_transient:
+            if state != "previous" or attempt == self.retries or not problem.is_transient:
                 return Outcome(item, "failed", revision, state, problem.reason)
             self.client.pause(attempt)
         raise AssertionError("the last attempt returns")

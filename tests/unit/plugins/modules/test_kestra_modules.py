@@ -152,7 +152,7 @@ def test_a_failure_midway_is_rolled_back(tmp_path: Path) -> None:
     assert result["failed"] and set(result) >= KEYS
     assert result["flows"][1]["action"] == "failed"
     assert all(entry["state"] == "previous" for entry in result["flows"])
-    assert "team/b" in result["msg"] and "The server holds what it held before." in result["msg"]
+    assert "team/b" in result["msg"] and "The server has what it had before." in result["msg"]
     assert "Traceback" not in played.output
 
 

@@ -16,7 +16,7 @@ def test_a_plan_that_was_not_applied_is_reported_as_planned() -> None:
     state = Run(shows_diff=False, plan=PLAN)
     assert state.summary_text() == "1 created, 0 updated, 1 unchanged"
     result = state.result("done")
-    assert [flow["state"] for flow in result["flows"]] == ["planned", "former"]
+    assert [flow["state"] for flow in result["flows"]] == ["planned", "previous"]
     assert [item["id"] for item in result["plan"]] == ["new"] and "diff" not in result
 
 
@@ -29,9 +29,12 @@ def test_a_failure_before_the_first_write_marks_changes_as_skipped() -> None:
 
 
 def test_a_failure_keeps_what_was_done() -> None:
-    outcomes = [Outcome(PLAN.items[0], "failed", error="HTTP 500", state="former"), Outcome(PLAN.items[1], "unchanged")]
+    outcomes = [
+        Outcome(PLAN.items[0], "failed", error="HTTP 500", state="previous"),
+        Outcome(PLAN.items[1], "unchanged"),
+    ]
     state = Run(shows_diff=True, plan=PLAN, outcomes=outcomes)
     assert [flow["action"] for flow in state.failure()["flows"]] == ["failed", "unchanged"]
     message = failure_message(outcomes)
-    assert "1 flow could not be written:\n  a/new (1.yml): HTTP 500; the server holds what it held before" in message
-    assert message.endswith("\nThe server holds what it held before.")
+    assert "1 flow could not be written:\n  a/new (1.yml): HTTP 500; the server has what it had before" in message
+    assert message.endswith("\nThe server has what it had before.")
