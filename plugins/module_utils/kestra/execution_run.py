@@ -91,7 +91,7 @@ class Run:
             return result(raw, f"{named(raw)} {verb} {state}", changed, before, after, outputs=outputs)
         if state not in ENDED:
             seconds = self.params["wait_timeout"]
-            hint = "A paused execution goes on with state=resumed." if state == "PAUSED" else "It goes on."
+            hint = "A paused execution continues with state=resumed." if state == "PAUSED" else "It continues."
             text = f"{named(raw)} is still {state} after {seconds} seconds. {hint} Raise wait_timeout to wait longer."
             raise Failure(text, **_keys(result(raw, "", changed, before, after)))
         lines = self.params["log_lines"]
@@ -108,7 +108,7 @@ class Run:
         )
         if raw is None:
             raise Failure(
-                f"Execution {identifier} is gone: somebody deleted it.",
+                f"Execution {identifier} does not exist any more: it was deleted.",
                 **_keys(result({}, "", True, {}, {})),
             )
         return raw
@@ -161,7 +161,7 @@ class Run:
     def existing(self, identifier: str) -> dict[str, Any]:
         raw = self.executions.get(identifier)
         if raw is None:
-            raise Failure(f"There is no execution {identifier}.", **_keys(result({}, "", False, {}, {})))
+            raise Failure(f"Execution {identifier} does not exist.", **_keys(result({}, "", False, {}, {})))
         return raw
 
     def act(self) -> dict[str, Any]:
@@ -221,7 +221,7 @@ class Run:
             params={key: value for key, value in params.items() if value is not None},
         )
         if fresh is None or fresh.get("id") in (None, raw["id"]):
-            raise Failure(f"{named(raw)} was replayed, but the server does not tell the new execution.", changed=True)
+            raise Failure(f"{named(raw)} was replayed, but the server does not report the new execution.", changed=True)
         if not self.params["wait"]:
             return result(fresh, f"{named(fresh)} was started, a replay of {raw['id']}", True, {}, after)
         return self.finish(self.wait_for_end(str(fresh["id"])), True, {}, after)
@@ -249,7 +249,7 @@ class Run:
         identifier = self.params["id"]
         raw = self.executions.get(identifier)
         if raw is None:
-            return result({}, f"There is no execution {identifier}", False, {}, {})
+            return result({}, f"Execution {identifier} does not exist", False, {}, {})
         if not self.check:
             self.executions.delete(identifier)
         return result(raw, f"{named(raw)} was deleted", True, {"state": state_of(raw)}, {})
@@ -289,7 +289,7 @@ def problem_in(params: Mapping[str, Any]) -> str | None:
         if value is None or not label_text(value).strip():
             return f"the label {key} is empty"
     if params["once"] and (state != "started" or not params["labels"]):
-        return "once is for state=started, and tells executions apart by labels: set labels"
+        return "once is for state=started, and identifies executions by labels: set labels"
     if (params["inputs"] or params["files"]) and state not in WITH_INPUTS:
         return f"inputs and files are for state={', '.join(WITH_INPUTS)}"
     if state == "labeled" and not params["labels"]:
@@ -298,5 +298,5 @@ def problem_in(params: Mapping[str, Any]) -> str | None:
         try:
             moment(params["schedule_date"])
         except ValueError as error:
-            return f"schedule_date is no ISO 8601 date: {error}"
+            return f"schedule_date is not an ISO 8601 date: {error}"
     return None

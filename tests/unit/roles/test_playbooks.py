@@ -157,9 +157,9 @@ def test_an_upgrade_leaves_out_services_that_are_not_there(
         "containers": {name: {"image": image.format(name)} for name in containers},
     }
     known = given(orchestration_host=host, n8n_state=state) | variables("upgrade")
-    present, wanted = (evaluate(f"{{{{ _upgrade_{name} }}}}", known) for name in ("present", "wanted"))
+    present, wanted = (evaluate(f"{{{{ _upgrade_{name}_images }}}}", known) for name in ("current", "wanted"))
     assert [step["service"] for step in upgrade_plan(present, wanted, known["_upgrade_rules"])] == steps
-    assert evaluate("{{ _upgrade_engines }}", known) == engines
+    assert evaluate("{{ _upgrade_stopped_services }}", known) == engines
 
 
 def test_secrets_of_services_that_are_not_there_are_not_renewed() -> None:
@@ -174,7 +174,7 @@ def test_secrets_of_services_that_are_not_there_are_not_renewed() -> None:
 @pytest.mark.parametrize("entry", ["restore", "verify"])
 def test_a_refused_run_leaves_the_private_key_to_the_run_that_has_the_lock(tmp_path: Path, entry: str) -> None:
     path, key = tmp_path / "lock", tmp_path / "identity"
-    other = host_lock.Run("you@there", "there", "2-2")
+    other = host_lock.PlaybookRun("you@there", "there", "2-2")
     host_lock.store(path, host_lock.Lock(other, host_lock.uptime(), host_lock.uptime()))
     key.write_text("AGE-SECRET-KEY-1")
     extra = {"orchestration_lock": str(path), "_backup_identity_file": str(key), "orchestration_root": str(tmp_path)}
@@ -197,7 +197,7 @@ def test_backup_role_by_itself_configures_its_program(tmp_path: Path) -> None:
         ],
     )
     assert played.returncode == 0, played.output
-    check = load("roles/backup/vars/main.yml")["_backup_check"]
+    check = load("roles/backup/vars/main.yml")["_backup_config_check"]
     command = [sys.executable, "-B", "-c", check, str(ROOT / "roles/backup/files/src"), str(path)]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr

@@ -58,7 +58,7 @@ def test_steps(now: Trigger, wanted: WantedTrigger, steps: tuple[str, ...]) -> N
     ("now", "wanted", "words"),
     [
         (trigger(), WantedTrigger(backfill="paused"), "there is no backfill"),
-        (trigger(), WantedTrigger(backfill="running"), "needs a start"),
+        (trigger(), WantedTrigger(backfill="running"), "Set a start"),
         (trigger(backfill=BACKFILL), WantedTrigger(backfill="running", start=END), "from 2026-11-01T00:00:00Z"),
         (trigger(backfill=BACKFILL), WantedTrigger(backfill="running", end=START), "until 2026-11-07"),
         (trigger(backfill=BACKFILL), WantedTrigger(backfill="paused", labels={"c": "d"}), "with the labels {'a': 'b'}"),
