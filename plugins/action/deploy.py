@@ -29,7 +29,7 @@ SOURCES = ("content", "src", "template", "zip")
 
 
 def check_types(spec: Any) -> None:
-    """Refuse what Ansible would turn into a string that nobody means; its validation comes later."""
+    """Refuse what Ansible would turn into an unintended string; its own validation comes later."""
     if not isinstance(spec, Mapping):
         return
     mode, content = spec.get("mode"), spec.get("content")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tells the module of the same name which run of ansible-playbook this is, and whether another one here still lives."""
+"""Gives the module of the same name the run of ansible-playbook this is, and whether another one here still lives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST_WAIT = 60.0
 
 
 def stat(number: int | str) -> list[str]:
-    """Return the fields of /proc/<number>/stat from the state on; an empty list where the system does not tell them."""
+    """Return the fields of /proc/<number>/stat from the state on; an empty list if the system does not show them."""
     try:
         return Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -34,7 +34,7 @@ def process_identity(number: int) -> str:
 
 
 def lives(identity: str) -> bool:
-    """Tell whether a process of this controller runs."""
+    """Return whether a process of this controller runs."""
     number = int(identity.split("-")[0])
     try:
         os.kill(number, 0)
@@ -61,7 +61,7 @@ def orphans() -> list[str]:
 
 
 def this_controller() -> str:
-    """Return what tells this controller from others, also from containers of the same name."""
+    """Return an identity of this controller, different also from that of containers with the same name."""
     marks = [socket.gethostname()]
     for path in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
         try:

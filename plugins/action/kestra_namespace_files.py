@@ -26,7 +26,7 @@ class ActionModule(PackedSourceAction):
             return {}
         found = self.find(str(source))
         if not found.is_dir():
-            raise AnsibleActionFail(f"src {str(found)!r} is no directory")
+            raise AnsibleActionFail(f"src {str(found)!r} is not a directory")
         ignore_file = arguments.get("ignore_file")
         files, problems = read_tree(found, IGNORE_FILE if ignore_file is None else str(ignore_file))
         changed: dict[str, Any] = {"src": str(found), "_problems": problems}

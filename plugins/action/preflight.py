@@ -174,7 +174,7 @@ class _Reader:
                     self._defaults[name] = trust_as_template(default) if isinstance(default, str) else default
 
     def read(self, roles: list[str]) -> tuple[dict[str, Any], list[str]]:
-        """Return the variables of these roles and of their neighbours, and what is wrong with the former."""
+        """Return the variables of these roles and of their neighbours, and what is wrong with those of these roles."""
         variables: dict[str, Any] = {}
         problems: list[str] = []
         for role, specification in self._options.items():

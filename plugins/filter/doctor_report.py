@@ -86,10 +86,10 @@ def doctor_report(found: Mapping[str, Any], style: str = "text") -> str:
     if style not in ("text", "json", "html"):
         raise AnsibleFilterError(f"doctor_report: style is {style!r}; it is text, json or html")
     if not isinstance(found, Mapping):
-        raise AnsibleFilterError("doctor_report: this is no result of doctor_info")
+        raise AnsibleFilterError("doctor_report: this is not a result of doctor_info")
     if style == "text":
         if not isinstance(found.get("findings"), Sequence):
-            raise AnsibleFilterError(f"doctor_report: this is no result of doctor_info: {found.get('msg')}")
+            raise AnsibleFilterError(f"doctor_report: this is not a result of doctor_info: {found.get('msg')}")
         return _text(found)
     hosts = {str(name): _kept(result) for name, result in found.items()}
     worst = max((host["status"] for host in hosts.values()), key=STATUSES.index, default="ok")

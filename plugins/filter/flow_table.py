@@ -68,7 +68,7 @@ def flow_table(result: Mapping[str, Any], style: str = "text", directory: str = 
         raise AnsibleFilterError(f"flow_table: style is {style!r}; it is text or markdown")
     if not isinstance(result, Mapping) or not {"plan", "summary", "problems"} <= set(result):
         message = result.get("msg") if isinstance(result, Mapping) else None
-        raise AnsibleFilterError(f"flow_table: this is no result of kestra_flows{f': {message}' if message else ''}")
+        raise AnsibleFilterError(f"flow_table: this is not a result of kestra_flows{f': {message}' if message else ''}")
     rows = [_row(entry, directory) for entry in result["plan"]]
     problems = [_problem(problem, directory) for problem in result["problems"]]
     failed = str(result.get("msg", "")) if result.get("failed") and not problems else ""

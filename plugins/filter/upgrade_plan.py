@@ -66,7 +66,7 @@ def step(service: str, before: str, after: str, rules: Mapping[str, Any]) -> dic
     source = f" See {rules['source']}."
     if not old or not new:
         name = tag(before) if not old else tag(after)
-        return result | {"refused": f"the tag {name!r} is no version. Pin {service}_version to one."}
+        return result | {"refused": f"the tag {name!r} is not a version. Pin {service}_version to one."}
     if below(new, old):
         return result | {"kind": "downgrade", "refused": f"older than what runs. Restore a backup instead.{source}"}
     if new[0] == old[0]:

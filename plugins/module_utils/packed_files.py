@@ -55,7 +55,7 @@ class PackedFile:
 
 def unpack(file: Path) -> list[PackedFile]:
     """Return the contents of a packed file, in the order of packing; raise ValueError if it is damaged."""
-    damaged = ValueError(f"{file} is not what was handed over")
+    damaged = ValueError(f"{file} is not what was packed")
     content_size = file.stat().st_size - _END.size
     if content_size < 0:
         raise damaged

@@ -364,7 +364,7 @@ class Collector:
         return found, {} if found else registry.problems(reference, registries)
 
     def databases(self) -> dict[str, Any]:
-        """Return what PostgreSQL tells; the verifiers of passwords stay here."""
+        """Return the state of PostgreSQL; the verifiers of passwords stay here."""
         printed = self.ask(state.database_command(self.asked["project"]))
         return state.parse_databases(printed, lambda name: files.password(self.root / "secrets" / name))
 

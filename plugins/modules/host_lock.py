@@ -146,7 +146,7 @@ def wait_for(module: AnsibleModule, unit: str) -> None:
 
 
 def is_locked(path: Path) -> bool:
-    """Tell whether a process holds the lock of a file."""
+    """Return whether a process holds the lock of a file."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -161,7 +161,7 @@ def is_locked(path: Path) -> bool:
 
 
 def holders(path: Path) -> str:
-    """Return which processes hold the lock of a file, as far as proc(5) tells."""
+    """Return which processes hold the lock of a file, as far as proc(5) shows."""
     found = []
     for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
         fields = line.split()
@@ -186,7 +186,7 @@ def remove_remains(roots: list[Path], processes: Path = Path("/proc")) -> None:
     for root in roots:
         for path in root.glob("ansible-tmp-*"):
             if path.name.encode() not in commands:
-                # What cannot be removed now is left for the next run: it keeps nobody from working.
+                # What cannot be removed now is left for the next run; it does no harm.
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -107,7 +107,7 @@ SHORTEST = 16
 
 
 class SecretError(Exception):
-    """A secret that cannot be had; the message names it and the way out."""
+    """A secret that cannot be read or made; the message names it and how to fix it."""
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,7 @@ if "upgrade" in PARTS:
         else:
             assert run.code != 0
             assert "The upgrade failed; the old versions run again with the data from before it" in run.output
-            assert f"{service} did not come up" in run.output
+            assert f"{service} did not start" in run.output
             assert running(host, service) == old
             assert state(host) == found
         # The next one starts from the role's own version again, in whose way of answering the data are compared.
@@ -294,7 +294,7 @@ if "upgrade" in PARTS:
     sample(
         [
             ({"kestra_version": "v1.3.9"}, "older than what runs"),
-            ({"kestra_version": "latest"}, "is no version. Pin kestra_version"),
+            ({"kestra_version": "latest"}, "is not a version. Pin kestra_version"),
             ({"kestra_version": "v4.0.0"}, "major versions are not skipped"),
         ],
         1,

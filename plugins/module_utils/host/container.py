@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the state of a container means for somebody who waits for it."""
+"""What the state of a container means for a run that waits for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOGETHER = 5.0
 
 @dataclass(frozen=True)
 class State:
-    """What C(docker inspect) tells of a container; C(started) is in seconds since 1970."""
+    """What C(docker inspect) shows of a container; C(started) is in seconds since 1970."""
 
     status: str
     health: str
@@ -85,7 +85,7 @@ class State:
         )
 
     def needs_restart(self, dependency: State | None, now: float) -> bool:
-        """Tell whether waiting is of no use: it is unhealthy, or its dependency was restarted under it."""
+        """Return whether waiting is of no use: it is unhealthy, or its dependency was restarted under it."""
         if self.status != "running":
             return False
         if self.health == "unhealthy":

@@ -230,7 +230,7 @@ class Deployment:
                 self.commit(self.present())
         except (FilesError, OSError) as error:
             message = (
-                f"{self.wanted.service} came up, but its files can't be kept for a rollback: {error}. Correct that"
+                f"{self.wanted.service} started, but its files cannot be kept for a rollback: {error}. Correct that"
             )
             raise self.failed(f"{message}, and run again", plan, plan.action) from error
         return self.result(plan)
@@ -392,11 +392,11 @@ class Deployment:
         self.good.commit(files, extra, self.runtime.config_hash())
 
     def roll_back(self, plan: DeployPlan, reason: str) -> Failed:
-        """Restore the last known good files and start with them; return the failure that tells all of it."""
+        """Restore the last known good files and start with them; return the failure with the whole report."""
         log = self.runtime.log()
         restored: list[Path] = []
         service = self.wanted.service
-        lines = [f"{service} did not come up: {reason}"]
+        lines = [f"{service} did not start: {reason}"]
         try:
             if not self.good.exists:
                 lines.append(
@@ -447,7 +447,7 @@ class Deployment:
         except DeployError as error:
             problem = str(error)
         if problem:
-            return f"{sentence}, but it does not come up with them either:\n{problem}"
+            return f"{sentence}, but it does not start with them either:\n{problem}"
         self.commit(self._all_present())
         return f"{sentence}, and it {self.runtime.well} with them." if self.runtime.well else f"{sentence}."
 
@@ -547,7 +547,7 @@ class Deployment:
 def remove_abandoned(prefix: str) -> None:
     """Remove the temporary directories of runs that were killed while they validated."""
     for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        # What can't be removed keeps nobody from working.
+        # What cannot be removed does no harm.
         with contextlib.suppress(OSError):
             status = path.lstat()
             mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()

@@ -271,7 +271,7 @@ def file_problem(wanted: WantedFile, found: Found | None, owner: tuple[int, int]
         return "has another content"
     if found.mode != wanted.mode:
         return f"has the mode {found.mode:04o} instead of {wanted.mode:04o}"
-    return "" if (found.uid, found.gid) == owner else "belongs to somebody else"
+    return "" if (found.uid, found.gid) == owner else "has another owner"
 
 
 def directory_problem(wanted: WantedDirectory, found: Found | None) -> str:

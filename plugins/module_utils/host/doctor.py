@@ -20,7 +20,7 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: what, how it is, and where it is not well the way out."""
+    """One thing that was checked: what it is, its status, and how to fix it."""
 
     check: str
     subject: str
@@ -50,7 +50,7 @@ class Limits:
 
 
 def moment(text: Any) -> datetime | None:
-    """Return an ISO 8601 date as a moment, in UTC where it tells no offset; None where it is none."""
+    """Return an ISO 8601 date as a moment, in UTC if it has no offset; None if it is not a date."""
     try:
         found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
     except ValueError:
@@ -90,7 +90,7 @@ def check_services(facts: Facts) -> Iterator[Finding]:
             yield Finding("service", name, CRITICAL, "there is no container", RUN_SITE)
             continue
         state, health = container["state"], container["health"]
-        log = f"docker compose logs {name}, in the host's directory, tells why."
+        log = f"docker compose logs {name}, in the host's directory, shows why."
         if state != "running":
             yield Finding("service", name, CRITICAL, f"the container is {state}", log)
         elif health == "healthy":
@@ -126,7 +126,7 @@ def check_units(facts: Facts) -> Iterator[Finding]:
     for name, unit in sorted(facts["units"].items()):
         active, enabled = unit["active"], unit["enabled"]
         if active == "failed":
-            log = f"'journalctl -u {name}' tells why."
+            log = f"'journalctl -u {name}' shows why."
             yield Finding("unit", name, CRITICAL, "has failed", log)
         elif unit["wanted"] and active not in ("active", "activating"):
             yield Finding("unit", name, CRITICAL, f"is {active or 'not there'}", RUN_SITE)
@@ -143,7 +143,7 @@ def check_sidecar(facts: Facts) -> Iterator[Finding]:
     if health is None:
         return
     if health.get("error"):
-        log = "'journalctl -u orchestration-sidecar' tells why."
+        log = "'journalctl -u orchestration-sidecar' shows why."
         yield Finding("service", "sidecar", CRITICAL, f"does not answer: {health['error']}", log)
     elif health.get("status") == "ok":
         yield Finding("service", "sidecar", OK, "answers, and multipass answers it")
@@ -177,7 +177,7 @@ def check_disks(facts: Facts, limits: Limits) -> Iterator[Finding]:
         worst = max(percent, disk["inodes_percent"])
         status = _above(worst, limits.disk_warning_percent, limits.disk_critical_percent)
         files = f", {disk['inodes_percent']} % of its files" if disk["inodes_percent"] > percent else ""
-        hint = "'docker system df' and 'du -xhd2' tell what takes it. Free some, or give the host a larger disk."
+        hint = "'docker system df' and 'du -xhd2' show what uses it. Free some, or give the host a larger disk."
         message = f"{percent} % used{files}, {size(disk['free'])} free"
         yield Finding("disk", path, status, message, "" if status == OK else hint)
 
@@ -223,7 +223,7 @@ def check_certificates(facts: Facts, limits: Limits, now: datetime) -> Iterator[
             continue
         ends = moment(certificate["not_after"])
         if ends is None:
-            yield Finding("certificate", url, WARNING, "tells no date", "Look at it in a browser.")
+            yield Finding("certificate", url, WARNING, "shows no date", "Check it in a browser.")
             continue
         days = (ends - now).total_seconds() / 86400
         status = _above(-days, -limits.certificate_warning_days, -limits.certificate_critical_days)
@@ -304,12 +304,12 @@ def check_executions(facts: Facts, limits: Limits) -> Iterator[Finding]:
     status = OK
     if failed >= max(limits.failed_warning, 1):
         status = CRITICAL if failed * 100 >= total * limits.failed_critical_percent and failed > 1 else WARNING
-    hint = "kestra_execution_info with states=[FAILED] and logs=true tells why." if status != OK else ""
+    hint = "kestra_execution_info with states=[FAILED] and logs=true shows why." if status != OK else ""
     yield Finding("execution", "failed", status, f"{failed} of {total} in the last 24 hours", hint)
 
 
 def check_kestra(facts: Facts) -> Iterator[Finding]:
-    """Judge whether Kestra's API lets the site's login in."""
+    """Check whether Kestra's API accepts the login of the inventory."""
     kestra = facts["kestra"]
     if kestra.get("error"):
         hint = "Until it answers, flows, triggers and executions can't be looked at."

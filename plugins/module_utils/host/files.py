@@ -32,7 +32,7 @@ CLOSED = (
     ("rollback", "*", "*"),
     ("former", "*", "*"),
 )
-"""Directories below the root that are listed without what is in them: it is large, or nobody compares it."""
+"""Directories below the root that are listed without their contents, which are large or never compared."""
 
 ALSO = ("sidecar/venv-*/digest",)
 """What is listed nevertheless."""
@@ -44,7 +44,7 @@ SECRETS = "secrets"
 LARGEST_HASHED = 64 * 1024 * 1024
 LARGEST_TEXT = 64 * 1024
 RECORDS = ("rollback", "former")
-"""Where the records of the last known good sets are: former versions of the collection used the second."""
+"""Where the records of the last known good sets are: older versions of the collection used the second."""
 
 
 @cache
@@ -153,7 +153,7 @@ def last_known_good(root: Path, service: str) -> dict[str, Any]:
 def content(path: Path, most: int) -> bytes:
     """Return the beginning of a file; raise OSError if something else is there, such as a link.
 
-    A container may have put it there: a named pipe would never answer, and a link would tell what is in another file.
+    A container may have put it there: a pipe never answers, and a link would reveal another file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as stream:
@@ -180,7 +180,7 @@ def names(directory: Path) -> list[str]:
 
 def versions(directory: Path) -> dict[str, str]:
     """Return the image of each service, from a file each."""
-    # Former versions of the collection wrote a backslash and an "n" for the end of the line.
+    # Older versions of the collection wrote a backslash and an "n" for the end of the line.
     return {name: text(directory / name).removesuffix("\\n") for name in names(directory)}
 
 

@@ -84,14 +84,14 @@ def socket_owners(proc: Path = Path("/proc")) -> dict[str, tuple[str, str]]:
         except OSError:
             continue  # ended since
         for inode in inodes:
-            # systemd keeps a copy of each socket it activates: the service's own process tells more.
+            # systemd keeps a copy of each socket it activates: the service's own process says more.
             if inode not in owners or owners[inode][0] == "systemd":
                 owners[inode] = (name, units[-1] if units else "")
     return owners
 
 
 def memory_total(meminfo: str) -> int:
-    """Return the bytes of memory that the text of /proc/meminfo tells."""
+    """Return the bytes of memory in the text of /proc/meminfo."""
     match = re.search(r"^MemTotal:\s+(\d+) kB$", meminfo, re.MULTILINE)
     return int(match[1]) * 1024 if match else 0
 

@@ -33,7 +33,7 @@ class PlaybookRun:
 
 @dataclass(frozen=True)
 class Lock:
-    """Who holds the host; both times are seconds since it was started, which nobody sets back."""
+    """Who holds the host; both times are seconds since its start, a clock that is never set back."""
 
     run: PlaybookRun
     taken: float
@@ -44,7 +44,7 @@ class Lock:
         return max(0.0, now - self.taken)
 
     def expired(self, now: float, limit: float) -> bool:
-        """Tell whether it was not renewed for longer than the limit, or before the host was started."""
+        """Return whether it was not renewed for longer than the limit, or before the host was started."""
         return not 0 <= now - self.renewed <= limit
 
 
@@ -112,7 +112,7 @@ def renew(path: Path, now: float | None = None) -> None:
 
 
 def release(path: Path, run: PlaybookRun) -> bool:
-    """Give the lock back, and tell whether it was this run's."""
+    """Release the lock; return whether it was this run's."""
     with alone(path):
         before = load(path)
         if before is None or before.run != run:

@@ -40,7 +40,7 @@ POSTGRES = ("14", "15", "16", "17")
 SIDECAR_PYTHON = (3, 11)
 
 RENAMED: Mapping[str, str] = {"plan_only": "kestra_flows_plan_only", "rotate": "rotate_secrets"}
-"""Variables that have another name now, by the former one."""
+"""The present names of variables, by their old names."""
 
 NEIGHBOURS = (
     *(f"{service}_{option}" for service in SERVICES for option in ("state", "purge_data")),
@@ -694,7 +694,7 @@ def _backup(situation: Situation) -> Iterator[str]:
     encryption = situation.text("backup_encryption", "none")
     if encryption != "none" and not situation.items("backup_recipients"):
         yield (
-            f"backup_recipients: is empty, so nobody could read what {encryption} encrypts. Set backup_recipients to a"
+            f"backup_recipients: is empty, so no key decrypts what {encryption} encrypts. Set backup_recipients to a"
             " public key, or backup_encryption to 'none'."
         )
     directory = situation.text("backup_directory")
@@ -710,7 +710,7 @@ def _backup(situation: Situation) -> Iterator[str]:
     if situation.host.get("interrupted_restore"):
         yield (
             f"backup: a restore on this host was interrupted. Run '{situation.root}/bin/orchestration-backup recover'"
-            " on the host, which brings the former state back, or restore.yml, which begins with that."
+            " on the host, which restores the previous state, or run restore.yml, which begins with that."
         )
 
 

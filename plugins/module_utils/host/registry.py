@@ -56,7 +56,7 @@ def token(challenge: str) -> str:
 
 
 def problem(address: str, image: Reference) -> str:
-    """Return why a registry does not give an image, or an empty string where it does or only Docker's login can tell.
+    """Return why a registry does not give an image; an empty string if it does or only Docker's login decides.
 
     The address is a host name (C(https) is meant) or begins with C(http://) or C(https://).
     """

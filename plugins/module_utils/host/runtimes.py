@@ -200,7 +200,7 @@ class Files:
         return next((problem for check in self.checks if (problem := verified(check, self.host, self.judge))), "")
 
     def config_hash(self) -> str:
-        """Return what tells this container from one that was made otherwise; an empty string if there is none."""
+        """Return how this container differs from the one that is wanted; an empty string if it does not."""
         return ""
 
     def log(self) -> str:

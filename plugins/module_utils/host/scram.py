@@ -54,7 +54,7 @@ def prepare(password: str) -> str:
 def compare(verifier: str, password: str) -> str:
     """Return C(current) where the verifier is that of the password, C(other) where it is not, else C(unknown).
 
-    What is no SCRAM verifier, an MD5 hash or an empty text, is another one.
+    Anything but a SCRAM verifier, such as an MD5 hash or an empty text, counts as different.
     """
     match = VERIFIER.fullmatch(verifier)
     if not match:

@@ -21,7 +21,7 @@ except ImportError:
 DURATION = re.compile(r"(\d+(ms|s|m|h|d))+|P(?=.)(\d+[YMWD])*(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?", re.IGNORECASE)
 PLACEHOLDER = "${"
 ANY = "anything"
-"""A branch that the site names itself, or that belongs to a plug-in."""
+"""A branch with names of the user, or one that belongs to a plug-in."""
 
 _BASIC_AUTH = {"username": "text", "password": "text", "enabled": "bool", "realm": "text", "open-urls": "list"}
 _PURGE = {"enabled": "bool", "initial-delay": "duration", "fixed-delay": "duration", "batch-size": "int"}

@@ -83,7 +83,7 @@ class Run:
     def finish(
         self, raw: dict[str, Any], changed: bool, before: Mapping[str, Any], after: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the result for an execution that was waited for; raise Failure if it is no success."""
+        """Return the result for an execution that was waited for; raise Failure if it did not succeed."""
         state = state_of(raw)
         outputs = self.executions.outputs(raw) if state in ENDED else {}
         if state in self.success:

@@ -170,7 +170,7 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
     stored: dict[Key, Stored] = {}
     asked: set[str] = set()
     if not module.params["namespace_map"]:
-        # Most files have the text that is stored. What is stored tells what is in them, without parsing them.
+        # Most files have the text that is stored. Then the stored flow shows their contents, and they need no parsing.
         asked = guess_namespaces(sources) | named
         try:
             with ThreadPoolExecutor(max_workers=1) as pool:
@@ -179,7 +179,7 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
                 prescan(sources)
                 stored = reading.result()
         except KestraError:
-            # What is wrong with the files can be told without a server.
+            # What is wrong with the files can be reported without a server.
             if state.problems or parse_sources(sources)[1]:
                 asked = set()
             else:
@@ -252,7 +252,7 @@ def plan_from_file(module: AnsibleModule, client: KestraClient, sync: FlowSync, 
 
 
 def identity(client: KestraClient) -> dict[str, str]:
-    """Return what tells the server and tenant of a plan from others."""
+    """Return an identity of the server and tenant of a plan."""
     return {"uuid": client.server_info().uuid or client.http.base, "tenant": client.connection.tenant}
 
 

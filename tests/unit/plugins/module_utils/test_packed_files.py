@@ -30,10 +30,10 @@ def test_a_damaged_file_is_refused(tmp_path: Path, cut: int) -> None:
     pack(ENTRIES, tmp_path / "packed")
     whole = (tmp_path / "packed").read_bytes()
     (tmp_path / "packed").write_bytes(whole[:-cut])
-    with pytest.raises(ValueError, match="is not what was handed over"):
+    with pytest.raises(ValueError, match="is not what was packed"):
         unpack(tmp_path / "packed")
     (tmp_path / "packed").write_bytes(whole[cut:])
-    with pytest.raises(ValueError, match="is not what was handed over"):
+    with pytest.raises(ValueError, match="is not what was packed"):
         unpack(tmp_path / "packed")
 
 

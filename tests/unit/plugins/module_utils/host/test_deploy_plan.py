@@ -86,7 +86,7 @@ def test_what_was_not_looked_at_differs() -> None:
     [
         (("files", ENV, "sha256"), "other", f"{ENV} has another content"),
         (("files", ENV, "mode"), "0644", f"{ENV} has the mode 0644 instead of 0600"),
-        (("files", ENV, "uid"), 1000, f"{ENV} belongs to somebody else"),
+        (("files", ENV, "uid"), 1000, f"{ENV} has another owner"),
         (("files", ENV, "type"), "link", f"{ENV} is a link"),
         (("files", f"{ROOT}/env", "mode"), "0755", f"{ROOT}/env has the mode 0755 instead of 0700"),
         (("files", f"{ROOT}/data", "owner"), "root", f"{ROOT}/data belongs to root instead of kestra"),

@@ -179,7 +179,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     # backups
     ({"backup_keep": "0"}, {}, "backup_keep: 0 is out of range. Set it to 1 or more."),
     ({"backup_keep_days": -1}, {}, "backup_keep_days: -1 is out of range. Set it to 0 or more."),
-    ({"backup_encryption": "age"}, {}, "backup_recipients: is empty, so nobody could read what age encrypts."),
+    ({"backup_encryption": "age"}, {}, "backup_recipients: is empty, so no key decrypts what age encrypts."),
     ({"backup_directory": "backups"}, {}, "backup_directory: 'backups' is not an absolute path."),
     (
         {"backup_schedule": "never"},
