@@ -32,7 +32,7 @@ options:
     type: path
   timeout:
     description:
-      - Seconds to wait for a connection (at most 10) and for an answer. The limit for a job is O(wait_timeout).
+      - Seconds to wait for a connection (at most 10) and for an answer. The limit for a job is C(wait_timeout).
       - If not set, the value of the environment variable E(SIDECAR_TIMEOUT) is used.
     type: int
     default: 30
