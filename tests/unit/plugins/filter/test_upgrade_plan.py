@@ -49,7 +49,7 @@ def test_steps(service: str, before: str, after: str, kind: str, note: str) -> N
         ("kestra", "v2.0.5", "v1.3.9", "older than what runs"),
         ("kestra", "v1.0.12", "v2.0.5", "2.0 is reached from 1.3 only"),
         ("kestra", "v0.24.0", "v2.0.5", "Upgrade to 1 first"),
-        ("kestra", "latest", "v2.0.5", "the tag 'latest' is no version"),
+        ("kestra", "latest", "v2.0.5", "the tag 'latest' is not a version"),
         ("kestra", "v2.0.5", "latest", "Pin kestra_version"),
         ("n8n", "0.236.0", "2.41.1", "Upgrade to 1 first"),
         ("n8n", "2.41.1", "2.40.7", "Restore a backup instead. See https://docs.n8n.io"),
