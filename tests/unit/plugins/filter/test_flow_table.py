@@ -83,7 +83,7 @@ def test_a_failure_is_told_below(style: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "message"), [("x", "not a result"), ({"msg": "skipped"}, "no result of kestra_flows: skipped")]
+    ("value", "message"), [("x", "not a result"), ({"msg": "skipped"}, "not a result of kestra_flows: skipped")]
 )
 def test_something_else_is_refused(value: object, message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=message):

@@ -145,7 +145,7 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, str, str]] = [
         "critical",
         "ended on 2026-11-23",
     ),
-    (put("certificates", "https://k", "not_after", value=None), "certificate", "warning", "tells no date"),
+    (put("certificates", "https://k", "not_after", value=None), "certificate", "warning", "shows no date"),
     (put("certificates", "https://k", "error", value="refused"), "certificate", "warning", "refused"),
     (
         put("certificates", "https://k", value={"error": "expired", "expired": True, "not_after": None}),
