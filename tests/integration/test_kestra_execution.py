@@ -213,7 +213,7 @@ def test_delete(either: Kestra, namespace: str) -> None:
     gone = run(either, id=identifier, state="absent")
     assert not gone["failed"] and not gone["changed"]
     killed = run(either, id=identifier, state="killed")
-    assert killed["failed"] and killed["msg"] == f"There is not an execution {identifier}."
+    assert killed["failed"] and killed["msg"] == f"Execution {identifier} does not exist."
 
 
 def test_start_later(either: Kestra, namespace: str) -> None:
