@@ -209,6 +209,9 @@ def test_everything_comes_back_after_a_reboot(host: Host, converged: Run) -> Non
     host.run("docker", "restart", "devorch-default", about="about 10 s").succeeded()
     host.wait("the host has started again", lambda: host.up(), 120)
     assert host.shell("cat /proc/1/stat | cut -d' ' -f22") != boot
+    host.wait("PostgreSQL is healthy", lambda: host.health("postgres") == "healthy", 120)
+    # Kestra takes longer: there is nothing yet to compare its flows with.
+    host.site({}, "--check", about="about 10 s").succeeded()
     host.wait("all services are healthy", lambda: all_healthy(host), 400)
     host.wait(
         "the sidecar answers",

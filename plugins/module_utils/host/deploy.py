@@ -511,10 +511,10 @@ class Deployment:
             action = NONE if not changed else action if action != NONE else RESTART if self.started.restarted else START
         restarted = self.started.restarted
         if self.order.check_mode:
-            # What was never healthy, or has stopped, is not restarted, but started.
+            # What does not run is not restarted, but started.
             needs = {need.action for need in self.runtime.differs()}
             renewed = plan.pending or bool(plan.changed) or not needs.isdisjoint({UPDATE, RESTART})
-            restarted = renewed and START not in needs and self.good.exists and bool(self.runtime.well)
+            restarted = renewed and START not in needs and bool(self.runtime.well)
         message = f"{self.wanted.service} is as wanted"
         if changed:
             message = f"{self.wanted.service} {'would be' if self.order.check_mode else 'was'} {PAST[action]}"

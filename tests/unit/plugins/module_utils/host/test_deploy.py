@@ -228,6 +228,12 @@ def test_check_mode_predicts_restarts(healthy: Site, situation: str, restarted: 
     assert healthy.run(ONE, config)["restarted"] is restarted
 
 
+def test_check_mode_predicts_the_restart_of_what_runs_and_was_never_healthy(site: Site) -> None:
+    site.fails(ONE, "bad\n")
+    assert site.run(ONE, "port: 1\n", check=True)["restarted"]
+    assert site.run(ONE, "port: 1\n")["restarted"]
+
+
 def test_check_mode_predicts_no_restart_of_what_does_not_run_by_itself(healthy: Site) -> None:
     healthy.program.well = ""
     assert not healthy.run(TWO, "port: 1\n", check=True)["restarted"]
