@@ -59,7 +59,7 @@ options:
       content:
         description:
           - The content. Each file has one of this, O(files[].src), O(files[].template) and
-          O(files[].zip).
+            O(files[].zip).
         type: str
       src:
         description: Path of a file on the controller with the content, looked for as other modules do.

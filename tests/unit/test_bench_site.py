@@ -67,7 +67,8 @@ def test_a_copy_leads_to_the_converged_host_and_starts_no_engine() -> None:
         names = archive.getnames()
         unit = archive.extractfile("etc/systemd/system/docker.service.d/bench.conf")
         assert unit is not None
-        assert unit.read().decode().endswith(f"\nExecStart=\nExecStart={fleet.PROXY} source:{fleet.DOCKER}\n")
+        command = f"python3 {fleet.DOCKER_PROXY} source:{fleet.DOCKER}"
+        assert unit.read().decode().endswith(f"\nExecStart=\nExecStart={command}\n")
     assert {f"etc/systemd/system/sockets.target.wants/bench-{port}.socket" for port in fleet.DOORS} <= set(names)
 
 
