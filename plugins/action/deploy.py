@@ -137,8 +137,13 @@ class ActionModule(ActionBase):
             searchpath=[str(file.parent), *search],
             available_variables={"ansible_managed": "Ansible managed", **task_vars},
         )
-        source = trust_as_template(self._read(file).decode())
-        rendered = templar.template(source, escape_backslashes=False, overrides={"trim_blocks": True})
+        try:
+            source = trust_as_template(self._read(file).decode())
+            rendered = templar.template(source, escape_backslashes=False, overrides={"trim_blocks": True})
+        except UnicodeDecodeError as error:
+            raise PlanError(f"{file}: is not UTF-8. Save it in this encoding") from error
+        except AnsibleError as error:
+            raise PlanError(f"{file}: {error.message}. Correct the template or its variables") from error
         return "" if rendered is None else str(rendered)
 
     def _read(self, file: Path) -> bytes:

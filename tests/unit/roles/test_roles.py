@@ -197,3 +197,26 @@ def test_a_value_of_kestra_config_may_be_encrypted(tmp_path: Path) -> None:
         play_keys={"vars_files": files, "vars": {"role_path": f"{ROOT}/roles/kestra"}},
     )
     assert played.last["msg"] == ["plain-value", 330], played.output
+
+
+def tasks_of(path: Path) -> list[dict[str, object]]:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def test_packages_are_installed_by_each_way_to_a_service_and_not_before_the_bundle_is_there() -> None:
+    """With orchestration_offline apt has nothing but the bundle, which the role docker unpacks."""
+    common = ROOT / "roles" / "common" / "tasks"
+    for task in tasks_of(common / "prepare.yml"):
+        assert "ansible.builtin.apt" not in (common / str(task["ansible.builtin.import_tasks"])).read_text("utf-8")
+    imported = {"name": "devorch.orchestration.common", "tasks_from": "packages"}
+    for role in ("postgres", "kestra", "backup"):
+        tasks = tasks_of(ROOT / "roles" / role / "tasks" / "manage.yml")
+        assert [task.get("ansible.builtin.import_role") for task in tasks].index(imported) == 0
+        assert tasks[1]["ansible.builtin.import_tasks"] == "present.yml"
+    (_, play) = tasks_of(ROOT / "playbooks" / "site.yml")
+    (block,) = play["tasks"]  # type: ignore[misc]
+    steps = [task.get("ansible.builtin.import_role", {}) for task in block["block"]]  # type: ignore[index]
+    order = [(step.get("name", "").rpartition(".")[2], step.get("tasks_from")) for step in steps]
+    assert (
+        order.index(("docker", "present")) < order.index(("common", "packages")) < order.index(("postgres", "present"))
+    )

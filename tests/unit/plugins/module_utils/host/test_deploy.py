@@ -777,6 +777,8 @@ def test_files_of_the_controller_are_read(tmp_path: Path) -> None:
         ({"content": "x", "src": "y"}, "has content and src. Set one of content, src, template, zip"),
         ({"src": "nowhere"}, "'nowhere' was not found on the controller"),
         ({"template": "nowhere.j2"}, "'nowhere.j2' was not found on the controller"),
+        ({"template": "undefined.j2"}, "templates/undefined.j2: 'nothing' is undefined. Correct the template"),
+        ({"template": "latin.j2"}, "templates/latin.j2: is not UTF-8. Save it in this encoding"),
         ({"content": "x", "main": "a:b"}, "main and interpreter are for an archive"),
         ({"content": "x", "mode": "rw"}, "mode: 'rw' is not a mode"),
         ({"content": "x", "mode": 0o644}, "mode: 420 is not in quotes. Write it as '0644'"),
@@ -784,6 +786,9 @@ def test_files_of_the_controller_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_files_are_a_sentence(tmp_path: Path, file: dict[str, Any], message: str) -> None:
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "undefined.j2").write_text("a: {{ nothing }}\n")
+    (tmp_path / "templates" / "latin.j2").write_bytes(b"a: \xe4\n")
     played = play(tmp_path, [task(tmp_path / "root", files=[{"path": "/opt/x", **file}])])
     assert played.returncode != 0
-    assert message in played.last["msg"] and "/opt/x" in played.last["msg"]
+    assert message in played.last["msg"] and ("/opt/x" in played.last["msg"] or "templates/" in message)
