@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.plugins.loader import init_plugin_loader
 from xdist.scheduler import LoadScopeScheduling
 
 from .budget import pytest_configure as pytest_configure
@@ -22,8 +23,9 @@ from .system.conftest import Host, Run
 ROOT = Path(__file__).parents[1]
 BUILD = [sys.executable, str(ROOT / "tests" / "images" / "cli.py")]
 
-# Ansible imports the collection below ansible_collections/; the Makefile sets the variable.
-sys.path.insert(0, os.environ["ANSIBLE_COLLECTIONS_PATH"])
+# Ansible's own importer of ansible_collections; it reads ANSIBLE_COLLECTIONS_PATH, which the Makefile sets. It must be there
+# before the first module of the collection is imported: a collection that Python has imported has no metadata.
+init_plugin_loader([])
 
 # What needs hosts of its own for many minutes: `make test-long`.
 _LONG_ONES = ("air_gap", "environments", "takeover")

@@ -149,9 +149,9 @@ class ActionModule(ActionBase):
 
 def renamed(task_vars: Mapping[str, Any]) -> Iterator[str]:
     """Return a problem for each variable that has another name now."""
-    for former, name in preflight.RENAMED.items():
-        if former in task_vars:
-            yield f"{former}: was renamed. Set {name} instead."
+    for previous, name in preflight.RENAMED.items():
+        if previous in task_vars:
+            yield f"{previous}: was renamed. Set {name} instead."
 
 
 def message(error: AnsibleError) -> str:

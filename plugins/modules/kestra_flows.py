@@ -151,7 +151,7 @@ options:
     version_added: 0.2.0
     default: 1800
   _packed_src:
-    description: Where the action plugin has put what it read on the controller. Not for use in a task.
+    description: Path of the archive that the action plugin has packed on the controller. Internal, do not set it.
     type: path
 attributes:
   check_mode:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 ROOT = Path(__file__).parents[2]
@@ -30,13 +28,7 @@ def variables(*roles: str) -> dict[str, Any]:
     return found
 
 
-@functools.cache
-def _know_the_collection() -> None:
-    init_plugin_loader([])
-
-
 def _templar(given: Mapping[str, Any]) -> Templar:
-    _know_the_collection()
     return Templar(loader=DataLoader(), variables=dict(given))
 
 

@@ -294,8 +294,8 @@ def container_needs(
 ) -> list[Need]:
     """Return what is to be done about a container; an empty list if it is the wanted one, and healthy.
 
-    C(config_hash) is that of the container that was committed, and C(image_id) what its image's name stands for now;
-    empty strings if that is not known.
+    C(config_hash) is that of the container that was committed, and C(image_id) the id of the image that has its image's
+    name now; empty strings if they are not known.
     """
     if state is None:
         return [Need(f"{name} does not exist", START)]

@@ -184,20 +184,20 @@ class Files:
         """Wait until it is well; return an empty string, or why it is not, before the time is over if it can't be."""
         begin = self.host.monotonic()
         while True:
-            found = self.judge()
+            found = self.evaluate()
             if found is not None:
                 return found
             if self.host.monotonic() - begin > timeout:
                 return f"{self.waiting} after {timeout:g} s"
             self.host.sleep(INTERVAL)
 
-    def judge(self) -> str | None:
+    def evaluate(self) -> str | None:
         """Return an empty string if it is well, why it will never be, or None if that is open."""
         return ""
 
     def verify(self) -> str:
         """Use it; return an empty string, or what failed, before the time is over if it has ended."""
-        return next((problem for check in self.checks if (problem := verified(check, self.host, self.judge))), "")
+        return next((problem for check in self.checks if (problem := verified(check, self.host, self.evaluate))), "")
 
     def config_hash(self) -> str:
         """Return how this container differs from the one that is wanted; an empty string if it does not."""
@@ -256,7 +256,7 @@ class Compose(Files):
         same = before is not None and state is not None and (before.id, before.started) == (state.id, state.started)
         return Started(not same, before is not None and before.status == "running" and not same)
 
-    def judge(self) -> str | None:
+    def evaluate(self) -> str | None:
         state = self._state()
         first = self.restarts.setdefault(self.name, state.restarts) if state else 0
         found = verdict(state, first, RESTARTS)
@@ -334,7 +334,7 @@ class Systemd(Files):
             self._systemctl("restart" if changed else "start", name)
         return Started(bool(changed or idle or disabled), bool(changed and active))
 
-    def judge(self) -> str | None:
+    def evaluate(self) -> str | None:
         self.waiting = ""
         for name, (unit, more) in self._units().items():
             restarts = int(more.get("NRestarts") or 0)
@@ -420,21 +420,21 @@ def compose_error(ended: Finished) -> str:
     return "\n".join([line for line in lines if not PROGRESS.fullmatch(line)][-LOG_LINES:] or lines[-LOG_LINES:])
 
 
-def verified(check: Mapping[str, Any], host: Host, judge: Callable[[], str | None] = lambda: "") -> str:
+def verified(check: Mapping[str, Any], host: Host, evaluate: Callable[[], str | None] = lambda: "") -> str:
     """Ask until the answer is right or the check's deadline is over; return an empty string, or what is wrong.
 
-    C(judge) returns why what is asked will never answer, as soon as that is so.
+    C(evaluate) returns why what is asked will never answer, as soon as that is so.
     """
     seconds = float(check.get("deadline", LOOK))
     if check.get("kestra"):
-        return _kestra(check["kestra"], seconds, host, judge)
+        return _kestra(check["kestra"], seconds, host, evaluate)
     ask: Callable[[Mapping[str, Any], float, Host], str] = _command if check.get("command") else _url
     deadline = host.monotonic() + seconds
     while True:
         problem = ask(check, max(INTERVAL, deadline - host.monotonic()), host)
         if not problem:
             return ""
-        ended = judge()
+        ended = evaluate()
         if ended:
             return f"{problem}; {ended}"
         if host.monotonic() + INTERVAL > deadline:
@@ -479,14 +479,14 @@ def _url(check: Mapping[str, Any], limit: float, host: Host) -> str:
     return f"{url}: answers HTTP {response.status} instead of {wanted}{f': {body}' if body else ''}"
 
 
-def _kestra(options: Mapping[str, Any], seconds: float, host: Host, judge: Callable[[], str | None]) -> str:
+def _kestra(options: Mapping[str, Any], seconds: float, host: Host, evaluate: Callable[[], str | None]) -> str:
     if REQUESTS_IMPORT_ERROR is not None:
         return "Kestra can't be asked: the host's Python lacks requests. Install python3-requests"
     url, management_url = str(options["url"]), str(options["management_url"])
 
     def sleep(pause: float) -> None:
         host.sleep(pause)
-        ended = judge()
+        ended = evaluate()
         if ended:
             raise DeployError(f"Kestra at {url} does not answer; {ended}")
 

@@ -67,16 +67,8 @@ def test_a_copy_leads_to_the_converged_host_and_starts_no_engine() -> None:
         names = archive.getnames()
         unit = archive.extractfile("etc/systemd/system/docker.service.d/bench.conf")
         assert unit is not None
-<<<<<<< HEAD:tests/unit/tools/test_bench_site.py
-        assert (
-            unit.read()
-            .decode()
-            .endswith(f"\nExecStart=\nExecStart=python3 {fleet.DOCKER_PROXY} source:{fleet.DOCKER}\n")
-        )
-=======
         command = f"python3 {fleet.DOCKER_PROXY} source:{fleet.DOCKER}"
         assert unit.read().decode().endswith(f"\nExecStart=\nExecStart={command}\n")
->>>>>>> main:tests/unit/test_bench_site.py
     assert {f"etc/systemd/system/sockets.target.wants/bench-{port}.socket" for port in fleet.DOORS} <= set(names)
 
 
