@@ -23,8 +23,8 @@ from .system.conftest import Host, Run
 ROOT = Path(__file__).parents[1]
 BUILD = [sys.executable, str(ROOT / "tests" / "images" / "cli.py")]
 
-# Ansible's own importer of ansible_collections; it reads ANSIBLE_COLLECTIONS_PATH, which the Makefile sets. It must be there
-# before the first module of the collection is imported: a collection that Python has imported has no metadata.
+# Ansible's own importer of ansible_collections; it reads ANSIBLE_COLLECTIONS_PATH, which the Makefile sets. It must be
+# there before the first module of the collection is imported: a collection that Python has imported has no metadata.
 init_plugin_loader([])
 
 # What needs hosts of its own for many minutes: `make test-long`.
