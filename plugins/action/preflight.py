@@ -15,7 +15,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVari
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.errors import ArgumentValueError, ElementError
 from ansible.plugins.action import ActionBase
-from ansible_collections.devorch.orchestration.plugins.module_utils.host import preflight
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import check, situation
 
 try:
     from ansible.template import trust_as_template
@@ -46,7 +46,7 @@ def read_options(role: str, roles: Path = ROLES) -> dict[str, dict[str, Any]] | 
     if not path.is_file():
         return None
     specification = yaml.safe_load(path.read_text(encoding="utf-8"))
-    point = specification["argument_specs"]["variables" if role == preflight.SHARED else "main"]
+    point = specification["argument_specs"]["variables" if role == situation.SHARED else "main"]
     options: dict[str, dict[str, Any]] = point.get("options") or {}
     return options
 
@@ -118,13 +118,13 @@ class ActionModule(ActionBase):
             }
         )
         services = arguments["services"]
-        specifications = {role: read_options(role) for role in (preflight.SHARED, *preflight.SERVICES, *services)}
+        specifications = {role: read_options(role) for role in (situation.SHARED, *situation.SERVICES, *services)}
         for service in services:
             if specifications[service] is None:
                 raise AnsibleActionFail(f"services: '{service}' is not a role of this collection")
         options = {role: found for role, found in specifications.items() if found is not None}
         reader = _Reader(self._templar, task_vars, options)
-        variables, problems = reader.read([preflight.SHARED, *services])
+        variables, problems = reader.read([situation.SHARED, *services])
         problems = [*renamed(task_vars), *problems]
         rendered, failed = reader.render(self._task.args.get("rendered") or {}, services, variables)
         problems += failed
@@ -135,9 +135,9 @@ class ActionModule(ActionBase):
             "facts": task_vars.get("ansible_facts", {}),
         }
         missing = [name for name in FILES if variables.get(name) and not Path(variables[name]).expanduser().exists()]
-        problems += preflight.problems(upgrade=arguments["upgrade"], rendered=rendered, missing_files=missing, **given)
+        problems += check.problems(upgrade=arguments["upgrade"], rendered=rendered, missing_files=missing, **given)
         problems = list(dict.fromkeys(problems))
-        warnings = preflight.warnings(**given)
+        warnings = check.warnings(**given)
         result.update(changed=False, problems=problems, warnings=warnings, msg="no problems")
         if problems:
             count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -149,7 +149,7 @@ class ActionModule(ActionBase):
 
 def renamed(task_vars: Mapping[str, Any]) -> Iterator[str]:
     """Return a problem for each variable that has another name now."""
-    for previous, name in preflight.RENAMED.items():
+    for previous, name in check.RENAMED.items():
         if previous in task_vars:
             yield f"{previous}: was renamed. Set {name} instead."
 
@@ -180,7 +180,7 @@ class _Reader:
         for role, specification in self._options.items():
             templar = self._templar_of(role)
             for name, option in specification.items():
-                if role not in roles and name not in preflight.NEIGHBOURS:
+                if role not in roles and name not in check.NEIGHBOURS:
                     continue
                 value, found = self._value(templar, name, option)
                 if value is not None:
@@ -196,8 +196,8 @@ class _Reader:
         rendered: dict[str, str] = {}
         problems: list[str] = []
         for name, text in templates.items():
-            owner = next((role for role, options in self._options.items() if name in options), preflight.SHARED)
-            if owner != preflight.SHARED and (owner not in services or variables.get(f"{owner}_state") == "absent"):
+            owner = next((role for role, options in self._options.items() if name in options), situation.SHARED)
+            if owner != situation.SHARED and (owner not in services or variables.get(f"{owner}_state") == "absent"):
                 continue
             try:
                 rendered[str(name)] = str(self._templar_of(owner).template(text))

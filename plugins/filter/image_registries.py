@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import registries
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import registries
 
 DOCUMENTATION = r"""
 name: image_registries

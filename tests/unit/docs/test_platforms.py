@@ -30,8 +30,8 @@ def metadata(role: str) -> dict[str, Any]:
 
 
 def test_the_preflight_checks_accept_what_the_readme_lists() -> None:
-    preflight = import_module("ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight")
-    assert stated() == {name: list(found) for name, found in preflight.DISTRIBUTIONS.items()}
+    server = import_module("ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.server")
+    assert stated() == {name: list(found) for name, found in server.DISTRIBUTIONS.items()}
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -49,7 +49,7 @@ PURE = (
     "module_utils.host.container",
     "module_utils.host.deploy_plan",
     "module_utils.host.doctor",
-    "module_utils.host.preflight",
+    "module_utils.host.preflight.check",
     "module_utils.kestra.config_schema",
     "module_utils.kestra.flows.deprecations",
     "module_utils.kestra.flows.locate",

@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.devorch.orchestration.plugins.action import preflight as action
-from ansible_collections.devorch.orchestration.plugins.module_utils.host import preflight
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import problems, registries, warnings
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.check import problems, warnings
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import registries
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
+    IN_DOCKER,
+    SERVICES,
+    Situation,
+)
 
 from .....system.wrong_changes import CHANGES, PREFLIGHT, Wrong
 from ....playbook import play
@@ -68,7 +73,7 @@ MISSING = {
 }
 COMPOSE = {"files": {"/opt/orchestration/compose.yml": {"type": "file"}}}
 OLD = {"versions": {"kestra": "docker.io/kestra/kestra:v1.3.9", "n8n": "docker.io/n8nio/n8n:1.9.0"}}
-ABSENT = {f"{service}_state": "absent" for service in preflight.SERVICES}
+ABSENT = {f"{service}_state": "absent" for service in SERVICES}
 
 # Variables, what the look at the host has, and how the one problem begins or what it has in it.
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
@@ -86,7 +91,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     # data of a service that stays
     *(
         ({f"{service}_purge_data": "yes"}, {}, f"{service}_purge_data: is true, and {service}_state is 'present'. Set")
-        for service in preflight.SERVICES
+        for service in SERVICES
     ),
     # ports
     ({"kestra_port": "70000"}, {}, "kestra_port: 70000 is not a TCP port. Set it to a number from 1 to 65535."),
@@ -215,7 +220,7 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({name: str(value) for name, value in VARIABLES.items() if isinstance(value, (bool, int))}, {}),
     # absent is not checked
     (ABSENT, {"memory_bytes": 1, "disk_free_bytes": 1, "listeners": {"8080": listener()}, "python": ""}),
-    ({**ABSENT, **{f"{service}_purge_data": True for service in preflight.SERVICES}}, {}),
+    ({**ABSENT, **{f"{service}_purge_data": True for service in SERVICES}}, {}),
     ({"n8n_state": "absent", "n8n_purge_data": True, "n8n_database_password": "it's"}, {}),
     ({"sidecar_state": "absent", "sidecar_port": 8080, "sidecar_token": "short"}, {}),
     ({"kestra_state": "absent", "sidecar_state": "absent", "sidecar_purge_data": True}, {}),
@@ -388,8 +393,8 @@ def test_wrong_changes_are_refused(change: Wrong) -> None:
     wanted = dict(change.variables)
     if "orchestration_registry" in wanted:
         variables["n8n_image"] = f"{wanted['orchestration_registry']}/n8nio/n8n"
-    for service in preflight.IN_DOCKER:
-        situation = preflight.Situation(variables, host)
+    for service in IN_DOCKER:
+        situation = Situation(variables, host)
         reference = situation.image(service)
         version = variables[f"{service}_digest"] or variables[f"{service}_version"]
         if {f"{service}_version", f"{service}_digest", "orchestration_registry"} & wanted.keys():
@@ -466,10 +471,10 @@ def test_playbook_passes_with_the_defaults_of_the_roles(tmp_path: Path) -> None:
     variables = {**IMAGES, "look": HOST, "ansible_facts": FACTS, "orchestration_root": "/opt/orchestration"}
     rendered = {"kestra_config_template": "{{ lookup('ansible.builtin.file', kestra_config_template)[:0] }}kestar: x"}
     extra = json.dumps(variables)
-    run = play(tmp_path, task([*preflight.SERVICES], rendered=rendered), "-e", extra)
+    run = play(tmp_path, task([*SERVICES], rendered=rendered), "-e", extra)
     (problem,) = run.last["problems"]
     assert problem.startswith("kestra_config_template: kestar: Kestra has no such key at the top.")
-    assert play(tmp_path, task([*preflight.SERVICES]), "-e", extra).last["msg"] == "no problems"
+    assert play(tmp_path, task([*SERVICES]), "-e", extra).last["msg"] == "no problems"
 
 
 def test_playbook_reports_everything_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""All problems of a run, found before anything is changed.
+
+The rules are pure. Each returns its problems as "variable: what is wrong. What to set." and never a secret value.
+A rule skips a variable that is absent, for example because its type is wrong; the action plugin reports that. It also
+skips what the facts of the host do not contain. Each file of this package has the rules of one service, or of the
+server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import (
+    backup,
+    docker,
+    images,
+    kestra,
+    n8n,
+    ports,
+    postgres,
+    server,
+    sidecar,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
+    SERVICES,
+    Rule,
+    Situation,
+)
+
+RENAMED: Mapping[str, str] = {"plan_only": "kestra_flows_plan_only", "rotate": "rotate_secrets"}
+"""The present names of variables, by their old names."""
+NEIGHBOURS = (
+    *(f"{service}_{option}" for service in SERVICES for option in ("state", "purge_data")),
+    "docker_registry_mirrors",
+    "docker_insecure_registries",
+    "kestra_database_password",
+    "n8n_database_password",
+    "sidecar_token",
+)
+"""The variables of services outside of the run that the rules of others ask for."""
+
+
+def problems(
+    variables: Mapping[str, Any],
+    host: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    upgrade: bool = False,
+    *,
+    services: Sequence[str] = SERVICES,
+    rendered: Mapping[str, str] | None = None,
+    missing_files: Sequence[str] = (),
+) -> list[str]:
+    """Return everything that speaks against a run, for all of its services at once."""
+    situation = Situation(variables, host, facts, services, upgrade, rendered or {}, missing_files)
+    rules = list(RULES)
+    for service in SERVICES:
+        if service in services:
+            rules += DEPLOYMENT[service] if situation.present(service) else REMOVAL.get(service, ())
+    return list(dict.fromkeys(problem for rule in rules for problem in rule(situation)))
+
+
+def warnings(
+    variables: Mapping[str, Any],
+    host: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    *,
+    services: Sequence[str] = SERVICES,
+) -> list[str]:
+    """Return what a run does not fail at, and its operator may not have meant."""
+    situation = Situation(variables, host, facts, services)
+    return [warning for rule in WARNINGS for warning in rule(situation)]
+
+
+_SERVICES: Mapping[str, Any] = {
+    "docker": docker,
+    "postgres": postgres,
+    "sidecar": sidecar,
+    "kestra": kestra,
+    "n8n": n8n,
+    "backup": backup,
+}
+RULES: tuple[Rule, ...] = (*server.RULES, *ports.RULES)
+"""What holds for the host and for several services."""
+DEPLOYMENT: Mapping[str, tuple[Rule, ...]] = {service: rules.DEPLOYMENT for service, rules in _SERVICES.items()}
+"""What holds for a service that is deployed."""
+REMOVAL: Mapping[str, tuple[Rule, ...]] = {service: rules.REMOVAL for service, rules in _SERVICES.items()}
+"""What holds for a service that is removed."""
+WARNINGS: tuple[Rule, ...] = (*images.WARNINGS, *kestra.WARNINGS, *backup.WARNINGS, *sidecar.WARNINGS)

@@ -1,0 +1,40 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rules for n8n."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import held_ports
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import Rule, Situation
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
+    ENVIRONMENT_NAME,
+    filled,
+    quotable,
+)
+
+
+def _n8n_values(situation: Situation) -> Iterator[str]:
+    if situation.given("n8n_encryption_key") and len(situation.text("n8n_encryption_key")) < 16:
+        yield (
+            "n8n_encryption_key: shorter than 16 characters. Make one with 'openssl rand -hex 32', or leave it out to"
+            " have one generated."
+        )
+    yield from filled(situation, "n8n_database_password")
+    for name in situation.mapping("n8n_environment"):
+        if not ENVIRONMENT_NAME.fullmatch(str(name)):
+            yield (
+                f"n8n_environment: '{name}' is not a name of an environment variable. Use letters, digits and"
+                " underscores."
+            )
+    names = ("n8n_encryption_key", "n8n_database_password", "n8n_url", "n8n_timezone")
+    more = {f"n8n_environment.{name}": value for name, value in situation.mapping("n8n_environment").items()}
+    yield from quotable({**{name: situation.variables.get(name) for name in names}, **more})
+
+
+DEPLOYMENT: tuple[Rule, ...] = (held_ports("n8n"), image("n8n"), _n8n_values)
+REMOVAL: tuple[Rule, ...] = ()

@@ -1,0 +1,87 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rules for PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
+    DATABASE_USERS,
+    TITLES,
+    Rule,
+    Situation,
+    data_major,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
+    either,
+    filled,
+    listed,
+    quotable,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers
+
+POSTGRES = ("14", "15", "16", "17")
+
+
+def _postgres_major(situation: Situation) -> str:
+    found = numbers(situation.text("postgres_version"))
+    return str(found[0]) if found else ""
+
+
+def _postgres_version(situation: Situation) -> Iterator[str]:
+    if not situation.text("postgres_version"):
+        return
+    version, major, data = situation.text("postgres_version"), _postgres_major(situation), data_major(situation)
+    if major not in POSTGRES:
+        yield (
+            f"postgres_version: {version} is not supported. Kestra needs 14 or newer, and the images from 18 on keep"
+            f" their data elsewhere. Set it to {either(POSTGRES)}."
+        )
+    if data and data != major and not situation.upgrade:
+        yield (
+            f"postgres_version: the data in {situation.root}/data/postgres/pgdata belong to PostgreSQL {data}, and"
+            f" {major or version} cannot open them. Set postgres_version back, or run upgrade.yml, which dumps and"
+            " loads the databases."
+        )
+
+
+def _postgres_buffers(situation: Situation) -> Iterator[str]:
+    name = "postgres_shared_buffers"
+    if situation.given(name) and not re.fullmatch("[0-9]+(kB|MB|GB|TB)", situation.text(name)):
+        yield f"{name}: '{situation.text(name)}' is not a size that PostgreSQL reads. Set one like 128MB or 1GB."
+
+
+def _database_passwords(situation: Situation) -> list[str]:
+    kept = [service for service in DATABASE_USERS if not situation.flag(f"{service}_purge_data")]
+    return [f"{service}_database_password" for service in kept]
+
+
+def _postgres_values(situation: Situation) -> Iterator[str]:
+    names = ["postgres_password", *_database_passwords(situation)]
+    yield from filled(situation, *names)
+    yield from quotable({name: situation.variables.get(name) for name in names})
+
+
+def _postgres_removal(situation: Situation) -> Iterator[str]:
+    users = [service for service in DATABASE_USERS if situation.present(service)]
+    if users:
+        yield (
+            f"postgres_state: {listed([TITLES[user] for user in users])} {'keep' if len(users) > 1 else 'keeps'} data"
+            f" in PostgreSQL. Set {listed([f'{user}_state' for user in users])} to 'absent' as well."
+        )
+    purged = [f"{user}_purge_data" for user in DATABASE_USERS if situation.flag(f"{user}_purge_data")]
+    if purged and not situation.flag("postgres_purge_data"):
+        yield (
+            f"postgres_state: {listed(purged)} {'remove databases' if len(purged) > 1 else 'removes a database'} of"
+            " PostgreSQL, which must run for that. Set postgres_purge_data to true as well, or set postgres_state to"
+            " 'absent' in a run after this one."
+        )
+
+
+DEPLOYMENT: tuple[Rule, ...] = (_postgres_version, _postgres_buffers, image("postgres"), _postgres_values)
+REMOVAL: tuple[Rule, ...] = (_postgres_removal,)
