@@ -82,7 +82,7 @@ def test_values_arrive_as_they_are_written_in_a_playbook(either: Kestra, tmp_pat
         ({"value": "tomorrow", "type": "DATETIME"}, "value is not a date and time"),
         ({"value": "x", "ttl": "1 hour"}, "ttl is not a duration"),
         ({"value": "x", "description": "☃"}, "description contains the character U+2603"),
-        ({"value": "x", "key": "-k"}, "key '-k' begins with"),
+        ({"value": "x", "key": "-k"}, "key '-k' must begin with"),
         ({"value": "x", "namespace": "No.Such"}, "namespace 'No.Such' is not a namespace"),
         ({}, "state is present but all of the following are missing: value"),
     ],

@@ -153,7 +153,7 @@ def test_everything_that_is_wrong_is_told_at_once(either: Kestra, tmp_path: Path
         ({"dest": "../up"}, "dest is '../up'"),
         ({"prune_limit": "many"}, "prune_limit is 'many'"),
         ({"concurrency": 0}, "concurrency is 0"),
-        ({"namespace": "A/b"}, "namespace 'A/b' is no namespace"),
+        ({"namespace": "A/b"}, "namespace 'A/b' is not a namespace"),
         ({"_packed_src": "/etc/passwd"}, "_packed_src is not for use in a task"),
     ],
 )

@@ -70,7 +70,7 @@ def test_a_backfill_from_its_beginning_to_its_removal(either: Kestra, namespace:
     nothing = run(either, namespace, backfill={"state": "paused"})
     assert nothing["failed"] and "there is no backfill to pause" in nothing["msg"]
     vague = run(either, namespace, backfill={"state": "running"})
-    assert vague["failed"] and "a new one needs a start" in vague["msg"]
+    assert vague["failed"] and "Set a start to create one" in vague["msg"]
 
     begin = {"backfill": {**WEEK, "labels": {"reason": "outage"}}}
     asked = run(either, namespace, check=True, **begin)
