@@ -10,6 +10,19 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.devorch.orchestration.plugins.action import preflight as action
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import (
+    backup,
+    check,
+    docker,
+    images,
+    kestra,
+    n8n,
+    ports,
+    postgres,
+    server,
+    sidecar,
+    values,
+)
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.check import problems, warnings
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import registries
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
@@ -519,3 +532,24 @@ def test_playbook_leaves_the_template_of_a_removed_service_alone(tmp_path: Path)
 def test_playbook_refuses_an_unknown_service(tmp_path: Path) -> None:
     run = play(tmp_path, task(["nobody"]), "-e", json.dumps({"look": HOST}))
     assert run.last["failed"] and "'nobody' is not a role of this collection" in run.last["msg"]
+
+
+@pytest.mark.parametrize("rules", [server, ports, images, docker, postgres, kestra, n8n, sidecar, backup])
+def test_every_rule_of_a_file_is_applied(rules: Any) -> None:
+    """A rule that no tuple lists would never run."""
+    applied = {*check.RULES, *check.WARNINGS}
+    for listed in (*check.DEPLOYMENT.values(), *check.REMOVAL.values()):
+        applied |= {*listed}
+    own = [
+        rule
+        for name, rule in vars(rules).items()
+        if callable(rule)
+        and getattr(rule, "__module__", "") == rules.__name__
+        and getattr(rule, "__annotations__", {}) == {"situation": "Situation", "return": "Iterator[str]"}
+    ]
+    assert own and not [rule.__name__ for rule in own if rule not in applied]
+
+
+def test_words_are_joined_as_in_a_sentence() -> None:
+    assert values.listed(["a"]) == "a" and values.listed(["a", "b", "c"]) == "a, b and c"
+    assert values.either(["a", "b"]) == "a or b"
