@@ -55,12 +55,12 @@ def problems(
     rendered: Mapping[str, str] | None = None,
     missing_files: Sequence[str] = (),
 ) -> list[str]:
-    """Return everything that speaks against a run, for all of its services at once."""
+    """Return every problem of a run, for all of its services at once."""
     situation = Situation(variables, host, facts, services, upgrade, rendered or {}, missing_files)
     rules = list(RULES)
     for service in SERVICES:
         if service in services:
-            rules += DEPLOYMENT[service] if situation.present(service) else REMOVAL.get(service, ())
+            rules += DEPLOYMENT[service] if situation.present(service) else REMOVAL[service]
     return list(dict.fromkeys(problem for rule in rules for problem in rule(situation)))
 
 

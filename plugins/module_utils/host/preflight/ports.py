@@ -20,7 +20,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 
 PROJECT = "orchestration"
 SOCKET = "orchestration-sidecar.socket"
-WILDCARDS = frozenset(("0.0.0.0", "::", "*", ""))  # noqa: S104
+WILDCARDS = frozenset(("0.0.0.0", "::", "*", ""))  # noqa: S104 - compared with, never bound
 """Addresses that listen on all of the host's."""
 
 
