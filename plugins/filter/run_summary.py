@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,6 +21,7 @@ author:
 description:
   - Formats the results of M(devorch.orchestration.deploy) as a table, with one line per service and a total.
   - Results without a service, such as those of skipped tasks, are ignored.
+  - A line for the secrets comes first if the run wrote any. A line for each removed service comes last.
 positional: check_mode
 options:
   _input:
@@ -33,6 +34,16 @@ options:
     description: Whether the results are those of a run in check mode.
     type: bool
     default: false
+  secrets:
+    description: Names of the secrets that the run wrote.
+    type: list
+    elements: str
+    default: []
+  removed:
+    description: Services that the run removed.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -56,15 +67,22 @@ DONE = {
     "restart": "restarted",
     "start": "started",
     "rollback": "rolled back",
+    "remove": "removed",
     "none": "changed",
 }
 
 
-def run_summary(results: Iterable[Any], check_mode: bool = False) -> list[str]:
+def run_summary(
+    results: Iterable[Any], check_mode: bool = False, secrets: Sequence[str] = (), removed: Iterable[str] = ()
+) -> list[str]:
     """Return the lines of the table."""
     if isinstance(results, (str, Mapping)) or not isinstance(results, Iterable):
         raise AnsibleFilterError("run_summary: the input is not a list of results")
-    deployed = [result for result in results if isinstance(result, Mapping) and result.get("service")]
+    deployed = [
+        *([{"service": "secrets", "changed": True, "action": "update", "paths": secrets}] if secrets else []),
+        *(result for result in results if isinstance(result, Mapping) and result.get("service")),
+        *({"service": service, "changed": True, "action": "remove"} for service in removed),
+    ]
     headings = ("service", "would change" if check_mode else "changed", "would restart" if check_mode else "restarted")
     table = [(*headings, "seconds")] + [_row(result, check_mode) for result in deployed]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
@@ -91,7 +109,7 @@ def _change(result: Mapping[str, Any], check_mode: bool) -> str:
     return f"{'failed, ' if result.get('failed') else ''}{word}{shown}"
 
 
-def _total(deployed: list[Mapping[str, Any]], check_mode: bool) -> str:
+def _total(deployed: Sequence[Mapping[str, Any]], check_mode: bool) -> str:
     changed = sum(bool(result.get("changed")) for result in deployed)
     restarted = sum(bool(result.get("restarted")) for result in deployed)
     seconds = sum(_seconds(result) for result in deployed)

@@ -153,7 +153,7 @@ class DeployPlan:
 
     reasons: list[str]
     action: str
-    diff: list[dict[str, str]] = field(default_factory=list)
+    diff: list[dict[str, Any]] = field(default_factory=list)
 
 
 def inspect(path: Path, *, follow: bool = False) -> Found | None:
@@ -482,15 +482,21 @@ class Deployment:
         self.hidden |= self.secret_texts()
         return mask(text, self.hidden)
 
-    def diff(self, plan: DeployPlan) -> list[dict[str, str]]:
-        """Return what changes, file by file, without a secret."""
-        result = []
+    def diff(self, plan: DeployPlan) -> list[dict[str, Any]]:
+        """Return what changes, file by file: the content without a secret, and then mode and owner."""
+        result: list[dict[str, Any]] = []
+        user, group = _name(pwd.getpwuid, os.geteuid()), _name(grp.getgrgid, os.getegid())
         for path in [*plan.changed, *plan.derived]:
             old = plan.present.get(path) or (read(path) if path in plan.derived else None)
             new = self.files.get(path) or plan.derived[path]
-            before, after = self._shown(path, old.content if old else b"", new.content)
-            headers = f"{path} (mode {old.mode:04o})" if old and old.mode != new.mode else str(path)
-            result.append({"before": before, "after": after, "before_header": headers, "after_header": str(path)})
+            if old is None or old.content != new.content:
+                before, after = self._shown(path, old.content if old else b"", new.content)
+                result.append({"before": before, "after": after, "before_header": str(path), "after_header": str(path)})
+            if old is not None:
+                result += attribute_diff(path, inspect(path), WantedDirectory(str(path), new.mode, user, group))
+        for directory in plan.directories:
+            path = Path(directory.path)
+            result += attribute_diff(path, inspect(path, follow=self.may_be_link(path)), directory)
         return result
 
     def _shown(self, path: Path, old: bytes, new: bytes) -> tuple[str, str]:
@@ -586,6 +592,27 @@ def replaced(text: str, substitutes: Mapping[str, str]) -> str:
     for part, substitute in substitutes.items():
         text = text.replace(part, substitute)
     return text
+
+
+def attribute_diff(path: Path, found: Found | None, wanted: WantedDirectory) -> list[dict[str, Any]]:
+    """Return the difference in mode and owner as Ansible shows it; an empty list if there is none."""
+    was = {
+        "state": found.type if found else "absent",
+        "mode": f"{found.mode:04o}" if found else "",
+        "owner": (found.owner or str(found.uid)) if found else "",
+        "group": (found.group or str(found.gid)) if found else "",
+    }
+    will = {"mode": None if wanted.mode is None else f"{wanted.mode:04o}", "owner": wanted.owner, "group": wanted.group}
+    numbers = {"owner": str(found.uid), "group": str(found.gid)} if found else {}
+    changes = {
+        key: value for key, value in will.items() if value is not None and value not in (was[key], numbers.get(key))
+    }
+    if found is None:
+        was, changes = {"state": "absent"}, {"state": "directory", **changes}
+    elif not changes:
+        return []
+    before = {key: was[key] for key in changes if key in was}
+    return [{"before": before, "after": changes, "before_header": str(path), "after_header": str(path)}]
 
 
 def described(content: bytes) -> str:

@@ -254,3 +254,22 @@ def test_password_of_the_package_index_is_in_no_command_line_and_in_no_file_that
     assert "canary" not in played.output
     left = [path for path in tmp_path.rglob("*") if path.is_file() and "canary" in path.read_text(errors="replace")]
     assert {path.name for path in left} == {"play.yml", "noted.json"}
+
+
+def test_the_summary_names_what_no_deploy_task_changed() -> None:
+    shared = load("roles/common/vars/main.yml")
+    given = {
+        "orchestration_secrets": {"generated": ["kestra_password"], "replaced": ["sidecar_token"], "changed": True},
+        "orchestration_profiles": [
+            {"service": "kestra", "state": "absent", "deployments": ["kestra", "watchdog"]},
+            {"service": "n8n", "state": "absent", "deployments": ["n8n"]},
+            {"service": "postgres", "state": "present", "deployments": ["postgres"]},
+        ],
+        "orchestration_host": {
+            "services": {name: {"committed": "x"} for name in ("kestra", "watchdog", "postgres")}
+            | {"n8n": {"committed": ""}}
+        },
+    }
+    assert evaluate(shared["orchestration_written_secrets"], given) == ["kestra_password", "sidecar_token"]
+    assert evaluate(shared["orchestration_removed_services"], given) == ["kestra", "watchdog"]
+    assert evaluate(shared["orchestration_written_secrets"], {"orchestration_secrets": {"skipped": True}}) == []

@@ -32,6 +32,16 @@ def test_table() -> None:
     ]
 
 
+def test_secrets_and_removed_services_have_lines() -> None:
+    assert run_summary([result("kestra")], False, ["n8n_encryption_key"], ["n8n"]) == [
+        "service  changed                       restarted  seconds",
+        "secrets  updated (n8n_encryption_key)  no         0.0",
+        "kestra   -                             no         0.0",
+        "n8n      removed                       no         0.0",
+        "3 services: 2 changed, 0 restarted, 0.0 s",
+    ]
+
+
 def test_check_mode_says_what_would_happen() -> None:
     assert run_summary([result("kestra", "create", restarted=True, paths=["a"])], True) == [
         "service  would change  would restart  seconds",

@@ -490,6 +490,21 @@ def test_diff_shows_which_secret_changes_and_none_of_them(healthy: Site) -> None
     assert "db-one" not in json.dumps(result) and "db-two" not in json.dumps(result)
 
 
+def test_diff_shows_modes_and_owners_that_are_repaired(healthy: Site) -> None:
+    data = healthy.root / "data"
+    healthy.env.chmod(0o644)
+    data.chmod(0o700)
+    predicted = healthy.run(ONE, "port: 1\n", check=True)["diff"]
+    assert [(each["before_header"], each["before"], each["after"]) for each in predicted] == [
+        (str(healthy.env), {"mode": "0644"}, {"mode": "0600"}),
+        (str(data), {"mode": "0700"}, {"mode": "0750"}),
+    ]
+    assert healthy.run(ONE, "port: 1\n")["diff"] == predicted
+    data.rmdir()
+    (made,) = healthy.run(ONE, "port: 1\n")["diff"]
+    assert made["before"] == {"state": "absent"} and made["after"]["state"] == "directory"
+
+
 def test_extra_files_are_never_shown(healthy: Site) -> None:
     healthy.password.write_text("second-password")
     result = healthy.run(ONE, "port: 1\n")
