@@ -128,7 +128,7 @@ options:
     description: Service of the Compose project that O(service) needs. If it was restarted, O(service) is restarted too.
     type: str
   wait_timeout:
-    description: Seconds to wait until the service is healthy. Then the deployment has failed.
+    description: Seconds to wait until the service is healthy. If it is not healthy by then, the deployment fails.
     type: int
     default: 600
   units:

@@ -197,7 +197,9 @@ findings:
       message: no backup
       hint: Run backup.yml.
 disks:
-  description: The file systems by path, with C(total) and C(free) in bytes.
+  description:
+    - The file systems by path, with C(total) and C(free) in bytes.
+    - C(used_percent) and C(inodes_percent) are in percent.
   returned: success
   type: dict
   sample: {"/opt/orchestration": {"total": 100, "free": 40, "used_percent": 60, "inodes_percent": 3}}

@@ -113,7 +113,7 @@ attributes:
   idempotent:
     support: partial
     details:
-      - Unless O(once=true), O(state=started) starts an execution in every run. So does O(state=replayed).
+      - O(state=started) starts an execution in every run, unless O(once=true). O(state=replayed) always starts one.
 notes:
   - A flow is never started twice. The module sends the request once, with a unique label. If the answer is lost, it
     finds the execution by this label.

@@ -321,7 +321,7 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
     refuse(problems)
     if not local:
         raise Failure(
-            f"src {parameters['src']!r} contains no file, or its ignore file leaves all of them out. nothing was done"
+            f"src {parameters['src']!r} contains no file, or its ignore file leaves all of them out; nothing was done"
         )
 
     info = client.server_info()

@@ -77,7 +77,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 problems:
-  description: Everything that would make the run fail. If there is any problem, the task fails.
+  description: All problems of the variables and the host. If there is any, the task fails.
   returned: always
   type: list
   elements: str

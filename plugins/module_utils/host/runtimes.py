@@ -200,7 +200,7 @@ class Files:
         return next((problem for check in self.checks if (problem := verified(check, self.host, self.evaluate))), "")
 
     def config_hash(self) -> str:
-        """Return how this container differs from the one that is wanted; an empty string if it does not."""
+        """Return Compose's hash of the configuration of the container; an empty string if there is none."""
         return ""
 
     def log(self) -> str:

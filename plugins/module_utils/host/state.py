@@ -111,7 +111,7 @@ def parse_containers(printed: str, project: str) -> dict[str, dict[str, Any]]:
         if not service:
             continue
         state = asdict(State.parse(container))
-        container = {
+        shown = {
             "id": container["Id"],
             "name": container["Name"].lstrip("/"),
             "image": container["Config"]["Image"],
@@ -120,8 +120,8 @@ def parse_containers(printed: str, project: str) -> dict[str, dict[str, Any]]:
             "config_hash": labels.get("com.docker.compose.config-hash", ""),
         }
         # While Compose replaces a container, both are there, one with another name.
-        if service not in found or container["name"] == f"{project}-{service}-1":
-            found[service] = container
+        if service not in found or shown["name"] == f"{project}-{service}-1":
+            found[service] = shown
     return found
 
 

@@ -317,7 +317,7 @@ STATES = {
     "previous": "the server has what it had before",
     "planned": "the server has the new state",
     "other": "the server has what another client has written",
-    "unknown": "the state of the server is unknown",
+    "unknown": "it is unknown what the server has",
 }
 
 

@@ -95,7 +95,7 @@ def paused(config: Config) -> Iterator[None]:
     if not services:
         yield
         return
-    # Docker reports a container as unhealthy until its next check, and the watchdog would restart it.
+    # Docker reports a paused container as unhealthy until its next check, and the watchdog would restart it.
     watched = process.succeeds(["systemctl", "is-active", "--quiet", config.watchdog])
     if watched:
         process.run(["systemctl", "stop", config.watchdog])

@@ -30,7 +30,7 @@ BODY_SECONDS = 30
 """How long to wait for each piece of a body."""
 BURST_SECONDS = 4
 REFUSALS_PER_SECOND = 10.0
-"""How many requests without a valid token are answered per address."""
+"""How many requests without a valid token are refused with 401, per address. More are refused with 429."""
 log = logging.getLogger("multipass_sidecar")
 audit = logging.getLogger("multipass_sidecar.audit")
 
