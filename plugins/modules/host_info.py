@@ -71,6 +71,10 @@ options:
     type: list
     elements: str
     default: []
+  marker:
+    description: Path of the file that names the root of this host's data.
+    type: path
+    default: /etc/orchestration.json
   lock:
     description: Path of the lock of M(devorch.orchestration.host_lock).
     type: path
@@ -197,6 +201,7 @@ containers:
     - C(started) is the start time in seconds since 1970, or V(0) if the container was never started.
     - C(failures) is the number of consecutive failed health checks.
     - C(config_hash) is the hash of the configuration with which Compose created the container.
+    - C(directory) is the directory of the Compose project with which Compose created the container.
   returned: success
   type: dict
   sample:
@@ -211,6 +216,18 @@ containers:
       restarts: 0
       started: 1795893843.256683
       config_hash: cff9b343eecf0fcf66b9fac5ca4f1167e1b232d29233d4ac1cda78a2ee10e34e
+      directory: /opt/orchestration
+marked_root:
+  description: The root in O(marker). PostgreSQL has had data below it. Empty if there is no marker.
+  returned: success
+  type: str
+  sample: /opt/orchestration
+other_roots:
+  description: Directories other than O(root) that O(marker) and the containers of O(project) name as their root.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 images:
   description: Id of each of O(images) that is on the host.
   returned: success
@@ -405,6 +422,7 @@ class Collector:
             # Meanwhile, what needs no program.
             disk = os.statvfs(listeners.nearest_existing(self.root))
             held = lock.load(Path(asked["lock"]))
+            marked = files.marked_root(Path(asked["marker"]))
             looked = {
                 "memory_bytes": listeners.memory_total(Path("/proc/meminfo").read_text(encoding="ascii")),
                 "disk_free_bytes": disk.f_bavail * disk.f_frsize,
@@ -414,6 +432,7 @@ class Collector:
                 "postgres_major": files.text(
                     self.root / "data" / "postgres" / "pgdata" / "PG_VERSION", LONGEST_VERSION
                 ),
+                "marked_root": marked,
                 "secrets": files.names(self.root / "secrets"),
                 "users": state.users(asked["users"]),
                 "groups": state.groups(),
@@ -428,6 +447,9 @@ class Collector:
                 "packages": state.parse_packages(packages.result(), asked["packages"]),
                 "units": state.parse_units(units.result(), asked["units"]),
                 "containers": containers.result()[1],
+                "other_roots": files.other_roots(
+                    self.root, [marked, *(found["directory"] for found in containers.result()[1].values())]
+                ),
                 "images": {name: image.result()[0] for name, image in images.items() if image.result()[0]},
                 "missing_images": [name for name, image in images.items() if not image.result()[0]],
                 "registry_problems": {name: image.result()[1] for name, image in images.items() if image.result()[1]},
@@ -451,6 +473,7 @@ def main() -> None:
             "images": {"type": "dict", "default": {}},
             "python": {"type": "str", "default": ""},
             "calendars": {"type": "list", "elements": "str", "default": []},
+            "marker": {"type": "path", "default": "/etc/orchestration.json"},
             "lock": {"type": "path", "default": "/run/orchestration.lock"},
         },
         supports_check_mode=True,

@@ -112,6 +112,8 @@ def test_bare_host_has_all_keys(tmp_path: Path, programs: Path) -> None:
         "versions": {},
         "postgres_major": "",
         "databases": {"reachable": False, "roles": {}, "databases": {}},
+        "marked_root": "",
+        "other_roots": [],
         "secrets": [],
         "users": {},
         "python": "",
@@ -137,14 +139,17 @@ def test_state_of_a_host(tmp_path: Path, programs: Path) -> None:
         "data/postgres/pgdata/PG_VERSION": "17\n",
         "backups/restore.json": "{}",
         "secrets/n8n_database_password": "a-secret-value",
+        "marker": json.dumps({"root": "/srv/other"}),
         "lock": json.dumps({"run": {"owner": "me@here", "controller": "", "process": ""}, "taken": 1, "renewed": 1}),
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    options = {"root": str(tmp_path), "lock": str(tmp_path / "lock"), "python": sys.executable}
+    paths = {"root": str(tmp_path), "lock": str(tmp_path / "lock"), "marker": str(tmp_path / "marker")}
+    options = {**paths, "python": sys.executable}
     result = call("host_info", options)
     assert result["postgres_major"] == "17"
     assert result["interrupted_restore"] is True
+    assert (result["marked_root"], result["other_roots"]) == ("/srv/other", ["/srv/other"])
     assert result["secrets"] == ["n8n_database_password"]
     assert result["lock"] == {"held_by": "me@here"}
     assert result["python"] == f"{sys.version_info[0]}.{sys.version_info[1]}"

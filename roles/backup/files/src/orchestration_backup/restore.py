@@ -163,6 +163,8 @@ def replace(
     try:
         compose.stop(config)
         swap(config)
+        for directory in config.cluster_directories:
+            (config.root / directory).mkdir(parents=True, exist_ok=True)
         compose.start(config, compose.POSTGRES)
         create_databases(config)
         load(config, manifest, dumps)
