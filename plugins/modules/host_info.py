@@ -119,6 +119,12 @@ disk_free_bytes:
   returned: success
   type: int
   sample: 53687091200
+addresses:
+  description: The IP addresses of the host, with those of the loopback interface.
+  returned: success
+  type: list
+  elements: str
+  sample: ["127.0.0.1", "192.0.2.10", "::1"]
 listeners:
   description: The listening TCP ports, by port number as a string.
   returned: success
@@ -335,6 +341,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils import addresses
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import (
     files,
     listeners,
@@ -438,6 +445,7 @@ class Collector:
                 "groups": state.groups(),
                 "interrupted_restore": "restore.json" in files.names(self.root / "backups"),
                 "lock": {"held_by": held.run.owner if held else ""},
+                "addresses": addresses.own_addresses(),
                 "listeners": self.listeners(containers),
             }
             answered = engine.result().strip()

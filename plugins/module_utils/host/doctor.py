@@ -324,7 +324,7 @@ def _is_local(address: str) -> bool:
 
 def _allows(allowed: Iterable[str], address: str) -> bool:
     anywhere = {"0.0.0.0", "::"}  # noqa: S104
-    allowed = set(allowed)
+    allowed = {str(each).strip("[]") for each in allowed}
     return _is_local(address) or address in allowed or bool(allowed & anywhere)
 
 

@@ -228,10 +228,14 @@ def test_what_only_looks_bad_is_well(change: Callable[[dict[str, Any]], None]) -
     assert [finding for finding in evaluate(facts) if finding.status != "ok"] == []
 
 
-def test_a_published_port_may_be_open_where_its_variable_says_so() -> None:
+@pytest.mark.parametrize(
+    ("variable", "found"),
+    [("0.0.0.0", ["0.0.0.0", "::"]), ("[::]", ["::"]), ("[2001:db8::5]", ["2001:db8::5"]), ("10.0.0.5", ["10.0.0.5"])],  # noqa: S104
+)
+def test_a_published_port_may_be_open_where_its_variable_says_so(variable: str, found: list[str]) -> None:
     facts = copy.deepcopy(WELL)
-    facts["ports"]["8080"]["addresses"] = ["0.0.0.0"]  # noqa: S104
-    facts["listeners"]["8080"] = listener("0.0.0.0", "::")  # noqa: S104
+    facts["ports"]["8080"]["addresses"] = [variable]
+    facts["listeners"]["8080"] = listener(*found)
     assert doctor.worst(evaluate(facts)) == "ok"
 
 

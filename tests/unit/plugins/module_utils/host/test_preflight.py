@@ -64,6 +64,8 @@ def found(variables: dict[str, Any], host: dict[str, Any] | None = None, **more:
     return problems({**VARIABLES, **variables}, {**HOST, **(host or {})}, facts, **more)
 
 
+ADDRESSES = {"addresses": ["127.0.0.1", "10.0.0.5", "::1", "2001:db8::5"]}
+PROXY = {"listeners": {"8080": {**listener(process="nginx"), "addresses": ["10.0.0.5"]}}}
 FULL = {"disk_free_bytes": 10_240_000_000}
 DATABASE = "docker.io/library/postgres:17"
 ROOT_WITHOUT_DATA = {"/opt/orchestration": {"type": "directory"}, "/run/snapd.socket": {"type": "other"}}
@@ -125,6 +127,23 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"kestra_management_port": "8080"}, {}, "kestra_management_port: the same as kestra_port (8080). Set one of"),
     ({"n8n_port": 8080}, {}, "n8n_port: the same as kestra_port (8080). Set one of them to another port."),
     ({"kestra_port": 8090, "kestra_bind_address": "0.0.0.0"}, {}, "kestra_port: the same as sidecar_port (8090)."),  # noqa: S104
+    # bind addresses
+    *(
+        ({"kestra_bind_address": address}, {}, f"kestra_bind_address: '{address}' is not an IP address. Set an address")
+        for address in ("localhost", "eth0", "[127.0.0.1]", "fe80::1%eth0", "", "127.0.0.1:80", "*")
+    ),
+    ({"n8n_bind_address": "192.0.2.7"}, ADDRESSES, "n8n_bind_address: the host has no address 192.0.2.7. Set one of 1"),
+    ({"n8n_bind_address": "2001:db8::9"}, ADDRESSES, "n8n_bind_address: the host has no address 2001:db8::9. Set one"),
+    *(
+        ({"n8n_bind_address": address}, {"addresses": ["127.0.0.1"]}, f"is {address}, and the host has no IPv6. Set an")
+        for address in ("::", "[::1]", "::1", "[::]", "2001:db8::5")
+    ),
+    ({"kestra_bind_address": "0.0.0.0"}, PROXY, "kestra_port: port 8080 is in use by nginx. Stop it"),  # noqa: S104
+    ({"kestra_bind_address": "10.0.0.5"}, PROXY, "kestra_port: port 8080 is in use by nginx. Stop it"),
+    # time zones
+    ({"kestra_timezone": "Europe/Nowhere"}, {}, "kestra_timezone: there is no time zone 'Europe/Nowhere'."),
+    ({"n8n_timezone": "europe/berlin"}, {}, "n8n_timezone: there is no time zone 'europe/berlin'. Is Europe/Berlin me"),
+    ({"n8n_timezone": ""}, {}, "n8n_timezone: there is no time zone ''. Set a name such as"),
     # images
     ({"postgres_digest": "sha256:12"}, {}, "postgres_digest: 'docker.io/library/postgres:17@sha256:12' is not a valid"),
     ({"kestra_version": "v 2"}, {}, "kestra_version: 'docker.io/kestra/kestra:v 2' is not a valid image reference"),
@@ -264,6 +283,12 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
         },
     ),
     ({"n8n_port": 8080, "n8n_bind_address": "10.0.0.1"}, {}),
+    *(
+        ({"n8n_bind_address": address, "kestra_bind_address": address}, ADDRESSES)
+        for address in ("0.0.0.0", "127.0.0.1", "127.0.0.2", "10.0.0.5", "::", "[::]", "::1", "[::1]", "[2001:db8::5]")  # noqa: S104
+    ),
+    ({}, PROXY),
+    *(({"kestra_timezone": zone, "n8n_timezone": zone}, {}) for zone in ("UTC", "America/New_York", "US/Eastern")),
     # images
     ({}, {**MISSING, "registry_problems": {}}),
     ({"docker_registry_mirrors": ["http://mirror"]}, MISSING),
