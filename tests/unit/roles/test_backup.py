@@ -345,7 +345,8 @@ class Docker:
         self.scripts.append(options.get("text") or "")
         if "up" in command and "postgres" in command:
             # Docker does not create what it mounts.
-            assert all((self.config.root / name).is_dir() for name in self.config.cluster_directories)
+            made = [(self.config.root / name).stat().st_mode & 0o777 for name in self.config.cluster_directories]
+            assert made == [0o755, 0o755]
             (self.config.root / "data/postgres/fresh").mkdir(parents=True)
         if "{{.Health}}" in text and not self.failing:
             return "postgres running healthy\nother running"
