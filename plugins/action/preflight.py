@@ -114,6 +114,7 @@ class ActionModule(ActionBase):
                 "services": {"type": "list", "elements": "str", "required": True},
                 "host": {"type": "dict", "required": True},
                 "upgrade": {"type": "bool", "default": False},
+                "installs": {"type": "bool", "default": True},
                 "rendered": {"type": "dict", "default": {}},
             }
         )
@@ -135,7 +136,8 @@ class ActionModule(ActionBase):
             "facts": task_vars.get("ansible_facts", {}),
         }
         missing = [name for name in FILES if variables.get(name) and not Path(variables[name]).expanduser().exists()]
-        problems += check.problems(upgrade=arguments["upgrade"], rendered=rendered, missing_files=missing, **given)
+        run = {"upgrade": arguments["upgrade"], "installs": arguments["installs"]}
+        problems += check.problems(rendered=rendered, missing_files=missing, **run, **given)
         problems = list(dict.fromkeys(problems))
         warnings = check.warnings(**given)
         result.update(changed=False, problems=problems, warnings=warnings, msg="no problems")

@@ -66,6 +66,11 @@ options:
   sidecar_url:
     description: URL of the sidecar. If not set, the sidecar is not checked.
     type: str
+  container_url:
+    description:
+      - URL of the sidecar for the containers of C(kestra) and C(n8n). They are asked whether they reach it.
+      - If not set, they are not asked.
+    type: str
   kestra_url:
     description: URL of Kestra. If not set, Kestra is not checked.
     type: str
@@ -247,6 +252,29 @@ CONTAINER = (
     ' "health": {{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}}, "restarts": {{.RestartCount}}}'
 )
 IMAGE = '{"id": {{json .Id}}, "digests": {{json .RepoDigests}}}'
+# Each image has one of these programs: its health check uses it. The certificate of the sidecar may name another host.
+REACH = {
+    "kestra": [
+        "curl",
+        "--silent",
+        "--show-error",
+        "--insecure",
+        "--noproxy",
+        "*",
+        "--max-time",
+        "5",
+        "--output",
+        "/dev/null",
+    ],
+    "n8n": [
+        "node",
+        "-e",
+        "process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'; process.removeAllListeners('warning');"
+        "fetch(process.argv[1], {signal: AbortSignal.timeout(5000)})"
+        ".then(() => process.exit(0),"
+        " (error) => { console.error(String(error.cause?.message ?? error.message)); process.exit(1); })",
+    ],
+}
 QUERY = (
     "select (select count(*) from pg_stat_activity where backend_type = 'client backend'),"
     " current_setting('max_connections'), pg_database_size(current_database())"
@@ -392,6 +420,22 @@ class Collector:
             return {"error": str(getattr(error, "reason", error))}
         return {"status": answer.get("status"), "reason": (answer.get("multipass") or {}).get("reason")}
 
+    def from_containers(self) -> dict[str, Any]:
+        """Return why a running container does not reach the sidecar, by service; an empty text if it does."""
+        url, project = self.module.params["container_url"], self.project
+        if not url or self.docker is None:
+            return {"reached": {}}
+        reached = {}
+        for service in sorted(REACH.keys() & self.module.params["services"].keys()):
+            if self.ask_docker("container", "inspect", "--format", "{{json .State.Running}}", f"{project}-{service}-1"):
+                run = [self.docker, "exec", f"{project}-{service}-1", *REACH[service], f"{url}/health"]
+                code, _output, errors = self.module.run_command(run)
+                reached[service] = "" if code == 0 else " ".join(errors.split()) or f"{run[3]} ended with {code}"
+        subnet = self.ask_docker(
+            "network", "inspect", "--format", "{{json (index .IPAM.Config 0).Subnet}}", f"{project}_default"
+        )
+        return {"reached": reached, "subnet": subnet or "", "port": urlsplit(url).port}
+
     def modes(self) -> list[dict[str, Any]]:
         paths = [self.root / name for name in ("secrets", "env", "data", "backups")]
         patterns = ("secrets/*", "env/*", "kestra-config/*", "backups/*")
@@ -441,6 +485,7 @@ class Collector:
                 url: self.certificate(url) for url in params["certificate_urls"] if url.startswith("https:")
             },
             "sidecar": self.sidecar(),
+            "from_containers": self.from_containers(),
             "modes": self.modes(),
             "kestra": self.kestra(now),
         }
@@ -466,6 +511,7 @@ def main() -> None:
             "databases": {"type": "list", "elements": "str", "default": []},
             "certificate_urls": {"type": "list", "elements": "str", "default": []},
             "sidecar_url": {"type": "str"},
+            "container_url": {"type": "str"},
             "kestra_url": {"type": "str"},
             "kestra_username": {"type": "str"},
             "flows": {"type": "dict"},

@@ -71,6 +71,10 @@ options:
     type: list
     elements: str
     default: []
+  marker:
+    description: Path of the file that names the root of this host's data.
+    type: path
+    default: /etc/orchestration.json
   lock:
     description: Path of the lock of M(devorch.orchestration.host_lock).
     type: path
@@ -115,6 +119,12 @@ disk_free_bytes:
   returned: success
   type: int
   sample: 53687091200
+addresses:
+  description: The IP addresses of the host, with those of the loopback interface.
+  returned: success
+  type: list
+  elements: str
+  sample: ["127.0.0.1", "192.0.2.10", "::1"]
 listeners:
   description: The listening TCP ports, by port number as a string.
   returned: success
@@ -197,6 +207,7 @@ containers:
     - C(started) is the start time in seconds since 1970, or V(0) if the container was never started.
     - C(failures) is the number of consecutive failed health checks.
     - C(config_hash) is the hash of the configuration with which Compose created the container.
+    - C(directory) is the directory of the Compose project with which Compose created the container.
   returned: success
   type: dict
   sample:
@@ -211,6 +222,18 @@ containers:
       restarts: 0
       started: 1795893843.256683
       config_hash: cff9b343eecf0fcf66b9fac5ca4f1167e1b232d29233d4ac1cda78a2ee10e34e
+      directory: /opt/orchestration
+marked_root:
+  description: The root in O(marker). PostgreSQL has had data below it. Empty if there is no marker.
+  returned: success
+  type: str
+  sample: /opt/orchestration
+other_roots:
+  description: Directories other than O(root) that O(marker) and the containers of O(project) name as their root.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 images:
   description: Id of each of O(images) that is on the host.
   returned: success
@@ -318,6 +341,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils import addresses
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import (
     files,
     listeners,
@@ -405,6 +429,7 @@ class Collector:
             # Meanwhile, what needs no program.
             disk = os.statvfs(listeners.nearest_existing(self.root))
             held = lock.load(Path(asked["lock"]))
+            marked = files.marked_root(Path(asked["marker"]))
             looked = {
                 "memory_bytes": listeners.memory_total(Path("/proc/meminfo").read_text(encoding="ascii")),
                 "disk_free_bytes": disk.f_bavail * disk.f_frsize,
@@ -414,11 +439,13 @@ class Collector:
                 "postgres_major": files.text(
                     self.root / "data" / "postgres" / "pgdata" / "PG_VERSION", LONGEST_VERSION
                 ),
+                "marked_root": marked,
                 "secrets": files.names(self.root / "secrets"),
                 "users": state.users(asked["users"]),
                 "groups": state.groups(),
                 "interrupted_restore": "restore.json" in files.names(self.root / "backups"),
                 "lock": {"held_by": held.run.owner if held else ""},
+                "addresses": addresses.own_addresses(),
                 "listeners": self.listeners(containers),
             }
             answered = engine.result().strip()
@@ -428,6 +455,9 @@ class Collector:
                 "packages": state.parse_packages(packages.result(), asked["packages"]),
                 "units": state.parse_units(units.result(), asked["units"]),
                 "containers": containers.result()[1],
+                "other_roots": files.other_roots(
+                    self.root, [marked, *(found["directory"] for found in containers.result()[1].values())]
+                ),
                 "images": {name: image.result()[0] for name, image in images.items() if image.result()[0]},
                 "missing_images": [name for name, image in images.items() if not image.result()[0]],
                 "registry_problems": {name: image.result()[1] for name, image in images.items() if image.result()[1]},
@@ -451,6 +481,7 @@ def main() -> None:
             "images": {"type": "dict", "default": {}},
             "python": {"type": "str", "default": ""},
             "calendars": {"type": "list", "elements": "str", "default": []},
+            "marker": {"type": "path", "default": "/etc/orchestration.json"},
             "lock": {"type": "path", "default": "/run/orchestration.lock"},
         },
         supports_check_mode=True,

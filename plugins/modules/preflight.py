@@ -38,6 +38,12 @@ options:
     description: Whether a major version is allowed that differs from the one that last ran on the data.
     type: bool
     default: false
+  installs:
+    description:
+      - Whether the run may install something. A run that does not, such as a backup, needs neither
+        C(orchestration_minimum_memory) nor C(orchestration_minimum_disk).
+    type: bool
+    default: true
   rendered:
     description:
       - Rendered templates, by the variable that names the template. The only known one is C(kestra_config_template).
@@ -106,6 +112,7 @@ def main() -> None:
             "services": {"type": "list", "elements": "str", "required": True},
             "host": {"type": "dict", "required": True},
             "upgrade": {"type": "bool", "default": False},
+            "installs": {"type": "bool", "default": True},
             "rendered": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,

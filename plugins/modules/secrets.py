@@ -98,6 +98,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
     File,
+    FilesError,
+    make_directory,
     remove_leftovers,
     write,
 )
@@ -193,7 +195,8 @@ def ensure(directory: Path, wanted: list[WantedSecret], check_mode: bool) -> dic
         values[secret.name] = secret.value
     tighten = directory.is_dir() and bool(directory.stat().st_mode & 0o077)
     if wanted and not check_mode:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not directory.is_dir():
+            make_directory(directory, 0o700)
         directory.chmod(0o700)
         remove_leftovers(directory / secret.name for secret in wanted)
         for path in loose:
@@ -224,7 +227,7 @@ def main() -> None:
     try:
         wanted = [WantedSecret.parse(str(name), spec) for name, spec in module.params["secrets"].items()]
         result = ensure(Path(module.params["path"]), wanted, module.check_mode)
-    except (SecretError, OSError, ValueError) as error:
+    except (SecretError, FilesError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

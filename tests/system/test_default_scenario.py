@@ -221,6 +221,18 @@ def test_everything_comes_back_after_a_reboot(host: Host, converged: Run) -> Non
     assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
 
 
+def test_container_without_its_data_does_not_start_and_no_run_replaces_them(host: Host, converged: Run) -> None:
+    """As after a boot at which the disk was not mounted."""
+    data = "/opt/orchestration/data/n8n"
+    host.shell(f"docker stop orchestration-n8n-1; mv {data} {data}.away")
+    assert "does not exist" in host.shell("docker start orchestration-n8n-1 2>&1 || true")
+    run = host.site({}, about="about 8 s")
+    assert run.code != 0 and run.recap["changed"] == 0
+    assert f"orchestration_root: data of this host are missing ({data})." in " ".join(run.output.split())
+    assert host.shell(f"test ! -e {data} && mv {data}.away {data} && docker start orchestration-n8n-1")
+    host.wait("n8n is healthy", lambda: host.health("n8n") == "healthy", 120)
+
+
 def test_passwords_change_by_running_again(host: Host, converged: Run) -> None:
     before = secrets(host)
     given = {

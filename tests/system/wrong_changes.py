@@ -179,7 +179,12 @@ CHANGES = [
         TAKEN_BACK,
     ),
     Wrong("orchestration", "memory", {"orchestration_minimum_memory": 99999999}, "orchestration_minimum_memory"),
-    Wrong("orchestration", "disk", {"orchestration_minimum_disk": 999999999}, "orchestration_minimum_disk"),
+    Wrong(
+        "orchestration",
+        "another root",
+        {"orchestration_root": "/srv/elsewhere"},
+        "orchestration_root: is /srv/elsewhere, and the services of this host are in /opt/orchestration",
+    ),
     Wrong("orchestration", "registry away", {"orchestration_registry": "127.0.0.1:9/x"}, "no registry gives it"),
     Wrong("orchestration", "limit", {"orchestration_start_timeout": "long"}, "orchestration_start_timeout"),
 ]

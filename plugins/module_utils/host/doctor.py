@@ -153,6 +153,24 @@ def check_sidecar(facts: Facts) -> Iterator[Finding]:
         yield Finding("service", "sidecar", WARNING, message, hint)
 
 
+def check_from_containers(facts: Facts) -> Iterator[Finding]:
+    """Judge whether containers reach the sidecar, which a firewall of the host may prevent."""
+    if facts["sidecar"] is None or facts["sidecar"].get("error"):
+        return
+    found = facts["from_containers"]
+    for service, error in sorted(found["reached"].items()):
+        subject = f"sidecar from {service}"
+        if not error:
+            yield Finding("service", subject, OK, "answers")
+            continue
+        source, port = found["subnet"] or "the network of the containers", found["port"]
+        hint = (
+            f"A firewall drops it, or sidecar_allowed_networks lacks {source}. With UFW: 'ufw allow from {source} to"
+            f" any port {port} proto tcp'. docs/host.md has the rule for nftables."
+        )
+        yield Finding("service", subject, CRITICAL, f"the container does not reach it: {error}", hint)
+
+
 def check_databases(facts: Facts, limits: Limits) -> Iterator[Finding]:
     """Judge whether each owner gets into its database, and how many connections are left."""
     most = 0
@@ -324,7 +342,7 @@ def _is_local(address: str) -> bool:
 
 def _allows(allowed: Iterable[str], address: str) -> bool:
     anywhere = {"0.0.0.0", "::"}  # noqa: S104
-    allowed = set(allowed)
+    allowed = {str(each).strip("[]") for each in allowed}
     return _is_local(address) or address in allowed or bool(allowed & anywhere)
 
 
@@ -385,6 +403,7 @@ def evaluate(facts: Facts, limits: Limits, now: datetime) -> list[Finding]:
         *check_services(facts),
         *check_kestra(facts),
         *check_sidecar(facts),
+        *check_from_containers(facts),
         *check_units(facts),
         *check_databases(facts, limits),
         *check_disks(facts, limits),

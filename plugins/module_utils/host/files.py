@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import grp
 import hashlib
+import json
 import os
 import pwd
 import stat
@@ -168,6 +169,19 @@ def text(path: Path, most: int = LARGEST_TEXT) -> str:
         return content(path, most).decode().strip()
     except (OSError, ValueError):
         return ""
+
+
+def marked_root(marker: Path) -> str:
+    """Return the root of this host's data as the marker names it; an empty text if there is none."""
+    try:
+        return str(json.loads(text(marker))["root"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def other_roots(root: Path, known: Iterable[str]) -> list[str]:
+    """Return those of the known roots that are another directory than this one, also by way of links."""
+    return sorted({name for name in known if name and os.path.realpath(name) != os.path.realpath(root)})
 
 
 def names(directory: Path) -> list[str]:

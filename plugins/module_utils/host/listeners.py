@@ -79,14 +79,15 @@ def socket_owners(proc: Path = Path("/proc")) -> dict[str, tuple[str, str]]:
             inodes = socket_inodes(process / "fd")
             if not inodes:
                 continue
-            name = (process / "comm").read_text(encoding="utf-8").strip()
-            units = re.findall(r"([^/\n]+\.(?:service|scope))", (process / "cgroup").read_text(encoding="utf-8"))
+            # Any user may give a process a name that is not UTF-8. The kernel may cut one within a letter.
+            name, groups = ((process / file).read_text("utf-8", errors="replace") for file in ("comm", "cgroup"))
         except OSError:
             continue  # ended since
         for inode in inodes:
             # systemd keeps a copy of each socket it activates: the service's own process says more.
             if inode not in owners or owners[inode][0] == "systemd":
-                owners[inode] = (name, units[-1] if units else "")
+                units = re.findall(r"([^/\n]+\.(?:service|scope))", groups)
+                owners[inode] = (name.strip(), units[-1] if units else "")
     return owners
 
 

@@ -118,6 +118,7 @@ def parse_containers(printed: str, project: str) -> dict[str, dict[str, Any]]:
             "image_id": container["Image"],
             **{key: state[key] for key in ("status", "health", "failures", "restarts", "started")},
             "config_hash": labels.get("com.docker.compose.config-hash", ""),
+            "directory": labels.get("com.docker.compose.project.working_dir", ""),
         }
         # While Compose replaces a container, both are there, one with another name.
         if service not in found or shown["name"] == f"{project}-{service}-1":

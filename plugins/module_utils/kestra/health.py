@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.addresses import own_addresses
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import error_message, port_of
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import (
     Connection,
@@ -98,24 +99,7 @@ def host_addresses(proc: Path = Path("/proc/net")) -> list[str]:
 
     Loopback and link-local addresses are left out. Where the kernel shows no such tables, the result is empty.
     """
-    found: list[str] = []
-    for line in _lines(proc / "fib_trie"):
-        words = line.split()
-        if words[:1] == ["|--"]:
-            candidate = words[1]
-        elif words == ["/32", "host", "LOCAL"]:
-            found.append(candidate)
-    for line in _lines(proc / "if_inet6"):
-        found.append(str(ipaddress.IPv6Address(bytes.fromhex(line.split()[0]))))
-    unique = dict.fromkeys(found)
-    return [address for address in unique if not _stays_here(ipaddress.ip_address(address))]
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text("ascii").splitlines()
-    except OSError:
-        return []
+    return [address for address in own_addresses(proc) if not _stays_here(ipaddress.ip_address(address))]
 
 
 def _stays_here(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

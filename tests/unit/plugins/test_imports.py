@@ -9,12 +9,12 @@ one). An arrow that is not here is an error, and so is a circle of files.
 | `filter` | `host`, `kestra.config_schema`, `versions` |
 | `inventory` | `http_session`, `multipass` |
 | `plugin_utils` | `packed_files` |
-| `modules` | `host`, `http_session`, `ignore_file`, `kestra`, `kestra.activity`, `kestra.export`, `kestra.flows`, `kestra.namespace_files`, `module`, `multipass`, `packed_files` |
+| `modules` | `addresses`, `host`, `http_session`, `ignore_file`, `kestra`, `kestra.activity`, `kestra.export`, `kestra.flows`, `kestra.namespace_files`, `module`, `multipass`, `packed_files` |
 | `kestra.activity` | `kestra`, `kestra.flows` |
 | `kestra.export` | `kestra`, `kestra.flows`, `kestra.namespace_files` |
 | `kestra.flows` | `http_session`, `ignore_file`, `kestra`, `module`, `packed_files` |
 | `kestra.namespace_files` | `http_session`, `ignore_file`, `kestra` |
-| `kestra` | `http_session`, `module` |
+| `kestra` | `addresses`, `http_session`, `module` |
 | `multipass` | `http_session`, `module` |
 | `host` | `http_session`, `kestra`, `kestra.config_schema`, `versions` |
 | `module` | `http_session` |
@@ -67,6 +67,7 @@ SMALL = {
     "modules.secrets": {"host.service_files"},
     "modules.host_lock": {"host.lock", "host.service_files"},
     "modules.host_info": {
+        "addresses",
         "host.commands",
         "host.container",
         "host.files",
@@ -79,6 +80,7 @@ SMALL = {
         "versions",
     },
     "modules.deploy": {
+        "addresses",
         "host.container",
         "host.deploy",
         "host.deploy_plan",

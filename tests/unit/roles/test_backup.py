@@ -60,6 +60,8 @@ def settings(tmp_path: Path) -> dict[str, Any]:
         "environment_directory": "env",
         "secrets_directory": "secrets",
         "cluster": "data/postgres",
+        "cluster_directories": ["data/postgres/pgdata", "data/postgres/run"],
+        "data": {"postgres": "data/postgres/pgdata/PG_VERSION", "kestra": "data/kestra", "n8n": "data/n8n"},
         "databases": [
             {"name": name, "owner": name, "password_secret": f"{name}_database_password"} for name in ("kestra", "n8n")
         ],
@@ -342,6 +344,9 @@ class Docker:
         self.commands.append(text)
         self.scripts.append(options.get("text") or "")
         if "up" in command and "postgres" in command:
+            # Docker does not create what it mounts.
+            made = [(self.config.root / name).stat().st_mode & 0o777 for name in self.config.cluster_directories]
+            assert made == [0o755, 0o755]
             (self.config.root / "data/postgres/fresh").mkdir(parents=True)
         if "{{.Health}}" in text and not self.failing:
             return "postgres running healthy\nother running"
@@ -368,7 +373,7 @@ def test_restore_brings_back_every_file_with_its_mode(
     monkeypatch.setattr(process, "run", docker)
     restore.restore(config, archive, None, {"versions": VERSIONS})
     found = tree(config.root)
-    assert "data/postgres/fresh" in found and not any(path.startswith("data/postgres/pgdata") for path in found)
+    assert "data/postgres/fresh" in found and "data/postgres/pgdata/PG_VERSION" not in found
 
     def files(state: dict[str, tuple[int, bytes]]) -> dict[str, tuple[int, bytes]]:
         return {path: entry for path, entry in state.items() if not path.startswith("data/postgres")}
@@ -597,6 +602,19 @@ def test_restore_interrupted_at_any_point_is_recovered(
     assert manifest["parts"]
 
 
+@pytest.mark.parametrize("missing", ["data/postgres/pgdata/PG_VERSION", "data/kestra", "data/n8n"])
+def test_backup_without_the_data_of_a_service_is_refused(config: Config, missing: str) -> None:
+    for service in config.data:
+        (config.root / "services" / f"{service}.yml").write_text("services: {}\n")
+    old = [config.directory / f"orchestration-2020010{day}T000000Z.tar" for day in range(1, 9)]
+    for archive in old:
+        archive.touch()
+    (config.root / missing).rename(config.root / "away")
+    with pytest.raises(BackupError, match=re.escape(f"{config.root / missing}: does not exist, so the data of")):
+        create.create(dataclasses.replace(config, keep=1))
+    assert create.list_archives(config) == old
+
+
 @pytest.mark.parametrize(
     ("keep", "days", "gone"),
     [(1, 0, [1, 2, 3, 4]), (3, 0, [1, 2]), (9, 0, []), (1, 2, [1, 2]), (4, 2, [1])],
@@ -736,11 +754,11 @@ def test_nightly_backup_gives_up_after_a_time_and_reports_the_reason(
 
 
 def keys(found: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return the names of all keys, except those that are names of parts and files."""
+    """Return the names of all keys, except those that are names of parts, files and services."""
     names = []
     for name, value in found.items():
         names.append(f"{prefix}{name}")
-        if isinstance(value, dict) and name not in ("trees", "former_names"):
+        if isinstance(value, dict) and name not in ("trees", "former_names", "data"):
             names += keys(value, f"{prefix}{name}.")
     return names
 

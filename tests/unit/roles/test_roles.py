@@ -40,6 +40,23 @@ def test_argument_specification_equals_defaults(role: str) -> None:
             assert option.get("no_log") or handed, f"{name}: only secrets have no default"
 
 
+def all_tasks(content: object) -> Iterator[dict[str, Any]]:
+    """Yield each task and block of a list of tasks."""
+    for task in content if isinstance(content, list) else []:
+        yield task
+        for part in ("block", "rescue", "always", "tasks"):
+            yield from all_tasks(task.get(part))
+
+
+def test_apt_waits_for_the_upgrades_of_a_new_host() -> None:
+    paths = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/*.yml")]
+    found = [
+        task["ansible.builtin.apt"] for path in paths for task in all_tasks(load(path)) if "ansible.builtin.apt" in task
+    ]
+    assert len(found) >= 6
+    assert {options.get("lock_timeout") for options in found} == {600}
+
+
 def names_of(role: str, kind: str) -> set[str]:
     path = ROOT / "roles" / role / kind / "main.yml"
     return set(load(path) or {}) if path.exists() else set()

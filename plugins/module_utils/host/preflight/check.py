@@ -54,9 +54,10 @@ def problems(
     services: Sequence[str] = SERVICES,
     rendered: Mapping[str, str] | None = None,
     missing_files: Sequence[str] = (),
+    installs: bool = True,
 ) -> list[str]:
     """Return every problem of a run, for all of its services at once."""
-    situation = Situation(variables, host, facts, services, upgrade, rendered or {}, missing_files)
+    situation = Situation(variables, host, facts, services, upgrade, rendered or {}, missing_files, installs)
     rules = list(RULES)
     for service in SERVICES:
         if service in services:

@@ -13,9 +13,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import held_ports
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import MIB, Rule, Situation
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import filled, quotable
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
+    filled,
+    quotable,
+    time_zones,
+)
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import config_schema
 
 EMAIL = re.compile(r"[a-zA-Z0-9_!#$%&*+/=?`{|}~^.-]+@[a-zA-Z0-9.-]+")
@@ -93,6 +97,8 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _kestra_key,
     _kestra_config,
     held_ports("kestra"),
+    bind_address("kestra_bind_address"),
+    time_zones("kestra_timezone"),
     image("kestra"),
     _kestra_values,
 )

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import held_ports
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
     ENVIRONMENT_NAME,
     filled,
     quotable,
+    time_zones,
 )
 
 
@@ -36,5 +37,11 @@ def _n8n_values(situation: Situation) -> Iterator[str]:
     yield from quotable({**{name: situation.variables.get(name) for name in names}, **more})
 
 
-DEPLOYMENT: tuple[Rule, ...] = (held_ports("n8n"), image("n8n"), _n8n_values)
+DEPLOYMENT: tuple[Rule, ...] = (
+    held_ports("n8n"),
+    bind_address("n8n_bind_address"),
+    time_zones("n8n_timezone"),
+    image("n8n"),
+    _n8n_values,
+)
 REMOVAL: tuple[Rule, ...] = ()

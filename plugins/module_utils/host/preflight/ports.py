@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,11 @@ PROJECT = "orchestration"
 SOCKET = "orchestration-sidecar.socket"
 WILDCARDS = frozenset(("0.0.0.0", "::", "*", ""))  # noqa: S104 - compared with, never bound
 """Addresses that listen on all of the host's."""
+
+
+def overlap(some: Set[str], others: Set[str]) -> bool:
+    """Return whether one port can't be used on both sets of addresses by two programs."""
+    return bool(WILDCARDS & (some | others) or some & others)
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,7 @@ class _Port:
         if self.number != other.number or not (self.valid and other.valid):
             return False
         # Two of one service are never the same, whatever the addresses: a mistake in any case.
-        everywhere = WILDCARDS & (self.addresses | other.addresses)
-        return self.service == other.service or bool(everywhere or self.addresses & other.addresses)
+        return self.service == other.service or overlap(self.addresses, other.addresses)
 
 
 def _address(text: Any) -> str:
@@ -92,12 +96,14 @@ def held_ports(service: str) -> Rule:
             listener = situation.host.get("listeners", {}).get(str(port.number))
             if listener is None:
                 continue
-            ours = (
-                _held_by_socket(situation, port.number)
-                if service == "sidecar"
-                else listener.get("project") == PROJECT  # Compose moves it
-            )
-            if not ours:
+            if service == "sidecar":
+                # It listens on Docker's bridges also.
+                free = _held_by_socket(situation, port.number)
+            else:
+                # Compose moves a port of the project.
+                others = set(map(_address, listener.get("addresses", ["*"])))
+                free = listener.get("project") == PROJECT or not overlap(port.addresses, others)
+            if not free:
                 holder = listener.get("container") or listener.get("process") or "another program"
                 unit = f" ({listener['unit']})" if listener.get("unit") else ""
                 yield (
@@ -106,6 +112,36 @@ def held_ports(service: str) -> Rule:
                 )
 
     return rule
+
+
+def bind_address(name: str) -> Rule:
+    """Return a rule for an address at which Docker publishes a port."""
+
+    def rule(situation: Situation) -> Iterator[str]:
+        if not situation.given(name):
+            return
+        text, known = situation.text(name), situation.host.get("addresses", [])
+        try:
+            address = ipaddress.ip_address(text[1:-1] if re.fullmatch(r"\[.*:.*]", text) else text)
+        except ValueError:
+            address = None
+        if address is None or "%" in text:
+            yield (
+                f"{name}: '{text}' is not an IP address. Set an address of the host, such as 127.0.0.1, or 0.0.0.0 for"
+                " all of them."
+            )
+        elif not known or str(address) in known or (address.version == 4 and _anywhere(address)):
+            return
+        elif address.version == 6 and "::1" not in known:
+            yield f"{name}: is {text}, and the host has no IPv6. Set an IPv4 address, such as 127.0.0.1 or 0.0.0.0."
+        elif not _anywhere(address):
+            yield f"{name}: the host has no address {text}. Set one of {', '.join(known)}, or 0.0.0.0 for all of them."
+
+    return rule
+
+
+def _anywhere(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_unspecified or address.is_loopback
 
 
 RULES: tuple[Rule, ...] = (_equal_ports,)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
     ABSOLUTE,
+    IN_DOCKER,
     MIB,
     SERVICES,
     Rule,
@@ -20,6 +21,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 
 DISTRIBUTIONS: Mapping[str, Sequence[str]] = {"Debian": ("12", "13"), "Ubuntu": ("24.04", "26.04")}
 """What is supported: major versions of Debian, and releases of Ubuntu."""
+SMALLEST_DISK = 1000
+"""MiB that a run needs on a host that has its services: files, logs and a new container."""
 PROXY = re.compile(r"(http://[^/@\s]+/?)?")
 
 
@@ -37,19 +40,75 @@ def _distribution(situation: Situation) -> Iterator[str]:
 
 def _memory(situation: Situation) -> Iterator[str]:
     found, needed = situation.host.get("memory_bytes"), situation.number("orchestration_minimum_memory")
-    if situation.deployed() and found is not None and needed is not None and found < needed * MIB:
+    wanted = situation.installs and situation.deployed()
+    if wanted and found is not None and needed is not None and found < needed * MIB:
         yield (
             f"orchestration_minimum_memory: the host has {found // MIB} MiB of memory and needs {needed} MiB. Give it"
             " more, or lower orchestration_minimum_memory and kestra_java_opts."
         )
 
 
+def _first(situation: Situation) -> bool:
+    """Return whether the run installs Docker, or downloads the image of a service that never ran on this host."""
+    deployed, host = situation.deployed(), situation.host
+    if "docker" in deployed and host.get("docker", {}).get("engine") == "":
+        return True
+    missing, ran = host.get("missing_images", ()), host.get("versions", {})
+    return any(situation.image(name) in missing for name in IN_DOCKER if name in deployed and name not in ran)
+
+
 def _disk(situation: Situation) -> Iterator[str]:
     found, needed = situation.host.get("disk_free_bytes"), situation.number("orchestration_minimum_disk")
-    if situation.deployed() and found is not None and needed is not None and found < needed * MIB:
+    if not (situation.installs and situation.deployed()) or found is None or needed is None:
+        return
+    first = _first(situation)
+    if not first:
+        # A run that removes a service may be the one that frees space.
+        removes = len(situation.deployed()) < len(situation.services)
+        needed = 0 if removes else min(needed, SMALLEST_DISK)
+    if found < needed * MIB:
+        # The data of a host that has some stay where they are.
+        elsewhere = ", or set orchestration_root to a directory on a larger disk" if _is_empty(situation) else ""
         yield (
             f"orchestration_minimum_disk: {situation.root} has {found // MIB} MiB of free space and needs {needed}"
-            " MiB. Free some, or set orchestration_root to a directory on a larger disk."
+            f" MiB. Free some{elsewhere}."
+        )
+
+
+def _is_empty(situation: Situation) -> bool:
+    host = situation.host
+    return not (host.get("versions") or host.get("postgres_major") or host.get("marked_root"))
+
+
+def _other_root(situation: Situation) -> Iterator[str]:
+    for directory in situation.host.get("other_roots", ()) if situation.deployed() else ():
+        yield (
+            f"orchestration_root: is {situation.root}, and the services of this host are in {directory}. In another"
+            f" directory they would start without their data. Set orchestration_root to {directory}, or move them as"
+            " docs/host.md says."
+        )
+
+
+def _missing_data(situation: Situation) -> Iterator[str]:
+    host, root = situation.host, situation.root
+    if not situation.deployed() or host.get("interrupted_restore") or host.get("other_roots"):
+        return
+    missing = []
+    ran = host.get("marked_root") or host.get("services", {}).get("postgres", {}).get("committed")
+    if ran and not host.get("postgres_major", "unknown"):
+        missing.append(f"{root}/data/postgres/pgdata")
+    # A service's directory is made before its first start.
+    missing += [
+        f"{root}/data/{service}"
+        for service in ("kestra", "n8n")
+        if service in host.get("versions", {}) and root in host.get("files", {}) and situation.present(service)
+        if f"{root}/data/{service}" not in host["files"]
+    ]
+    if missing:
+        yield (
+            f"orchestration_root: data of this host are missing ({', '.join(missing)}). Mount the disk that has them,"
+            " or restore a backup with restore.yml. If they are not needed any more, remove"
+            f" {root}/versions, {root}/rollback and /etc/orchestration.json."
         )
 
 
@@ -95,4 +154,14 @@ def _purge(situation: Situation) -> Iterator[str]:
             )
 
 
-RULES: tuple[Rule, ...] = (_root, _distribution, _memory, _disk, _proxies, _bundle, _purge)
+RULES: tuple[Rule, ...] = (
+    _root,
+    _other_root,
+    _missing_data,
+    _distribution,
+    _memory,
+    _disk,
+    _proxies,
+    _bundle,
+    _purge,
+)

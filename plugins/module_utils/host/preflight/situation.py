@@ -28,7 +28,8 @@ class Situation:
     """A run before it begins: the variables of the services, the host as C(host_info) returns it, Ansible's facts.
 
     C(rendered) are texts that templates give, by the variable that names the template; C(missing_files) the variables
-    that name a file of the controller that does not exist. Values may be texts, as C(-e name=value) gives them.
+    that name a file of the controller that does not exist. A run that C(installs) nothing, such as a backup, needs less
+    of the host. Values may be texts, as C(-e name=value) gives them.
     """
 
     variables: Mapping[str, Any]
@@ -38,6 +39,7 @@ class Situation:
     upgrade: bool = False
     rendered: Mapping[str, str] = field(default_factory=dict)
     missing_files: Sequence[str] = ()
+    installs: bool = True
 
     def given(self, name: str) -> bool:
         """Return whether a variable has a value."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
 from typing import Any
+from zoneinfo import available_timezones
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
     ABSOLUTE,
@@ -17,6 +20,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 )
 
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+OLD_ZONE = re.compile("(US|Canada|Brazil|Chile|Mexico)/[A-Z][A-Za-z_-]+")
 UNQUOTABLE = re.compile(r"['\\\n]|[$][{]")
 
 
@@ -52,6 +56,27 @@ def ranges(*limits: tuple[str, int, int | None]) -> Rule:
                 yield f"{name}: {number} is out of range. Set it to {wanted}."
 
     return rule
+
+
+def time_zones(*names: str) -> Rule:
+    """Return a rule for names of time zones; a controller that knows none checks none."""
+
+    def rule(situation: Situation) -> Iterator[str]:
+        known = _time_zones()
+        for name in names:
+            value = situation.text(name)
+            # Distributions leave out the old names of zones, and the images know them.
+            if situation.given(name) and known and value not in known and not OLD_ZONE.fullmatch(value):
+                close = get_close_matches(value, known, 1)
+                meant = f" Is {close[0]} meant?" if close else ""
+                yield f"{name}: there is no time zone '{value}'.{meant} Set a name such as Europe/Berlin or UTC."
+
+    return rule
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 def absolute(*names: str) -> Rule:

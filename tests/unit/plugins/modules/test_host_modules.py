@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.devorch.orchestration.plugins.modules import host_info, secrets
+from ansible_collections.devorch.orchestration.plugins.modules import doctor_info, host_info, secrets
 
 from ...in_process import call
 from ...playbook import play
@@ -96,7 +98,7 @@ def test_bare_host_has_all_keys(tmp_path: Path, programs: Path) -> None:
     assert result.pop("failed") is False
     assert result.pop("changed") is False
     assert result.keys() == yaml.safe_load(host_info.RETURN).keys()
-    for key in ("memory_bytes", "disk_free_bytes", "groups", "listeners"):
+    for key in ("memory_bytes", "disk_free_bytes", "groups", "listeners", "addresses"):
         result.pop(key)
     assert result == {
         "docker": {"engine": "", "compose": ""},
@@ -112,6 +114,8 @@ def test_bare_host_has_all_keys(tmp_path: Path, programs: Path) -> None:
         "versions": {},
         "postgres_major": "",
         "databases": {"reachable": False, "roles": {}, "databases": {}},
+        "marked_root": "",
+        "other_roots": [],
         "secrets": [],
         "users": {},
         "python": "",
@@ -137,14 +141,17 @@ def test_state_of_a_host(tmp_path: Path, programs: Path) -> None:
         "data/postgres/pgdata/PG_VERSION": "17\n",
         "backups/restore.json": "{}",
         "secrets/n8n_database_password": "a-secret-value",
+        "marker": json.dumps({"root": "/srv/other"}),
         "lock": json.dumps({"run": {"owner": "me@here", "controller": "", "process": ""}, "taken": 1, "renewed": 1}),
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    options = {"root": str(tmp_path), "lock": str(tmp_path / "lock"), "python": sys.executable}
+    paths = {"root": str(tmp_path), "lock": str(tmp_path / "lock"), "marker": str(tmp_path / "marker")}
+    options = {**paths, "python": sys.executable}
     result = call("host_info", options)
     assert result["postgres_major"] == "17"
     assert result["interrupted_restore"] is True
+    assert (result["marked_root"], result["other_roots"]) == ("/srv/other", ["/srv/other"])
     assert result["secrets"] == ["n8n_database_password"]
     assert result["lock"] == {"held_by": "me@here"}
     assert result["python"] == f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -157,3 +164,37 @@ def test_registry_that_does_not_answer_is_told(tmp_path: Path, programs: Path) -
     assert result["missing_images"] == list(images)
     assert "refused" in result["registry_problems"]["no/such:image"]["http://127.0.0.1:9"].lower()
     assert "is not a valid image reference" in result["registry_problems"]["no name"]["http://127.0.0.1:9"]
+
+
+DOCKER_BEHIND_A_FIREWALL = """
+case "$1 $2 $4" in
+  "container inspect "*) echo true ;;
+  "network inspect "*) echo '"172.18.0.0/16"' ;;
+  "exec orchestration-kestra-1 "*) echo "curl: (28) timed out" >&2; exit 28 ;;
+  "exec orchestration-n8n-1 "*) ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+def test_doctor_asks_the_containers_for_the_sidecar(tmp_path: Path, programs: Path) -> None:
+    write_program(programs, "docker", DOCKER_BEHIND_A_FIREWALL)
+    images = {"kestra": "kestra/kestra:v2", "n8n": "n8nio/n8n:2"}
+    module = SimpleNamespace(
+        params={"root": "/", "project": "orchestration", "docker": {"engine": "26"}, "services": images},
+        get_bin_path=lambda name: str(programs / name),
+        run_command=run_command,
+    )
+    module.params["container_url"] = "http://host.docker.internal:8090"
+    assert doctor_info.Collector(module).from_containers() == {
+        "reached": {"kestra": "curl: (28) timed out", "n8n": ""},
+        "subnet": "172.18.0.0/16",
+        "port": 8090,
+    }
+    module.params["container_url"] = None
+    assert doctor_info.Collector(module).from_containers() == {"reached": {}}
+
+
+def run_command(command: list[str]) -> tuple[int, str, str]:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    return ended.returncode, ended.stdout, ended.stderr

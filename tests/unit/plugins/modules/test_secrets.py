@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,16 @@ def test_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").touch()
     with pytest.raises(secrets.SecretError, match="is empty; put the value back"):
         keep(tmp_path, {"key": {}})
+
+
+def test_new_directories_above_are_open_to_others(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        keep(tmp_path / "apps" / "root" / "secrets", {"a": {}})
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("apps", "apps/root", "apps/root/secrets")]
+    assert modes == [0o755, 0o755, 0o700]
 
 
 def test_nothing_is_made_for_no_secret(tmp_path: Path) -> None:

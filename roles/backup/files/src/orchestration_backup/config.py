@@ -84,6 +84,10 @@ class Config:
     """One file per secret, named after it."""
     cluster: str
     """Below the root: PostgreSQL's data, which is dumped and never copied."""
+    cluster_directories: tuple[str, ...]
+    """Below the root: the directories that PostgreSQL's container mounts. Docker does not create them."""
+    data: dict[str, str]
+    """Below the root: the file or directory that a service has since its first start, by service."""
     databases: tuple[Database, ...]
     trees: dict[str, tuple[str, ...]]
     """Files and directories below the root, by the part of the archive that contains them."""

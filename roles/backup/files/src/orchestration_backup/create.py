@@ -161,6 +161,7 @@ def create(config: Config) -> dict[str, Any]:
         raise BackupError(
             f"{compose_file}: does not exist, so this host has nothing to back up. Run playbooks/site.yml first"
         )
+    require_data(config)
     config.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     suffix = "" if config.encryption == "none" else f".{config.encryption}"
     with tempfile.TemporaryDirectory(dir=config.directory, prefix=".creating-") as temporary:
@@ -190,6 +191,17 @@ def create(config: Config) -> dict[str, Any]:
     for name in record["removed"]:
         (config.directory / name).unlink()
     return record
+
+
+def require_data(config: Config) -> None:
+    """Raise BackupError if a service has no data: an archive without them would replace good ones in time."""
+    for service, data in config.data.items():
+        path = config.root / data
+        if (config.root / config.services_directory / f"{service}.yml").is_file() and not path.exists():
+            raise BackupError(
+                f"{path}: does not exist, so the data of {service} are missing, and no archive was written or removed."
+                " Mount the disk that has them, or restore an archive with playbooks/restore.yml"
+            )
 
 
 def write_archive(stream: IO[bytes], parts: Path, manifest: dict[str, Any], command: list[str]) -> None:

@@ -163,6 +163,10 @@ def replace(
     try:
         compose.stop(config)
         swap(config)
+        for directory in config.cluster_directories:
+            (config.root / directory).mkdir(parents=True, exist_ok=True)
+            # As the role creates them, whatever the umask of the program is.
+            (config.root / directory).chmod(0o755)
         compose.start(config, compose.POSTGRES)
         create_databases(config)
         load(config, manifest, dumps)

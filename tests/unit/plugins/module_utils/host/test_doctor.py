@@ -49,6 +49,7 @@ WELL: dict[str, Any] = {
     "backup": {"archive": "/b/1.tar", "finished": ago(hours=5), "verified": ago(hours=4), "exists": True},
     "certificates": {"https://k": {"not_after": ago(days=-60), "error": "", "expired": False}},
     "sidecar": {"status": "ok", "reason": None},
+    "from_containers": {"reached": {"kestra": "", "n8n": ""}, "subnet": "172.18.0.0/16", "port": 8090},
     "kestra": {
         "version": "2.0.5",
         "broken_flows": {},
@@ -121,6 +122,12 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, str, str]] = [
     (put("kestra", value={"error": "HTTP 401"}), "service", "critical", "HTTP 401"),
     (put("sidecar", value={"error": "refused"}), "service", "critical", "does not answer: refused"),
     (put("sidecar", "status", value="degraded"), "service", "warning", "multipass does not"),
+    (
+        put("from_containers", "reached", "kestra", value="curl: (28) timed out"),
+        "service",
+        "critical",
+        "the container does not reach it: curl: (28) timed out",
+    ),
     (put("units", "docker.service", "active", value="inactive"), "unit", "critical", "is inactive"),
     (put("units", "docker.service", "active", value=""), "unit", "critical", "is not there"),
     (put("units", "docker.service", "enabled", value="disabled"), "unit", "warning", "does not start with the host"),
@@ -208,6 +215,16 @@ def test_what_is_not_well_is_found_with_a_way_out(
     assert findings[0].status == doctor.worst(findings) != "ok"
 
 
+def test_hint_names_the_rule_of_the_firewall() -> None:
+    facts = copy.deepcopy(WELL)
+    facts["from_containers"]["reached"]["n8n"] = "timed out"
+    (finding,) = [finding for finding in evaluate(facts) if finding.status != "ok"]
+    assert finding.subject == "sidecar from n8n"
+    assert "'ufw allow from 172.18.0.0/16 to any port 8090 proto tcp'" in finding.hint
+    facts["sidecar"] = {"error": "refused"}
+    assert [found.subject for found in evaluate(facts) if found.status != "ok"] == ["sidecar"]
+
+
 FINE: list[Callable[[dict[str, Any]], None]] = [
     put("kestra", "triggers", 0, value={**WELL["kestra"]["triggers"][0], "enabled": False, "next_date": ago(days=1)}),
     put("kestra", "triggers", 0, value={**WELL["kestra"]["triggers"][0], "locked": True, "since": ago(hours=1)}),
@@ -228,10 +245,14 @@ def test_what_only_looks_bad_is_well(change: Callable[[dict[str, Any]], None]) -
     assert [finding for finding in evaluate(facts) if finding.status != "ok"] == []
 
 
-def test_a_published_port_may_be_open_where_its_variable_says_so() -> None:
+@pytest.mark.parametrize(
+    ("variable", "found"),
+    [("0.0.0.0", ["0.0.0.0", "::"]), ("[::]", ["::"]), ("[2001:db8::5]", ["2001:db8::5"]), ("10.0.0.5", ["10.0.0.5"])],  # noqa: S104
+)
+def test_a_published_port_may_be_open_where_its_variable_says_so(variable: str, found: list[str]) -> None:
     facts = copy.deepcopy(WELL)
-    facts["ports"]["8080"]["addresses"] = ["0.0.0.0"]  # noqa: S104
-    facts["listeners"]["8080"] = listener("0.0.0.0", "::")  # noqa: S104
+    facts["ports"]["8080"]["addresses"] = [variable]
+    facts["listeners"]["8080"] = listener(*found)
     assert doctor.worst(evaluate(facts)) == "ok"
 
 

@@ -47,6 +47,19 @@ def test_own_listener_is_found() -> None:
     assert port not in {entry.port for entry in host.parse_listening(Path("/proc/net/tcp").read_text())}
 
 
+def test_process_may_have_any_name(tmp_path: Path) -> None:
+    for number, name in (("7", b"caf\xc3\n"), ("8", b"plain\n")):
+        process = tmp_path / number
+        (process / "fd").mkdir(parents=True)
+        (process / "fd" / "3").symlink_to(f"socket:[{number}]")
+        (process / "comm").write_bytes(name)
+        (process / "cgroup").write_bytes(b"0::/system.slice/a\xff.service\n")
+    assert host.socket_owners(tmp_path) == {
+        "7": ("caf\N{REPLACEMENT CHARACTER}", "a\N{REPLACEMENT CHARACTER}.service"),
+        "8": ("plain", "a\N{REPLACEMENT CHARACTER}.service"),
+    }
+
+
 def test_memory() -> None:
     assert host.memory_total("MemFree: 1 kB\nMemTotal:        2048 kB\n") == 2048 * 1024
 

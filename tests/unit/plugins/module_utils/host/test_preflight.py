@@ -39,7 +39,7 @@ OPTIONS: dict[str, dict[str, Any]] = {}
 for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
     points = yaml.safe_load(path.read_text("utf-8"))["argument_specs"]
     OPTIONS |= points.get("variables", points.get("main", {"options": {}}))["options"]
-GIB = 1024**3
+GIB, MIB = 1024**3, 1024**2
 SPARE = "docker.io/kestra/kestra:v2.0.5"
 VARIABLES = {name: option["default"] for name, option in OPTIONS.items() if "default" in option} | {
     "postgres_image": "docker.io/library/postgres",
@@ -77,6 +77,11 @@ def found(variables: dict[str, Any], host: dict[str, Any] | None = None, **more:
     return problems({**VARIABLES, **variables}, {**HOST, **(host or {})}, facts, **more)
 
 
+ADDRESSES = {"addresses": ["127.0.0.1", "10.0.0.5", "::1", "2001:db8::5"]}
+PROXY = {"listeners": {"8080": {**listener(process="nginx"), "addresses": ["10.0.0.5"]}}}
+FULL = {"disk_free_bytes": 10_240_000_000}
+DATABASE = "docker.io/library/postgres:17"
+ROOT_WITHOUT_DATA = {"/opt/orchestration": {"type": "directory"}, "/run/snapd.socket": {"type": "other"}}
 NOBODY = {"listeners": {"8080": listener()}}
 SQUATTER = {"listeners": {"5678": listener(process="python3", unit="squatter.service")}}
 FOREIGN = {"listeners": {"8090": listener(container="other-web-1", project="other", process="docker-proxy")}}
@@ -96,7 +101,24 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"memory_bytes": 2 * GIB},
         "orchestration_minimum_memory: the host has 2048 MiB of memory and needs 3500 MiB.",
     ),
-    ({}, {"disk_free_bytes": GIB}, "orchestration_minimum_disk: /opt/orchestration has 1024 MiB of free space and"),
+    ({}, FULL | {"docker": {"engine": ""}}, "/opt/orchestration has 9765 MiB of free space and needs 10000 MiB."),
+    ({}, FULL | {"missing_images": [DATABASE]}, "9765 MiB of free space and needs 10000 MiB. Free some."),
+    (
+        {},
+        FULL | {"missing_images": [SPARE], "versions": {}, "postgres_major": ""},
+        "needs 10000 MiB. Free some, or set orchestration_root to a directory on a larger disk.",
+    ),
+    ({}, {"disk_free_bytes": 999 * MIB}, "orchestration_minimum_disk: /opt/orchestration has 999 MiB of free space"),
+    (
+        {},
+        {"other_roots": ["/srv/other"]},
+        "orchestration_root: is /opt/orchestration, and the services of this host are in /srv/other. In another",
+    ),
+    *(
+        ({}, {**known, "postgres_major": ""}, "data of this host are missing (/opt/orchestration/data/postgres/pgdata)")
+        for known in ({"marked_root": "/opt/orchestration"}, {"services": {"postgres": {"committed": "f740"}}})
+    ),
+    ({}, {"files": ROOT_WITHOUT_DATA}, "missing (/opt/orchestration/data/kestra, /opt/orchestration/data/n8n). Mount"),
     ({"orchestration_minimum_memory": "9000"}, {}, "orchestration_minimum_memory: the host has 8192 MiB"),
     ({"orchestration_http_proxy": "http://u:secret@proxy:3128"}, {}, "orchestration_http_proxy: the value is not an"),
     ({"orchestration_https_proxy": "proxy:3128"}, {}, "orchestration_https_proxy: the value is not an address like"),
@@ -118,6 +140,23 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"kestra_management_port": "8080"}, {}, "kestra_management_port: the same as kestra_port (8080). Set one of"),
     ({"n8n_port": 8080}, {}, "n8n_port: the same as kestra_port (8080). Set one of them to another port."),
     ({"kestra_port": 8090, "kestra_bind_address": "0.0.0.0"}, {}, "kestra_port: the same as sidecar_port (8090)."),  # noqa: S104
+    # bind addresses
+    *(
+        ({"kestra_bind_address": address}, {}, f"kestra_bind_address: '{address}' is not an IP address. Set an address")
+        for address in ("localhost", "eth0", "[127.0.0.1]", "fe80::1%eth0", "", "127.0.0.1:80", "*")
+    ),
+    ({"n8n_bind_address": "192.0.2.7"}, ADDRESSES, "n8n_bind_address: the host has no address 192.0.2.7. Set one of 1"),
+    ({"n8n_bind_address": "2001:db8::9"}, ADDRESSES, "n8n_bind_address: the host has no address 2001:db8::9. Set one"),
+    *(
+        ({"n8n_bind_address": address}, {"addresses": ["127.0.0.1"]}, f"is {address}, and the host has no IPv6. Set an")
+        for address in ("::", "[::1]", "::1", "[::]", "2001:db8::5")
+    ),
+    ({"kestra_bind_address": "0.0.0.0"}, PROXY, "kestra_port: port 8080 is in use by nginx. Stop it"),  # noqa: S104
+    ({"kestra_bind_address": "10.0.0.5"}, PROXY, "kestra_port: port 8080 is in use by nginx. Stop it"),
+    # time zones
+    ({"kestra_timezone": "Europe/Nowhere"}, {}, "kestra_timezone: there is no time zone 'Europe/Nowhere'."),
+    ({"n8n_timezone": "europe/berlin"}, {}, "n8n_timezone: there is no time zone 'europe/berlin'. Is Europe/Berlin me"),
+    ({"n8n_timezone": ""}, {}, "n8n_timezone: there is no time zone ''. Set a name such as"),
     # images
     ({"postgres_digest": "sha256:12"}, {}, "postgres_digest: 'docker.io/library/postgres:17@sha256:12' is not a valid"),
     ({"kestra_version": "v 2"}, {}, "kestra_version: 'docker.io/kestra/kestra:v 2' is not a valid image reference"),
@@ -234,6 +273,16 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     # absent is not checked
     (ABSENT, {"memory_bytes": 1, "disk_free_bytes": 1, "listeners": {"8080": listener()}, "python": ""}),
     ({**ABSENT, **{f"{service}_purge_data": True for service in SERVICES}}, {}),
+    (ABSENT, {"other_roots": ["/srv/other"], "marked_root": "/srv/other", "postgres_major": ""}),
+    # little space: for services that are there, for their upgrade, and if a service is removed
+    ({}, {"disk_free_bytes": 1000 * MIB}),
+    ({}, {**FULL, "missing_images": [SPARE]}),
+    ({"orchestration_minimum_disk": 0}, {"disk_free_bytes": 1}),
+    ({"kestra_state": "absent", "kestra_purge_data": True}, {"disk_free_bytes": 1}),
+    # data: not there yet, or where they belong
+    ({}, {"marked_root": "", "postgres_major": "", "services": {"postgres": {"committed": ""}}}),
+    ({}, {"marked_root": "/opt/orchestration", "other_roots": []}),
+    ({"n8n_state": "absent"}, {"files": {**ROOT_WITHOUT_DATA, "/opt/orchestration/data/kestra": {}}}),
     ({"n8n_state": "absent", "n8n_purge_data": True, "n8n_database_password": "it's"}, {}),
     ({"sidecar_state": "absent", "sidecar_port": 8080, "sidecar_token": "short"}, {}),
     ({"kestra_state": "absent", "sidecar_state": "absent", "sidecar_purge_data": True}, {}),
@@ -247,6 +296,12 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
         },
     ),
     ({"n8n_port": 8080, "n8n_bind_address": "10.0.0.1"}, {}),
+    *(
+        ({"n8n_bind_address": address, "kestra_bind_address": address}, ADDRESSES)
+        for address in ("0.0.0.0", "127.0.0.1", "127.0.0.2", "10.0.0.5", "::", "[::]", "::1", "[::1]", "[2001:db8::5]")  # noqa: S104
+    ),
+    ({}, PROXY),
+    *(({"kestra_timezone": zone, "n8n_timezone": zone}, {}) for zone in ("UTC", "America/New_York", "US/Eastern")),
     # images
     ({}, {**MISSING, "registry_problems": {}}),
     ({"docker_registry_mirrors": ["http://mirror"]}, MISSING),
@@ -288,6 +343,12 @@ def test_distributions(distribution: str, version: str, supported: bool) -> None
     }
     message = f"{distribution} {version} is not supported. Use Debian 12 or 13, or Ubuntu 24.04 or 26.04."
     assert found({}, facts=facts) == ([] if supported else [message])
+
+
+def test_run_that_installs_nothing_needs_no_space_and_no_memory() -> None:
+    small = {"memory_bytes": 1, "disk_free_bytes": 1, "docker": {"engine": ""}}
+    assert found({}, small, installs=False) == []
+    assert len(found({}, small)) == 2
 
 
 def test_facts_are_needed() -> None:
@@ -403,6 +464,7 @@ def test_wrong_changes_are_refused(change: Wrong) -> None:
     host["listeners"]["8090"] = listener(process="python3", unit="orchestration-sidecar.service")
     host["units"] = {"orchestration-sidecar.socket": {"active": "active", "listen": ["127.0.0.1:8090 (Stream)"]}}
     host["python"] = "" if "sidecar_python" in change.variables else "3.11"
+    host["other_roots"] = ["/opt/orchestration"] if "orchestration_root" in change.variables else []
     wanted = dict(change.variables)
     if "orchestration_registry" in wanted:
         variables["n8n_image"] = f"{wanted['orchestration_registry']}/n8nio/n8n"

@@ -156,6 +156,7 @@ def test_containers() -> None:
         inspected("5678_mine-n8n-1", service="n8n", config_hash="old"),
         inspected("none"),
     ]
+    told[1]["Config"]["Labels"]["com.docker.compose.project.working_dir"] = "/srv/mine"
     found = state.parse_containers(json.dumps(told), "mine")
     assert found == {
         "n8n": {
@@ -169,6 +170,7 @@ def test_containers() -> None:
             "restarts": 2,
             "started": pytest.approx(1767323045.256683),
             "config_hash": "new",
+            "directory": "/srv/mine",
         }
     }
     assert "visible" not in json.dumps(found)
@@ -319,6 +321,23 @@ def test_version_that_a_container_planted(tmp_path: Path) -> None:
     assert files.text(version, 64) == "17"
     version.write_text("1" * 1000)
     assert files.text(version, 64) == "1" * 64
+
+
+def test_other_roots(tmp_path: Path) -> None:
+    root, link = tmp_path / "root", tmp_path / "link"
+    root.mkdir()
+    link.symlink_to(root)
+    known = [str(root), f"{root}/", str(link), "", "/srv/other", "/srv/other"]
+    assert files.other_roots(root, known) == files.other_roots(link, known) == ["/srv/other"]
+
+
+@pytest.mark.parametrize(
+    ("marker", "root"), [('{"root": "/srv/a"}\n', "/srv/a"), ("{}", ""), ("[]", ""), ("", ""), (None, "")]
+)
+def test_marker(tmp_path: Path, marker: str | None, root: str) -> None:
+    if marker is not None:
+        (tmp_path / "marker").write_text(marker)
+    assert files.marked_root(tmp_path / "marker") == root
 
 
 def test_what_is_too_large_is_not_read(tmp_path: Path) -> None:
