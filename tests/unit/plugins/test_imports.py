@@ -69,7 +69,9 @@ SMALL = {
     "modules.host_info": {
         "host.commands",
         "host.container",
+        "host.docker_host",
         "host.files",
+        "host.json_merge",
         "host.listeners",
         "host.lock",
         "host.registry",
@@ -82,6 +84,7 @@ SMALL = {
         "host.container",
         "host.deploy",
         "host.deploy_plan",
+        "host.json_merge",
         "host.lock",
         "host.runtimes",
         "host.service_files",
