@@ -63,6 +63,13 @@ def configuration(root: Path, path: Path) -> dict[str, Any]:
     return {"own": {}, "problem": ""}
 
 
+def configured_data_root(path: Path) -> str:
+    """Return where a Docker that does not run has its data."""
+    with contextlib.suppress(OSError, FilesError):
+        return str(json_merge.parse(path, path.read_bytes()).get("data-root") or DATA_ROOT)
+    return DATA_ROOT
+
+
 def _named(printed: str) -> Iterator[tuple[str, str]]:
     for line in printed.splitlines():
         name, owner = (json.loads(field) for field in line.split("\t"))
@@ -107,7 +114,7 @@ def look(ask: Ask, listed: Callable[[], str], root: Path, project: str) -> dict[
     found = engine(ask(INFO))
     found |= configuration(root, CONFIGURATION)
     answers = bool(found["data_root"])
-    found["data_root"] = found["data_root"] or str(found["own"].get("data-root") or DATA_ROOT)
+    found["data_root"] = found["data_root"] or configured_data_root(CONFIGURATION)
     if not answers:
         return {**found, "others": stored(Path(found["data_root"]), project), "networks": {}}
     networks = dict(_named(ask(NETWORKS)))

@@ -41,8 +41,8 @@ class Handler(BaseHTTPRequestHandler):
         parts = self.path.split("/")
         kind, version = parts[2], parts[-1]
         code = 404
-        if kind == "broken":
-            code = 500
+        if kind in ("broken", "limited"):
+            code = 500 if kind == "broken" else 429
         elif kind == "login" or (kind == "token" and self.headers.get("Authorization") != "Bearer for-everybody"):
             code = 401
         elif version == "1":
@@ -80,7 +80,8 @@ def address() -> Iterator[str]:
         ("open/image", "2", "has no open/image 2"),
         ("token/image", "1", ""),
         ("token/image", "2", "has no token/image 2"),
-        ("login/image", "1", ""),
+        ("login/image", "1", "HTTP status 401"),
+        ("limited/image", "1", "HTTP status 429"),
         ("broken/image", "1", "HTTP status 500"),
     ],
 )
