@@ -4,7 +4,7 @@
 
 """A JSON file that the host shares with this collection: our keys are merged over its own ones.
 
-A second file, the record, has the keys that the last run has set. Without it nobody could tell later whose a key is.
+A second file, the record, has the keys that the last run has set, so that a later run knows whose a key is.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def set_before(path: Path, record: Path, good: LastKnownGood) -> dict[str, Any]:
 
 
 def own(path: Path, record: Path, good: LastKnownGood) -> dict[str, Any]:
-    """Return the keys that are the host's, with the values that are no secrets; raise FilesError."""
+    """Return the keys that are the host's, and mask secrets in their values; raise FilesError."""
     file = read(path)
     found = parse(path, file.content) if file else {}
     ours = set_before(path, record, good)
