@@ -352,7 +352,9 @@ def merge_files(files: list[dict[str, Any]], contents: dict[str, bytes], good: L
         path, record = Path(spec["path"]), Path(spec["merge_record"])
         present = read(path)
         before = json_merge.set_before(path, record, good)
-        contents[spec["path"]] = json_merge.merged(path, contents[spec["path"]], present and present.content, before)
+        contents[spec["path"]] = json_merge.merged(
+            path, contents[spec["path"]], present.content if present else None, before
+        )
         if present:
             spec["mode"] = f"{present.mode:04o}"
 
