@@ -18,11 +18,13 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_
     PlanError,
     archive,
     argument_spec,
+    as_found,
     difference,
     pack,
     parse,
     sha256,
     unchanged,
+    with_records,
 )
 
 SOURCES = ("content", "src", "template", "zip")
@@ -62,9 +64,12 @@ class ActionModule(ActionBase):
         for spec in given if isinstance(given, list) else []:
             check_types(spec)
         _validation, options = self.validate_argument_spec(argument_spec())
+        options["files"] = with_records(options["files"])
         try:
             contents = {spec["path"]: self._content(spec, task_vars or {}) for spec in options["files"]}
-            wanted = parse(options, {path: sha256(content) for path, content in contents.items()})
+            digests = {path: sha256(content) for path, content in contents.items()}
+            files, digests = as_found(options["files"], digests, host.get("files") or {})
+            wanted = parse({**options, "files": files}, digests)
         except PlanError as error:
             raise AnsibleActionFail(f"{options['service']}: {error}") from error
         if not difference(wanted, host, time.time()):
@@ -84,7 +89,8 @@ class ActionModule(ActionBase):
     def _arguments(self, options: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, Any]:
         """Return the module's arguments; what may be secret is packed, since arguments are logged on the host."""
         files = [
-            {key: spec[key] for key in ("path", "mode", "secret", "public", "validate")} for spec in options["files"]
+            {key: spec[key] for key in ("path", "mode", "secret", "public", "validate", "merge_record")}
+            for spec in options["files"]
         ]
         secret = {key: options[key] for key in ("verify", "preserved_env")}
         left_out = {"files", "host", *secret}

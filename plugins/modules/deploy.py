@@ -107,6 +107,13 @@ options:
         type: list
         elements: str
         default: []
+      merge_record:
+        description:
+          - The content is a JSON object, and the file on the host may have further keys of others. They stay, and so
+            does the mode of the file. A key of the content replaces that of the file.
+          - This path is the record of the keys that were set. A key that is no longer in the content is removed from
+            the file if it is in the record, and still has the value that was set.
+        type: path
   extra_files:
     description: Files that other tasks write. They are committed and rolled back with O(files), and never shown.
     type: list
@@ -286,7 +293,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import json_merge, lock
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy import (
     Deployment,
     DeployRequest,
@@ -303,7 +310,11 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_
     unpack,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.runtimes import Host, runtime_of
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import FilesError
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
+    FilesError,
+    LastKnownGood,
+    read,
+)
 
 
 def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -311,11 +322,12 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     if options["_packed"] is None:
         raise PlanError("is to be run by the action plugin of the same name, which brings the files")
     contents, secret = unpack(options["_packed"])
+    good = last_known_good(Path(options["root"]), options["service"])
+    merge_files(options["files"], contents, good)
     wanted = parse(options, {path: sha256(content) for path, content in contents.items()})
     if options["lock"] and not check_mode:
         lock.renew(Path(options["lock"]))
     host = Host()
-    good = last_known_good(Path(wanted.root), wanted.service)
     runtime = runtime_of(wanted, host, secret["verify"], options["log"], good.config_hash)
     order = DeployRequest(
         wanted=wanted,
@@ -330,6 +342,21 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         check_mode=check_mode,
     )
     return Deployment(order, runtime, host, good).run()
+
+
+def merge_files(files: list[dict[str, Any]], contents: dict[str, bytes], good: LastKnownGood) -> None:
+    """Put the content of each file that is merged in place of its keys; the file that is there keeps its mode."""
+    for spec in files:
+        if not spec["merge_record"]:
+            continue
+        path, record = Path(spec["path"]), Path(spec["merge_record"])
+        present = read(path)
+        before = json_merge.set_before(path, record, good)
+        contents[spec["path"]] = json_merge.merged(
+            path, contents[spec["path"]], present.content if present else None, before
+        )
+        if present:
+            spec["mode"] = f"{present.mode:04o}"
 
 
 def main() -> None:

@@ -141,6 +141,41 @@ docker:
   returned: success
   type: dict
   sample: {"engine": "26.1.5", "compose": "2.26.1"}
+docker_host:
+  description:
+    - What the host has in Docker apart from O(project). If Docker does not answer, only the configuration and the
+      stored containers and volumes are known.
+    - C(own) has the keys of C(/etc/docker/daemon.json) that this collection has not set. Secrets in their values are
+      masked. C(problem) is why the file cannot be read.
+    - C(others) names containers, running containers, volumes and networks of others.
+    - C(networks) has the subnets of Docker's bridge and of the networks of O(project), and C(pools) the networks from
+      which Docker takes new ones, if they are configured.
+  returned: success
+  type: dict
+  sample:
+    swarm: inactive
+    live_restore: true
+    data_root: /var/lib/docker
+    proxy: false
+    pools: []
+    own: {"mtu": 1400}
+    problem: ""
+    others:
+      containers: [other-web-1]
+      running: [other-web-1]
+      volumes: [other_data]
+      networks: [other_default]
+    networks:
+      bridge: ["172.17.0.0/16"]
+apt_sources:
+  description: The package repositories of apt with their files and keys, without logins in their addresses.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - path: /etc/apt/sources.list.d/docker.list
+      uri: https://download.docker.com/linux/debian
+      signed_by: /etc/apt/keyrings/docker.asc
 packages:
   description: Version of each of O(packages) that is installed or provided by an installed package.
   returned: success
@@ -343,6 +378,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devorch.orchestration.plugins.module_utils import addresses
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import (
+    docker_host,
     files,
     listeners,
     lock,
@@ -375,10 +411,10 @@ class Collector:
         program = self.programs.get(command[0], command[0])
         return self.commands.output([program, *command[1:]], given) if program else ""
 
-    def containers(self) -> tuple[dict[int, dict[str, str]], dict[str, dict[str, Any]]]:
+    def containers(self, listed: Future[str]) -> tuple[dict[int, dict[str, str]], dict[str, dict[str, Any]]]:
         """Return who publishes each port, and the project's containers by service."""
         project = self.asked["project"]
-        publishers, identifiers = state.parse_listed(self.ask(state.CONTAINERS), project)
+        publishers, identifiers = state.parse_listed(listed.result(), project)
         inspected = self.ask(["docker", "inspect", "--type", "container", *identifiers]) if identifiers else ""
         return publishers, state.parse_containers(inspected, project)
 
@@ -415,7 +451,9 @@ class Collector:
         asked = self.asked
         with ThreadPoolExecutor(THREADS + len(asked["images"])) as threads:
             begin = threads.submit
-            containers = begin(self.containers)
+            listed = begin(self.ask, state.CONTAINERS)
+            containers = begin(self.containers, listed)
+            docker = begin(docker_host.look, self.ask, listed.result, self.root, asked["project"])
             databases = begin(self.databases)
             engine = begin(self.ask, ["docker", "version", "--format", "{{.Server.Version}}"])
             compose = begin(self.ask, ["docker", "compose", "version", "--short"])
@@ -442,6 +480,7 @@ class Collector:
                 "marked_root": marked,
                 "secrets": files.names(self.root / "secrets"),
                 "users": state.users(asked["users"]),
+                "apt_sources": docker_host.apt_sources(),
                 "groups": state.groups(),
                 "interrupted_restore": "restore.json" in files.names(self.root / "backups"),
                 "lock": {"held_by": held.run.owner if held else ""},
@@ -452,6 +491,7 @@ class Collector:
             return {
                 **looked,
                 "docker": {"engine": answered, "compose": compose.result().strip() if answered else ""},
+                "docker_host": docker.result(),
                 "packages": state.parse_packages(packages.result(), asked["packages"]),
                 "units": state.parse_units(units.result(), asked["units"]),
                 "containers": containers.result()[1],

@@ -51,8 +51,8 @@ CHANGES = [
     Wrong("docker", "wrong type of a key", {"docker_daemon_config": {"log-level": 5}}, "log-level", WRITTEN),
     Wrong(
         "docker",
-        "data in an impossible place",
-        {"docker_daemon_config": {"data-root": "/proc/nowhere"}},
+        "address that the unit gives as well",
+        {"docker_daemon_config": {"hosts": ["fd://", "tcp://127.0.0.1:2375"]}},
         "The last known good files are back (/etc/docker/daemon.json), and it runs with them",
         TAKEN_BACK,
     ),

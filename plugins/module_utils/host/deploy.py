@@ -94,6 +94,9 @@ class Runtime(Protocol):
     @property
     def more(self) -> str: ...
 
+    @property
+    def shared(self) -> bool: ...
+
     def differs(self) -> list[Need]: ...
 
     def derived(self, after: Iterable[Path], gone: Iterable[Path] = ()) -> dict[Path, File]: ...
@@ -398,7 +401,11 @@ class Deployment:
         service = self.wanted.service
         lines = [f"{service} did not start: {reason}"]
         try:
-            if not self.good.exists:
+            if not self.good.exists and self.runtime.shared:
+                restored = self._restore_found(plan)
+                if restored:
+                    lines.append(self._start_restored(restored, "The files are as they were before this run"))
+            elif not self.good.exists:
                 lines.append(
                     "It was never healthy on this host, so there are no last known good files to return to. "
                     "Correct the variables and run again."
@@ -432,14 +439,25 @@ class Deployment:
                 put(path, file)
         return [*changed, *gone]
 
+    def _restore_found(self, plan: DeployPlan) -> list[Path]:
+        """Write what was there before this run, and remove what was not; return the paths that differed."""
+        present = self.present()
+        changed = [path for path in self.files if present.get(path) != plan.present.get(path)]
+        for path in changed:
+            if path in plan.present:
+                put(path, plan.present[path])
+            else:
+                path.unlink()
+        return changed
+
     def _preserved(self, path: Path, file: File) -> File:
         if path in self.files and self.order.secrecy.get(str(path)) == ONLY_SECRETS and self.order.preserved_env:
             return File(preserve_env(file.content, self.order.preserved_env), file.mode)
         return file
 
-    def _start_restored(self, restored: Sequence[Path]) -> str:
+    def _start_restored(self, restored: Sequence[Path], done: str = "The last known good files are back") -> str:
         """Start with the restored files; return the sentence about it."""
-        sentence = f"The last known good files are back ({', '.join(str(path) for path in restored)})"
+        sentence = f"{done} ({', '.join(str(path) for path in restored)})"
         try:
             again = self.runtime.start(True)
             self.started = Started(True, self.started.restarted or again.restarted)
@@ -448,7 +466,8 @@ class Deployment:
             problem = str(error)
         if problem:
             return f"{sentence}, but it does not start with them either:\n{problem}"
-        self.commit(self._all_present())
+        if self.good.exists:
+            self.commit(self._all_present())
         return f"{sentence}, and it {self.runtime.well} with them." if self.runtime.well else f"{sentence}."
 
     def _all_present(self) -> dict[Path, File]:

@@ -150,6 +150,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "secret": {"type": "str", "choices": ["none", "some", "all"], "default": "none", "no_log": False},
         "public": {"type": "list", "elements": "str", "default": []},
         "validate": {"type": "list", "elements": "str", "default": []},
+        "merge_record": {"type": "path"},
     }
     check_spec: dict[str, dict[str, Any]] = {
         "url": {"type": "str"},
@@ -211,6 +212,34 @@ def octal(value: Any, option: str) -> int:
     if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3,4}", value):
         raise PlanError(f"{option}: {value!r} is not a mode. Set octal digits in quotes, such as '0644'")
     return int(value, 8)
+
+
+def with_records(files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the files, with the record of each that is merged before it: a run may be killed between the two."""
+    found: list[dict[str, Any]] = []
+    for spec in files:
+        if spec["merge_record"]:
+            found.append({**spec, "path": spec["merge_record"], "mode": "0600", "validate": [], "merge_record": None})
+        found.append(dict(spec))
+    return found
+
+
+def as_found(
+    files: Iterable[Mapping[str, Any]], digests: Mapping[str, str], found: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return files and digests with a merged file as the host has it, as long as its record is the wanted one.
+
+    What the host has put into it is not known here. If the record differs, the file is merged on the host.
+    """
+    specs, known = [], dict(digests)
+    for spec in files:
+        entry, record = found.get(spec["path"]) or {}, spec["merge_record"]
+        same = bool(record) and (found.get(record) or {}).get("sha256") == digests[record]
+        if same and entry.get("type") == "file":
+            known[spec["path"]] = str(entry.get("sha256", ""))
+            spec = {**spec, "mode": str(entry["mode"])}
+        specs.append(dict(spec))
+    return specs, known
 
 
 def parse(options: Mapping[str, Any], digests: Mapping[str, str]) -> WantedService:

@@ -166,6 +166,11 @@ class Files:
         """How a person sees more of its log."""
         return ""
 
+    @property
+    def shared(self) -> bool:
+        """Whether others use it too. Then it must run again even if it never ran with files of this collection."""
+        return False
+
     def differs(self) -> list[Need]:
         """Return what is to be done about what runs, apart from the files; changes nothing."""
         return []
@@ -374,6 +379,10 @@ class Systemd(Files):
 
 class Docker(Systemd):
     """Docker's daemon."""
+
+    @property
+    def shared(self) -> bool:
+        return True
 
     def differs(self) -> list[Need]:
         problem = self._problem()

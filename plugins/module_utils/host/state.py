@@ -28,7 +28,7 @@ CONTAINERS = (
     "--no-trunc",
     "--format",
     '{{json .ID}}\t{{json .Names}}\t{{json .Ports}}\t{{json (.Label "com.docker.compose.project")}}'
-    '\t{{json (.Label "com.docker.compose.oneoff")}}',
+    '\t{{json (.Label "com.docker.compose.oneoff")}}\t{{json .State}}',
 )
 DATABASES = """
 SELECT json_build_object(
@@ -94,7 +94,7 @@ def parse_listed(printed: str, project: str) -> tuple[dict[int, dict[str, str]],
     publishers: dict[int, dict[str, str]] = {}
     identifiers = []
     for line in printed.splitlines():
-        identifier, name, ports, owner, single = (json.loads(field) for field in line.split("\t"))
+        identifier, name, ports, owner, single, _state = (json.loads(field) for field in line.split("\t"))
         for port in parse_published(ports):
             publishers[port] = {"container": name, "project": owner}
         if owner == project and single != "True":

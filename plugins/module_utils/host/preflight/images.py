@@ -7,15 +7,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
     DATABASE_USERS,
+    IN_DOCKER,
     Rule,
     Situation,
     data_major,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.versions import Image, another_major, numbers
+
+UNDECIDED = ("HTTP status", "TLS")
+"""How the reasons of a registry begin that leave open whether Docker gets the image."""
 
 
 def registries(reference: str, mirrors: Sequence[str] = (), insecure: Sequence[str] = ()) -> list[str]:
@@ -50,12 +54,8 @@ def image(service: str) -> Rule:
         except ValueError as error:
             yield f"{_malformed(situation, service)}: {error}. Correct the variable."
             return
-        reasons = situation.host.get("registry_problems", {}).get(reference, {})
-        asked = registries(
-            reference, situation.items("docker_registry_mirrors"), situation.items("docker_insecure_registries")
-        )
-        missing = reference in situation.host.get("missing_images", ())
-        if missing and not situation.flag("orchestration_offline") and len(reasons) >= len(asked):
+        reasons = _reasons(situation, reference)
+        if reasons and _is_away(situation, reference, reasons):
             listed = "; ".join(f"{registry}: {reason}" for registry, reason in reasons.items())
             yield (
                 f"{service}_version: {reference} is not on the host, and no registry gives it ({listed}). Correct"
@@ -75,6 +75,38 @@ def image(service: str) -> Rule:
     return rule
 
 
+def _reasons(situation: Situation, reference: str) -> Mapping[str, str]:
+    """Return why registries do not give an image that the host does not have."""
+    missing = reference in situation.host.get("missing_images", ())
+    found: Mapping[str, str] = situation.host.get("registry_problems", {}).get(reference, {})
+    return found if missing and not situation.flag("orchestration_offline") else {}
+
+
+def _is_away(situation: Situation, reference: str, reasons: Mapping[str, str]) -> bool:
+    """Return whether Docker cannot get an image for these reasons."""
+    mirrors, insecure = situation.items("docker_registry_mirrors"), situation.items("docker_insecure_registries")
+    if len(reasons) < len(registries(reference, mirrors, insecure)):
+        return False
+    # Docker may have a login, a proxy of its own, or another view of certificates. What does not exist is another case.
+    proxy = bool(situation.host.get("docker_host", {}).get("proxy"))
+    return all(
+        reason.startswith("has no ") or not (proxy or reason.startswith(UNDECIDED)) for reason in reasons.values()
+    )
+
+
+def _undecided(situation: Situation) -> Iterator[str]:
+    for service in IN_DOCKER:
+        reference = situation.image(service) if service in situation.deployed() else ""
+        reasons = _reasons(situation, reference)
+        if reasons and not _is_away(situation, reference, reasons):
+            listed = "; ".join(f"{registry}: {reason}" for registry, reason in reasons.items())
+            yield (
+                f"{service}_version: whether every registry gives {reference} is not known ({listed}). If the pull"
+                " fails, log root in with 'docker login' if the registry wants a login or has a limit of requests,"
+                " put a private authority into /etc/docker/certs.d, or correct docker_registry_mirrors."
+            )
+
+
 def _unpinned(situation: Situation) -> Iterator[str]:
     for service in DATABASE_USERS:
         version = situation.text(f"{service}_version")
@@ -85,4 +117,4 @@ def _unpinned(situation: Situation) -> Iterator[str]:
             )
 
 
-WARNINGS: tuple[Rule, ...] = (_unpinned,)
+WARNINGS: tuple[Rule, ...] = (_unpinned, _undecided)

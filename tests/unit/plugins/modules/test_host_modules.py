@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import docker_host
 from ansible_collections.devorch.orchestration.plugins.modules import doctor_info, host_info, secrets
 
 from ...in_process import call
@@ -81,6 +82,9 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory.mkdir()
     write_program(directory, "docker", "exit 1")
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+    for name in ("CONFIGURATION", "APT"):
+        monkeypatch.setattr(docker_host, name, tmp_path / "nothing")
+    monkeypatch.setattr(docker_host, "DATA_ROOT", str(tmp_path / "nothing"))
     return directory
 
 
@@ -102,6 +106,16 @@ def test_bare_host_has_all_keys(tmp_path: Path, programs: Path) -> None:
         result.pop(key)
     assert result == {
         "docker": {"engine": "", "compose": ""},
+        "docker_host": {
+            **dict.fromkeys(("swarm", "problem"), ""),
+            **dict.fromkeys(("live_restore", "proxy"), False),
+            "data_root": str(tmp_path / "nothing"),
+            "pools": [],
+            "own": {},
+            "others": {"containers": [], "running": [], "volumes": [], "networks": []},
+            "networks": {},
+        },
+        "apt_sources": [],
         "packages": {},
         "units": {},
         "files": {},

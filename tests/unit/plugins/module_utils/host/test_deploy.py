@@ -16,7 +16,12 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.devorch.orchestration.plugins.module_utils.host import deploy, deploy_plan, service_files
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import (
+    deploy,
+    deploy_plan,
+    files,
+    service_files,
+)
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy import Deployment, DeployRequest, Failed
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_plan import Need
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.runtimes import DeployError, Host, Started
@@ -37,6 +42,7 @@ class Program:
     well: str = "is healthy"
     more: str = "docker compose logs application"
     lines: str = ""
+    shared: bool = False
     refuses: str = ""
     """What the start fails with if a file is bad; without it, the wait does."""
 
@@ -167,6 +173,21 @@ def test_first_deployment_writes_starts_and_commits(site: Site) -> None:
     assert site.files()["application.yml"] == ("port: 1\n", 0o644)
     assert (site.root / "data").stat().st_mode & 0o777 == 0o750
     assert site.runs() == {"application.env": ONE, "application.yml": "port: 1\n"}
+
+
+@pytest.mark.parametrize("found", [None, "port: 0\n"])
+def test_first_deployment_of_what_others_use_leaves_the_host_as_it_was(site: Site, found: str | None) -> None:
+    site.program.shared = True
+    if found is not None:
+        site.config.write_text(found)
+        site.config.chmod(0o640)
+    before = site.files()
+    message, result = site.fails(ONE, "bad: 1\n")
+    assert "The files are as they were before this run" in message and "it is healthy with them" in message
+    assert result["action"] == "rollback"
+    assert {name: file for name, file in site.files().items() if name not in ("list", "running.json")} == before
+    assert site.program.starts == 2 and "bad" not in site.program.running.read_text()
+    assert site.run(ONE, "port: 1\n")["changed"]
 
 
 def test_second_deployment_changes_nothing(healthy: Site) -> None:
@@ -697,6 +718,74 @@ def test_module_fails_with_one_message_and_all_keys(tmp_path: Path) -> None:
     broken = call("deploy", packed(tmp_path / "env", files=[{"path": str(tmp_path / "env"), "mode": "rw"}]))
     assert broken["msg"].startswith(f"application: files: {tmp_path / 'env'}: mode: 'rw' is not a mode")
     assert broken.keys() >= well.keys() - {"failed"}
+
+
+def shared_file(root: Path, content: dict[str, Any], host: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    file = {
+        "path": str(root / "daemon.json"),
+        "content": json.dumps(content, indent=4) + "\n",
+        "secret": "some",
+        "merge_record": str(root / "ours" / "daemon.json"),
+    }
+    return [task(root, files=[file], **({"host": host} if host else {}))]
+
+
+def look(root: Path) -> dict[str, Any]:
+    """Return what host_info says about these files."""
+    return {
+        "files": files.files(root, [root / "daemon.json"]),
+        "services": {"application": files.last_known_good(root, "application")},
+    }
+
+
+def test_file_that_others_share_is_merged(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    shared = root / "daemon.json"
+    text = json.dumps({"data-root": "/srv", "proxies": {"http-proxy": "http://me:swordfish@proxy:3128"}}, indent=2)
+    shared.write_text(text)
+    shared.chmod(0o600)
+    checked = play(tmp_path, shared_file(root, {"debug": True, "mtu": 1400}), "--check", "--diff", "-vvv")
+    assert shared.read_text() == text
+    assert '"data-root": "/srv"' in checked.last["diff"][1]["before"] and "swordfish" not in checked.output
+    assert '"debug": true' in checked.last["diff"][1]["after"] and '"/srv"' in checked.last["diff"][1]["after"]
+    first = play(tmp_path, shared_file(root, {"debug": True, "mtu": 1400}))
+    assert first.last["changed"], first.output
+    assert json.loads(shared.read_text()) == {**json.loads(text), "debug": True, "mtu": 1400}
+    assert shared.stat().st_mode & 0o777 == 0o600
+    assert (root / "ours" / "daemon.json").stat().st_mode & 0o777 == 0o600
+    # Another interpreter would fail: nothing is executed.
+    keys = {"vars": {"ansible_python_interpreter": "/no/such/python"}}
+    same = play(tmp_path, shared_file(root, {"debug": True, "mtu": 1400}, look(root)), play_keys=keys)
+    assert same.returncode == 0 and not same.last["changed"], same.output
+    # A key that is not wanted any more goes, unless somebody has changed it since.
+    shared.write_text(shared.read_text().replace("1400", "1450"))
+    last = play(tmp_path, shared_file(root, {"tls": False}, look(root)))
+    assert last.last["changed"], last.output
+    assert json.loads(shared.read_text()) == {**json.loads(text), "mtu": 1450, "tls": False}
+    # Other keys of the host are none of ours, and no reason for another text.
+    shared.write_text(json.dumps({**json.loads(shared.read_text()), "dns": ["192.0.2.1"]}))
+    by_hand = shared.read_text()
+    play(tmp_path, shared_file(root, {"tls": False}, look(root)))
+    assert shared.read_text() == by_hand
+    assert not play(tmp_path, shared_file(root, {"tls": False}, look(root)), play_keys=keys).last["changed"]
+
+
+def test_shared_file_without_a_record_was_ours(tmp_path: Path) -> None:
+    """A version that had no record wrote the whole file."""
+    former = shared_file(tmp_path, {"debug": True, "mtu": 1400})
+    former[0]["devorch.orchestration.deploy"]["files"][0].pop("merge_record")
+    assert play(tmp_path, former).last["changed"]
+    assert play(tmp_path, shared_file(tmp_path, {"debug": True})).last["changed"]
+    assert json.loads((tmp_path / "daemon.json").read_text()) == {"debug": True}
+
+
+@pytest.mark.parametrize("text", ["{'debug': 1}", "[]"])
+def test_shared_file_that_cannot_be_merged(tmp_path: Path, text: str) -> None:
+    (tmp_path / "daemon.json").write_text(text)
+    failed = play(tmp_path, shared_file(tmp_path, {"debug": True}))
+    assert failed.last["failed"] and f"application: {tmp_path}/daemon.json: is not" in failed.last["msg"]
+    assert (tmp_path / "daemon.json").read_text() == text
 
 
 def test_module_renews_the_lock(tmp_path: Path) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import registry
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.registry import Reference, problem, problems
 
 DIGEST = "sha256:" + "ab" * 32
@@ -41,8 +45,8 @@ class Handler(BaseHTTPRequestHandler):
         parts = self.path.split("/")
         kind, version = parts[2], parts[-1]
         code = 404
-        if kind == "broken":
-            code = 500
+        if kind in ("broken", "limited"):
+            code = 500 if kind == "broken" else 429
         elif kind == "login" or (kind == "token" and self.headers.get("Authorization") != "Bearer for-everybody"):
             code = 401
         elif version == "1":
@@ -80,12 +84,36 @@ def address() -> Iterator[str]:
         ("open/image", "2", "has no open/image 2"),
         ("token/image", "1", ""),
         ("token/image", "2", "has no token/image 2"),
-        ("login/image", "1", ""),
+        ("login/image", "1", "HTTP status 401"),
+        ("limited/image", "1", "HTTP status 429"),
         ("broken/image", "1", "HTTP status 500"),
     ],
 )
 def test_answers(address: str, repository: str, version: str, expected: str) -> None:
     assert problem(address, Reference(repository, version)) == expected
+
+
+def test_private_authority_of_docker_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", *subject]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    monkeypatch.setattr(registry, "CERTIFICATES", tmp_path / "certs.d")
+    host = f"127.0.0.1:{server.server_port}"
+    try:
+        assert problem(host, Reference("open/image", "1")).startswith("TLS: ")
+        (tmp_path / "certs.d" / host).mkdir(parents=True)
+        (tmp_path / "certs.d" / host / "ca.crt").write_bytes(certificate.read_bytes())
+        assert problem(host, Reference("open/image", "1")) == ""
+        assert problem(f"https://{host}", Reference("open/image", "2")) == "has no open/image 2"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_nobody_answers() -> None:

@@ -116,9 +116,9 @@ def test_units() -> None:
 
 def test_listed_containers() -> None:
     lines = [
-        ("1", "mine-n8n-1", "127.0.0.1:5678->5678/tcp", "mine", "False"),
-        ("2", "mine-n8n-run-1", "", "mine", "True"),
-        ("3", "foreign", "0.0.0.0:80->80/tcp", "", ""),
+        ("1", "mine-n8n-1", "127.0.0.1:5678->5678/tcp", "mine", "False", "running"),
+        ("2", "mine-n8n-run-1", "", "mine", "True", "running"),
+        ("3", "foreign", "0.0.0.0:80->80/tcp", "", "", "exited"),
     ]
     printed = "".join("\t".join(json.dumps(field) for field in line) + "\n" for line in lines)
     publishers, identifiers = state.parse_listed(printed, "mine")
