@@ -8,7 +8,7 @@ one). An arrow that is not here is an error, and so is a circle of files.
 | `action` | `host`, `ignore_file`, `kestra.flows`, `kestra.namespace_files`, `plugin_utils` |
 | `filter` | `environment_file`, `host`, `kestra.config_schema`, `versions` |
 | `inventory` | `http_session`, `multipass` |
-| `plugin_utils` | `packed_files` |
+| `plugin_utils` | `host`, `packed_files`, `versions` |
 | `modules` | `host`, `http_session`, `ignore_file`, `kestra`, `kestra.activity`, `kestra.export`, `kestra.flows`, `kestra.namespace_files`, `module`, `multipass`, `packed_files` |
 | `kestra.activity` | `kestra`, `kestra.flows` |
 | `kestra.export` | `kestra`, `kestra.flows`, `kestra.namespace_files` |

@@ -578,6 +578,27 @@ def test_playbook_leaves_the_template_of_a_removed_service_alone(tmp_path: Path)
     assert run.last["msg"] == "no problems"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "keys", "problem"),
+    [
+        (("--tags", "kestra"), {"tags": "always"}, "--tags: no task has the tag kestra. Leave it out."),
+        (("--tags", "untagged"), {"tags": "always"}, "--tags: no task has the tag untagged."),
+        (("--skip-tags", "kestra"), {"tags": "always"}, "--skip-tags: no task has the tag kestra."),
+        (("--tags", "all"), {"tags": "always"}, ""),
+        (("--tags", "mine"), {"tags": ["mine"]}, ""),
+        (("--skip-tags", "other"), {"tags": ["mine"]}, ""),
+    ],
+)
+def test_playbook_is_never_green_without_having_done_what_a_tag_asks_for(
+    tmp_path: Path, arguments: tuple[str, ...], keys: dict[str, Any], problem: str
+) -> None:
+    extra = json.dumps({**IMAGES, "look": HOST, "ansible_facts": FACTS})
+    run = play(tmp_path, task(["n8n"]), "-e", extra, *arguments, play_keys=keys)
+    (result,) = run.results
+    assert problem in "".join(result.get("problems", []))
+    assert len(result["problems"]) == bool(problem)
+
+
 def test_playbook_refuses_an_unknown_service(tmp_path: Path) -> None:
     run = play(tmp_path, task(["nobody"]), "-e", json.dumps({"look": HOST}))
     assert run.last["failed"] and "'nobody' is not a role of this collection" in run.last["msg"]
