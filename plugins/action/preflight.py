@@ -150,7 +150,7 @@ class ActionModule(ActionBase):
 def selected(tags: Collection[str], task_vars: Mapping[str, Any]) -> Iterator[str]:
     """Return a problem if a part of the playbook is asked for: the playbooks of this collection have no such parts.
 
-    A role in a playbook of somebody else may have a tag of that playbook.
+    A role may have a tag of the playbook that the operator wrote.
     """
     wanted = set(task_vars.get("ansible_run_tags") or ["all"])
     skipped = task_vars.get("ansible_skip_tags") or []
