@@ -15,6 +15,8 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible.release import __version__ as ansible_version
+from ansible_collections.devorch.orchestration.plugins.plugin_utils.support import ansible_problem, host_problem
 
 LONGEST_WAIT = 60.0
 
@@ -71,6 +73,14 @@ def this_controller() -> str:
     return " ".join(marks)
 
 
+def user() -> str:
+    """Return the name of the user of this run, or the number of one without an entry in passwd, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
 class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
@@ -78,12 +88,19 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run the module; once more where the run that holds the lock has ended on this controller."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        # As the first task that touches a host, before anything of the collection runs there.
+        problem = ansible_problem(ansible_version) or host_problem((task_vars or {}).get("ansible_facts", {}))
+        if problem and self._task.args.get("state") == "released":
+            result.update(changed=False, acquired=False, msg="nothing was acquired")
+            return result
+        if problem:
+            raise AnsibleActionFail(problem)
         if self._task.check_mode:
             result.update(changed=False, acquired=False, msg="not needed in check mode")
             return result
         # Tasks run in processes of their own: their parent is the run.
         run = {
-            "owner": f"{getpass.getuser()}@{socket.gethostname()}",
+            "owner": f"{user()}@{socket.gethostname()}",
             "controller": this_controller(),
             "process": process_identity(os.getppid()),
         }

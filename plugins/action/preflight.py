@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ class ActionModule(ActionBase):
         options = {role: found for role, found in specifications.items() if found is not None}
         reader = _Reader(self._templar, task_vars, options)
         variables, problems = reader.read([situation.SHARED, *services])
-        problems = [*renamed(task_vars), *problems]
+        problems = [*selected(self._task.tags, task_vars), *renamed(task_vars), *problems]
         rendered, failed = reader.render(self._task.args.get("rendered") or {}, services, variables)
         problems += failed
         given = {
@@ -147,6 +147,20 @@ class ActionModule(ActionBase):
                 failed=True, msg="\n".join([f"{count}; nothing was changed:", *(f"- {text}" for text in problems)])
             )
         return result
+
+
+def selected(tags: Collection[str], task_vars: Mapping[str, Any]) -> Iterator[str]:
+    """Return a problem if a part of the playbook is asked for: the playbooks of this collection have no such parts.
+
+    A role may have a tag of the playbook that the operator wrote.
+    """
+    wanted = set(task_vars.get("ansible_run_tags") or ["all"])
+    skipped = task_vars.get("ansible_skip_tags") or []
+    advice = "Leave it out. A run changes only what differs"
+    if not wanted & {*tags, "all", "tagged"}:
+        yield f"--tags: no task has the tag {', '.join(sorted(wanted))}. {advice}."
+    if skipped and "always" in tags:
+        yield f"--skip-tags: no task has the tag {', '.join(sorted(skipped))}. {advice}."
 
 
 def renamed(task_vars: Mapping[str, Any]) -> Iterator[str]:

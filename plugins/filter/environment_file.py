@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.devorch.orchestration.plugins.module_utils.environment_file import quoted, text
 
 DOCUMENTATION = r"""
 name: environment_file
@@ -17,12 +18,13 @@ short_description: Format variables as a container's environment file
 version_added: 0.3.0
 description:
   - Returns the text of an environment file for Docker Compose, with one variable per line, sorted by name.
-  - Values are quoted. Compose uses them as they are.
+  - Values are quoted and escaped. The container receives them byte for byte, also if they have several lines.
+  - Booleans are written as V(true) and V(false) in lower case.
 author: devorch maintainers (@devorch)
 positional: _input
 options:
   _input:
-    description: The variables, by name. A value must not contain a single quote or a line break.
+    description: The variables, by name. A value is a text, a boolean or a number.
     type: dict
     required: true
 """
@@ -46,7 +48,12 @@ def environment_file(variables: Mapping[str, Any]) -> str:
     """Return the text of an environment file."""
     if not isinstance(variables, Mapping):
         raise AnsibleFilterError("environment_file: the input is not a dictionary of variables")
-    lines = [f"{name}='{value}'" for name, value in sorted(variables.items(), key=lambda item: str(item[0]).lower())]
+    lines = []
+    for name, value in sorted(variables.items(), key=lambda item: str(item[0]).lower()):
+        try:
+            lines.append(f"{name}={quoted(text(value))}")
+        except ValueError as error:
+            raise AnsibleFilterError(f"environment_file: {name} {error}") from error
     return "\n".join(["# Ansible managed", *lines, ""])
 
 

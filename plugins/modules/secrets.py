@@ -16,6 +16,8 @@ description:
     Later runs read it from the file.
   - A given value replaces the content of the file. If the inventory has the secrets, for example in a vault, the
     inventory is the source of truth.
+  - One line break at the end of a file or of a given value, as C(echo) and editors write it, is not a part of the
+    secret, and is removed.
 author:
   - devorch maintainers (@devorch)
 options:
@@ -142,11 +144,18 @@ class WantedSecret:
             raise SecretError(f"secret {name}: kind is {kind!r}; it is one of password, base64")
         if length < SHORTEST:
             raise SecretError(f"secret {name}: length is {length}; at least {SHORTEST} is needed")
-        if value is not None and not str(value):
+        if value is not None:
+            value = without_line_break(str(value))
+        if value == "":
             raise SecretError(f"secret {name}: the value given is empty; leave the variable out to have one generated")
         if renew and (immutable or value is not None):
             raise SecretError(f"secret {name}: is given or immutable, and can't be renewed")
-        return cls(name, None if value is None else str(value), kind, length, immutable, renew)
+        return cls(name, value, kind, length, immutable, renew)
+
+
+def without_line_break(text: str) -> str:
+    """Return a text without the one line break at its end."""
+    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
 def generate(kind: str, length: int) -> str:
@@ -167,14 +176,19 @@ def ensure(directory: Path, wanted: list[WantedSecret], check_mode: bool) -> dic
     values: dict[str, str] = {}
     generated: list[str] = []
     replaced: list[str] = []
+    trimmed: list[str] = []
     loose: list[Path] = []
     for secret in wanted:
         path = directory / secret.name
-        present = path.read_text(encoding="utf-8") if path.is_file() else None
+        stored = path.read_bytes().decode() if path.is_file() else None
+        # As `echo KEY > file` and editors write it.
+        present = None if stored is None else without_line_break(stored)
         if present == "":
             raise SecretError(
                 f"secret {secret.name}: {path} is empty; put the value back, or remove the file to have one generated"
             )
+        if present != stored:
+            trimmed.append(secret.name)
         if present is not None and path.stat().st_mode & 0o077:
             loose.append(path)
         if secret.value is None:
@@ -201,11 +215,11 @@ def ensure(directory: Path, wanted: list[WantedSecret], check_mode: bool) -> dic
         remove_leftovers(directory / secret.name for secret in wanted)
         for path in loose:
             path.chmod(0o600)
-        for name in generated + replaced:
+        for name in dict.fromkeys(generated + replaced + trimmed):
             write(directory / name, File(values[name].encode(), 0o600))
     read = len(wanted) - len(generated) - len(replaced)
     return {
-        "changed": bool(generated or replaced or loose or tighten),
+        "changed": bool(generated or replaced or trimmed or loose or tighten),
         "secrets": values,
         "generated": generated,
         "replaced": replaced,

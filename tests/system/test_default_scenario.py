@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 from typing import Any
 
 import pytest
+from ansible_collections.devorch.orchestration.plugins.filter.environment_file import environment_file
 
 from tests.sampling import LONG
 
@@ -30,12 +32,13 @@ def test_check_mode_on_the_empty_host_fails_nowhere_and_changes_nothing(
     assert host.shell(TOUCHED) == ""
 
 
+READ_BACK = "/tmp/devorch-environment"
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("user", {"kestra_username": "admin"}, "kestra_username: 'admin' is not an e-mail address"),
     ("empty", {"kestra_password": ""}, "kestra_password: empty or too weak"),
     ("weak", {"kestra_password": "password"}, "kestra_password: empty or too weak"),
-    ("quote", {"kestra_database_password": "it's"}, "kestra_database_password: the value holds a single quote"),
-    ("placeholder", {"n8n_database_password": "a${b}"}, "n8n_database_password: the value holds a single quote"),
+    ("lines", {"n8n_database_password": "a\nb"}, "n8n_database_password: the value has a line break"),
+    ("placeholder", {"kestra_database_password": "a${b}"}, "kestra_database_password: the value holds ${"),
     ("key", {"n8n_encryption_key": "short"}, "n8n_encryption_key: shorter than 16 characters"),
     ("memory", {"orchestration_minimum_memory": 99999999}, "orchestration_minimum_memory: the host has"),
     ("disk", {"orchestration_minimum_disk": 999999999}, "orchestration_minimum_disk: /opt/orchestration has"),
@@ -142,6 +145,29 @@ def test_host_is_as_described(host: Host, converged: Run) -> None:
 def test_no_secret_leaks(host: Host, converged: Run) -> None:
     assert len(secrets(host)) >= 7
     assert leaks(host, {"the output of the -vvv run": converged.output}, secrets(host) | CANARIES) == []
+
+
+def test_values_reach_containers_byte_for_byte(host: Host, converged: Run) -> None:
+    """Compose reads an environment file as the filter has meant it."""
+    values = {
+        "QUOTES": "it's \"quoted\" \\' \\",
+        "DOLLARS": "${HOME} $HOME $$ \\$ pa$$w0rd#x y'",
+        "PLAIN_DOLLARS": "${HOME} $HOME $$",
+        "PERCENT": "%41&?",
+        "BLANKS": " \ttwo  blanks ' ",
+        "PLAIN_BLANKS": "  two # blanks ",
+        "UNICODE": "é ü 漢 \u2028\x85'",
+        "KEY": "-----BEGIN KEY-----\r\nMIIE'\\n\n-----END KEY-----\n",
+    }
+    project = f"services: {{a: {{image: a, env_file: {READ_BACK}.env}}}}"
+    files = {".env": environment_file(values), ".yml": project}
+    for suffix, content in files.items():
+        encoded = base64.b64encode(content.encode()).decode()
+        host.shell(f"echo {encoded} | base64 --decode > {READ_BACK}{suffix}")
+    read = json.loads(host.shell(f"docker compose --project-name a --file {READ_BACK}.yml config --format json"))
+    host.shell(f"rm {READ_BACK}.env {READ_BACK}.yml")
+    # As in any Compose file, a dollar sign is doubled.
+    assert {name: value.replace("$$", "$") for name, value in read["services"]["a"]["environment"].items()} == values
 
 
 def test_compose_commands_of_the_readme(host: Host, converged: Run) -> None:

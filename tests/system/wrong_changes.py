@@ -62,7 +62,7 @@ CHANGES = [
     Wrong("postgres", "wrong type", {"postgres_max_connections": "many"}, "postgres_max_connections"),
     Wrong("postgres", "malformed digest", {"postgres_digest": "sha256:12"}, "is not a valid image reference"),
     Wrong("postgres", "bad digest", {"postgres_digest": NO_DIGEST}, f"has no library/postgres {NO_DIGEST}"),
-    Wrong("postgres", "quote in a password", {"postgres_password": "it's"}, "the value holds a single quote"),
+    Wrong("postgres", "line break in a password", {"postgres_password": "a\nb"}, "the value has a line break"),
     Wrong(
         "postgres",
         "unknown key in its template",
@@ -148,7 +148,8 @@ CHANGES = [
     Wrong("n8n", "other key", {"n8n_encryption_key": "0123456789abcdef"}, "is encrypted with that one", WRITTEN),
     Wrong("n8n", "port out of range", {"n8n_port": 0}, "n8n_port: 0 is not a TCP port"),
     Wrong("n8n", "name of a variable", {"n8n_environment": {"A B": "x"}}, "n8n_environment: 'A B' is not a name"),
-    Wrong("n8n", "line break in a value", {"n8n_environment": {"A": "x\ny"}}, "A: the value holds a single quote"),
+    Wrong("n8n", "list as a value", {"n8n_environment": {"NODES_EXCLUDE": ["x"]}}, "NODES_EXCLUDE: is a list, and"),
+    Wrong("n8n", "queue mode", {"n8n_environment": {"EXECUTIONS_MODE": "queue"}}, "the role deploys no Redis"),
     Wrong("n8n", "missing image", {"n8n_version": "0.0.0"}, "has no n8nio/n8n 0.0.0"),
     Wrong(
         "n8n",

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.environment_file import quoted, unquoted
+
 RECORD = "record.json"
 SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth|jwt|dsn|private", re.IGNORECASE)
 SECRET_SETTING = re.compile(SECRET_NAME.pattern + r"|://[^/\s]*@", re.IGNORECASE)
@@ -262,10 +264,10 @@ def no_directory(path: Path, *, follow: bool = False) -> str:
 def preserve_env(content: bytes, values: Mapping[str, str]) -> bytes:
     """Return an environment file with these values for the variables that it has among them."""
     lines = []
-    for line in content.decode().splitlines():
+    for line in content.decode().split("\n"):
         name = line.split("=", 1)[0]
-        lines.append(f"{name}='{values[name]}'" if name in values else line)
-    return "".join(f"{line}\n" for line in lines).encode()
+        lines.append(f"{name}={quoted(values[name])}" if name in values else line)
+    return "\n".join(lines).encode()
 
 
 @dataclass(frozen=True)
@@ -402,12 +404,16 @@ def secret_values(text: str, every: bool = False, public: Collection[str] = ()) 
             plain |= {_bare(match["value"])} if match else set()
             continue
         values = {_bare(line.secret)} | _embedded(line.secret)
+        if line.named and line.secret[:1] == '"' and "\\" in line.secret:
+            values.add(unquoted(line.secret))
         values |= {match["value"].rstrip("\"',") for match in BEARER.finditer(line.secret)}
         if not line.named:
             values |= {_bare(word) for word in line.secret.split() if len(word) >= LONG_WORD}
         for value in list(values):
             with contextlib.suppress(binascii.Error, ValueError):
                 values.add(base64.b64decode(value, validate=True).decode())
+        # A program may show a text of several lines line by line.
+        values |= {part for value in values if "\n" in value for part in value.split("\n") if len(part) >= LONG_WORD}
         if line.certain:
             certain |= values
         else:

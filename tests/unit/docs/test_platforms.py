@@ -24,6 +24,18 @@ def stated() -> dict[str, list[str]]:
     return {system: releases.split(", ") for system, releases in rows}
 
 
+def oldest_and_newest() -> tuple[str, str]:
+    """Return the versions of ansible-core that the README names."""
+    ((oldest, newest),) = re.findall(r"ansible-core ([\d.]+) to ([\d.]+)", REQUIREMENTS)
+    return oldest, newest
+
+
+def after(version: str) -> str:
+    """Return the minor version after this one."""
+    major, minor = version.split(".")
+    return f"{major}.{int(minor) + 1}"
+
+
 def metadata(role: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((ROOT / "roles" / role / "meta" / "main.yml").read_text("utf-8"))
     return found["galaxy_info"]
@@ -42,14 +54,19 @@ def test_roles_name_the_same_systems(role: str) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_roles_ask_for_the_same_ansible(role: str) -> None:
-    (version,) = re.findall(r"ansible-core ([\d.]+) or newer", REQUIREMENTS)
-    assert metadata(role)["min_ansible_version"] == version
+    assert metadata(role)["min_ansible_version"] == oldest_and_newest()[0]
 
 
 def test_the_collection_asks_for_the_same_ansible() -> None:
-    (version,) = re.findall(r"ansible-core ([\d.]+) or newer", REQUIREMENTS)
+    oldest, newest = oldest_and_newest()
     runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text("utf-8"))
-    assert runtime["requires_ansible"] == f">={version}.0"
+    assert runtime["requires_ansible"] == f">={oldest}.0,<{after(newest)}.0"
+
+
+def test_the_first_task_refuses_others() -> None:
+    support = import_module("ansible_collections.devorch.orchestration.plugins.plugin_utils.support")
+    assert [".".join(map(str, version)) for version in support.ANSIBLE] == list(oldest_and_newest())
+    assert f"on Python {'.'.join(map(str, support.PYTHON))} or newer" in REQUIREMENTS
 
 
 def imported(path: Path) -> set[str]:
@@ -106,10 +123,10 @@ def test_requirements_are_the_dependencies_of_the_collection() -> None:
 
 def test_the_workflow_for_flows_installs_the_same() -> None:
     text = (ROOT / "docs" / "github-actions" / "flows.yml").read_text("utf-8")
-    (version,) = re.findall(r"ansible-core ([\d.]+) or newer", REQUIREMENTS)
-    installed = re.findall(r"pip install 'ansible-core>=([\d.]+)' (.+)", text)
+    oldest, newest = oldest_and_newest()
+    installed = re.findall(r"pip install 'ansible-core(.+)' (.+)", text)
     assert installed
-    for oldest, libraries in installed:
-        assert oldest == version
+    for versions, libraries in installed:
+        assert versions == f">={oldest},<{after(newest)}"
         assert all(f"`{name}`" in REQUIREMENTS for name in libraries.split())
         assert len(libraries.split()) == len(re.findall(r"^\w", (ROOT / "requirements.txt").read_text("utf-8"), re.M))

@@ -6,9 +6,9 @@ one). An arrow that is not here is an error, and so is a circle of files.
 | From | To |
 |---|---|
 | `action` | `host`, `ignore_file`, `kestra.flows`, `kestra.namespace_files`, `plugin_utils` |
-| `filter` | `host`, `kestra.config_schema`, `versions` |
+| `filter` | `environment_file`, `host`, `kestra.config_schema`, `versions` |
 | `inventory` | `http_session`, `multipass` |
-| `plugin_utils` | `packed_files` |
+| `plugin_utils` | `host`, `packed_files`, `versions` |
 | `modules` | `addresses`, `host`, `http_session`, `ignore_file`, `kestra`, `kestra.activity`, `kestra.export`, `kestra.flows`, `kestra.namespace_files`, `module`, `multipass`, `packed_files` |
 | `kestra.activity` | `kestra`, `kestra.flows` |
 | `kestra.export` | `kestra`, `kestra.flows`, `kestra.namespace_files` |
@@ -16,7 +16,7 @@ one). An arrow that is not here is an error, and so is a circle of files.
 | `kestra.namespace_files` | `http_session`, `ignore_file`, `kestra` |
 | `kestra` | `addresses`, `http_session`, `module` |
 | `multipass` | `http_session`, `module` |
-| `host` | `http_session`, `kestra`, `kestra.config_schema`, `versions` |
+| `host` | `environment_file`, `http_session`, `kestra`, `kestra.config_schema`, `versions` |
 | `module` | `http_session` |
 
 Some files are stricter than their package:
@@ -46,6 +46,7 @@ UNITS = set(ALLOWED).union(*ALLOWED.values())
 FILES = {".".join(path.relative_to(PLUGINS).with_suffix("").parts): path for path in sorted(PLUGINS.rglob("*.py"))}
 IMPURE = {"ansible", "requests", "urllib3", "socket", "ssl", "subprocess"}
 PURE = (
+    "module_utils.environment_file",
     "module_utils.host.container",
     "module_utils.host.deploy_plan",
     "module_utils.host.doctor",
@@ -64,10 +65,11 @@ PURE = (
 )
 SMALL = {
     "modules.preflight": set(),
-    "modules.secrets": {"host.service_files"},
-    "modules.host_lock": {"host.lock", "host.service_files"},
+    "modules.secrets": {"environment_file", "host.service_files"},
+    "modules.host_lock": {"environment_file", "host.lock", "host.service_files"},
     "modules.host_info": {
         "addresses",
+        "environment_file",
         "host.commands",
         "host.container",
         "host.docker_host",
@@ -83,6 +85,7 @@ SMALL = {
     },
     "modules.deploy": {
         "addresses",
+        "environment_file",
         "host.container",
         "host.deploy",
         "host.deploy_plan",

@@ -14,6 +14,7 @@ PROGRAM = build(
     Path(DIRECTORY.name) / "orchestration-backup",
     {
         "orchestration_backup": PACKAGE,
+        "orchestration_backup/environment_file.py": ROOT / "plugins" / "module_utils" / "environment_file.py",
         "orchestration_backup/versions.py": ROOT / "plugins" / "module_utils" / "versions.py",
     },
     main="orchestration_backup.cli:main",

@@ -462,14 +462,18 @@ def test_verification_logs_in_as_the_user_of_the_archive(
     """An archive of format 1 does not name the user; the configured one is used."""
     if username:
         with_manifest(lambda m: m.update(kestra_username=username))(archive)
-    with_member("configuration.tar.gz", member("secrets/kestra_password"), b"secret")(archive)
-    with_member("configuration.tar.gz", member("env/kestra.env"), b"A='b'\n")(archive)
+    with_member("configuration.tar.gz", member("secrets/kestra_password"), b'"se\\cret"\n')(archive)
+    with_member("configuration.tar.gz", member("env/kestra.env"), b'A=\' b\'\nKEY="two\\nlines"\nB="it\'s"\n')(archive)
     config.last.write_text(json.dumps({"archive": str(archive), "verified": None}))
     commands: list[str] = []
     logins: list[str] = []
+    environments: list[tuple[str, dict[str, str]]] = []
 
     def run(command: list[str], **options: Any) -> str:
         commands.append(" ".join(command))
+        if "--env-file" in command:
+            assert command[command.index("--env") + 1] == "KEY"
+            environments.append((Path(command[command.index("--env-file") + 1]).read_text(), options["environment"]))
         if options.get("text") == compose.COUNT_ROWS:
             return "public.t|3"
         if "search?size=1" in command[-1]:
@@ -480,13 +484,18 @@ def test_verification_logs_in_as_the_user_of_the_archive(
     monkeypatch.setattr(process, "run", run)
     result = verify.verify(config, archive, None)
     assert (result["counts"]["flows"], result["counts"]["executions"], result["counts"]["decrypted"]) == (7, 7, 0)
-    assert logins == [f'user = "{username or "admin@example.com"}:secret"'] * 2
-    assert not any("secret" in command for command in commands)
+    assert logins == [rf'user = "{username or "admin@example.com"}:\"se\\cret\""'] * 2
+    assert environments == [("A= b\nB=it's\n", {"KEY": "two\nlines"})]
+    assert not any("secret" in command or "lines" in command for command in commands)
     assert any("kestra-config:/app/kestra-config:ro" in command for command in commands)
     assert any(command.endswith("http://localhost:8081/health") for command in commands)
     assert commands[0].startswith("docker network create --internal orchestration-verify-")
     assert commands[-1].startswith("docker network rm orchestration-verify-")
     assert json.loads(config.last.read_text())["verified"] == result["verified"]
+
+
+def test_programs_get_variables_of_several_lines() -> None:
+    assert process.run(["sh", "-c", 'printf %s "$KEY"'], environment={"KEY": "two\nlines"}) == "two\nlines"
 
 
 FAKE_DOCKER = r"""#!/usr/bin/python3

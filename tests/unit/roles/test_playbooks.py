@@ -24,6 +24,13 @@ FOUND: dict[str, Any] = {"files": {}, "containers": {}, "versions": {}, "docker"
 """What host_info has found."""
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_a_playbook_runs_whole_whatever_tags_are_asked_for(path: Path) -> None:
+    """The preflight refuses the tags, and it must run for that."""
+    content = yaml.safe_load(path.read_text("utf-8"))
+    assert {play.get("tags") for play in content if "hosts" in play} <= {"always"}
+
+
 def deployments() -> list[tuple[str, dict[str, Any]]]:
     """Return the file and the options of each task that deploys something."""
     paths = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "roles").glob("*/tasks/*.yml"))]

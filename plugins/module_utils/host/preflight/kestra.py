@@ -16,8 +16,10 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import MIB, Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
+    environment,
     filled,
-    quotable,
+    listed,
+    one_line,
     time_zones,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import config_schema
@@ -72,11 +74,37 @@ def _kestra_config(situation: Situation) -> Iterator[str]:
 
 
 def _kestra_values(situation: Situation) -> Iterator[str]:
-    secrets = ("kestra_password", "kestra_encryption_key", "kestra_database_password", "sidecar_token")
+    passwords = ("kestra_password", "kestra_database_password")
     yield from filled(situation, "kestra_encryption_key", "kestra_database_password")
-    names = (*secrets, "kestra_java_opts", "kestra_timezone")
-    envs = {f"kestra_envs.{name}": value for name, value in situation.mapping("kestra_envs").items()}
-    yield from quotable({**{name: situation.variables.get(name) for name in names}, **envs})
+    yield from one_line(situation, *passwords, "kestra_encryption_key")
+    for name in passwords:
+        if "${" in situation.text(name):
+            yield f"{name}: the value holds ${{, which Kestra would replace. Set another value."
+    if re.search("[\"']", situation.text("kestra_java_opts")):
+        yield (
+            "kestra_java_opts: has a quotation mark, which Java would get as it is. Leave it out; an option can't hold"
+            " a blank."
+        )
+    for variable in ("kestra_envs", "kestra_secrets"):
+        values = situation.mapping(variable)
+        yield from environment(variable, values, ", and the shell of Kestra's image drops it")
+        names = sorted(str(name) for name in values)
+        for name in names:
+            same = [other for other in names if other.upper() == name.upper()]
+            if len(same) > 1 and name == same[0]:
+                yield f"{variable}: {listed(same)} are one name to Kestra, which knows no case. Keep one of them."
+
+
+def _final_line_break(situation: Situation) -> Iterator[str]:
+    if "kestra" not in situation.deployed():
+        return
+    for name, value in situation.mapping("kestra_secrets").items():
+        content = str(value)
+        if content.endswith("\n") and "\n" not in content[:-1]:
+            yield (
+                f"kestra_secrets.{name}: ends with a line break, which flows get as a part of the secret. In YAML, a"
+                " block that begins with |- or >- has none."
+            )
 
 
 def _heap(situation: Situation) -> Iterator[str]:
@@ -103,4 +131,4 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _kestra_values,
 )
 REMOVAL: tuple[Rule, ...] = ()
-WARNINGS: tuple[Rule, ...] = (_heap,)
+WARNINGS: tuple[Rule, ...] = (_heap, _final_line_break)

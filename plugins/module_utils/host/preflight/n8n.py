@@ -6,17 +6,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
-    ENVIRONMENT_NAME,
+    environment,
     filled,
-    quotable,
+    one_line,
     time_zones,
 )
+
+TRIMMED = re.compile(r"^\s|\s$|^([\"']).*\1$", re.DOTALL)
+"""What n8n makes shorter when it reads its settings."""
+_DATABASE = "n8n uses the PostgreSQL of this role. Leave it out."
+_PROXY = "a reverse proxy ends TLS. Leave it out, and set n8n_url to the address that people use."
+FIXED: Mapping[str, str] = {
+    "N8N_PORT": "the port in the container is fixed. Set n8n_port for the one of the host.",
+    "N8N_LISTEN_ADDRESS": "the address in the container is fixed. Set n8n_bind_address for the one of the host.",
+    "N8N_HOST": "the name is a part of the address. Set n8n_url.",
+    "N8N_PROTOCOL": _PROXY,
+    "N8N_SSL_KEY": _PROXY,
+    "N8N_SSL_CERT": _PROXY,
+    "N8N_ENCRYPTION_KEY": "the role manages the key. Set n8n_encryption_key.",
+    "N8N_USER_FOLDER": "n8n's data are in orchestration_root, and the backup takes them from there. Leave it out.",
+    "EXECUTIONS_MODE": "the role deploys no Redis and no workers. Leave it out.",
+    "DB_POSTGRESDB_PASSWORD": "the role manages the password. Set n8n_database_password.",
+    "DB_TYPE": _DATABASE,
+    "DB_TABLE_PREFIX": "the backup counts tables without a prefix. Leave it out.",
+    **{f"DB_POSTGRESDB_{part}": _DATABASE for part in ("HOST", "PORT", "DATABASE", "USER", "SCHEMA")},
+}
+"""What a variable of n8n that belongs to the role is for, and what to set."""
+_LOGIN = "n8n has users of its own. Leave it out."
+MISTAKEN: Mapping[str, str] = {
+    "N8N_TRUST_PROXY": "Set N8N_PROXY_HOPS to the number of proxies.",
+    "N8N_EXPRESS_TRUST_PROXY": "Set N8N_PROXY_HOPS to the number of proxies.",
+    "WEBHOOK_TUNNEL_URL": "Set n8n_url.",
+    "N8N_URL": "Set n8n_url.",
+    "N8N_BASE_URL": "Set n8n_url.",
+    "N8N_EDITOR_URL": "Set n8n_url, or N8N_EDITOR_BASE_URL.",
+    "N8N_TIMEZONE": "Set n8n_timezone.",
+    "N8N_BASIC_AUTH_ACTIVE": _LOGIN,
+    "N8N_BASIC_AUTH_USER": _LOGIN,
+    "N8N_BASIC_AUTH_PASSWORD": _LOGIN,
+    "N8N_JWT_AUTH_ACTIVE": _LOGIN,
+    "N8N_USER_MANAGEMENT_DISABLED": _LOGIN,
+    "N8N_SKIP_OWNER_SETUP": _LOGIN,
+    "N8N_BLOCK_ENV_ACCESS": "Set N8N_BLOCK_ENV_ACCESS_IN_NODE.",
+    "N8N_SMTP_PASSWORD": "Set N8N_SMTP_PASS.",
+    "N8N_SMTP_USERNAME": "Set N8N_SMTP_USER.",
+    "N8N_SMTP_SECURE": "Set N8N_SMTP_SSL or N8N_SMTP_STARTTLS.",
+    "N8N_NODES_EXCLUDE": "Set NODES_EXCLUDE.",
+    "N8N_NODES_INCLUDE": "Set NODES_INCLUDE.",
+    "N8N_NODE_FUNCTION_ALLOW_BUILTIN": "Set NODE_FUNCTION_ALLOW_BUILTIN.",
+    "N8N_NODE_FUNCTION_ALLOW_EXTERNAL": "Set NODE_FUNCTION_ALLOW_EXTERNAL.",
+    "N8N_METRICS_ENABLED": "Set N8N_METRICS.",
+    "N8N_TELEMETRY_ENABLED": "Set N8N_DIAGNOSTICS_ENABLED.",
+    "N8N_LOGLEVEL": "Set N8N_LOG_LEVEL.",
+    "N8N_MAX_PAYLOAD_SIZE": "Set N8N_PAYLOAD_SIZE_MAX.",
+    "N8N_BINARY_DATA_MODE": "Set N8N_DEFAULT_BINARY_DATA_MODE.",
+    "N8N_EXECUTIONS_DATA_PRUNE": "Set EXECUTIONS_DATA_PRUNE.",
+    "N8N_EXECUTIONS_DATA_MAX_AGE": "Set n8n_execution_max_age.",
+    "N8N_EXECUTIONS_TIMEOUT": "Set EXECUTIONS_TIMEOUT.",
+}
+"""What people set in place of a variable that n8n reads."""
 
 
 def _n8n_values(situation: Situation) -> Iterator[str]:
@@ -26,15 +81,38 @@ def _n8n_values(situation: Situation) -> Iterator[str]:
             " have one generated."
         )
     yield from filled(situation, "n8n_database_password")
-    for name in situation.mapping("n8n_environment"):
-        if not ENVIRONMENT_NAME.fullmatch(str(name)):
+    keys = ("n8n_encryption_key", "n8n_database_password")
+    yield from one_line(situation, *keys)
+    for name in keys:
+        if TRIMMED.search(situation.text(name)):
             yield (
-                f"n8n_environment: '{name}' is not a name of an environment variable. Use letters, digits and"
-                " underscores."
+                f"{name}: begins or ends with a blank, or is in quotation marks, and n8n removes them. Set another"
+                " value."
             )
-    names = ("n8n_encryption_key", "n8n_database_password", "n8n_url", "n8n_timezone")
-    more = {f"n8n_environment.{name}": value for name, value in situation.mapping("n8n_environment").items()}
-    yield from quotable({**{name: situation.variables.get(name) for name in names}, **more})
+
+
+def _n8n_environment(situation: Situation) -> Iterator[str]:
+    given = situation.mapping("n8n_environment")
+    yield from environment("n8n_environment", given)
+    for name in map(str, given):
+        # n8n reads each variable from a file as well.
+        instead = FIXED.get(name.removesuffix("_FILE"))
+        if instead:
+            yield f"n8n_environment.{name}: {instead}"
+
+
+def _n8n_mistaken(situation: Situation) -> Iterator[str]:
+    if "n8n" not in situation.deployed():
+        return
+    for name, value in situation.mapping("n8n_environment").items():
+        instead = MISTAKEN.get(str(name))
+        if instead:
+            yield f"n8n_environment.{name}: n8n has no such variable. {instead}"
+        elif TRIMMED.search(str(value)):
+            yield (
+                f"n8n_environment.{name}: begins or ends with a blank, or is in quotation marks. n8n removes them from"
+                " the values of its own settings."
+            )
 
 
 DEPLOYMENT: tuple[Rule, ...] = (
@@ -43,5 +121,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     time_zones("n8n_timezone"),
     image("n8n"),
     _n8n_values,
+    _n8n_environment,
 )
 REMOVAL: tuple[Rule, ...] = ()
+WARNINGS: tuple[Rule, ...] = (_n8n_mistaken,)

@@ -21,7 +21,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     either,
     filled,
     listed,
-    quotable,
+    one_line,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers
 
@@ -64,7 +64,7 @@ def _database_passwords(situation: Situation) -> list[str]:
 def _postgres_values(situation: Situation) -> Iterator[str]:
     names = ["postgres_password", *_database_passwords(situation)]
     yield from filled(situation, *names)
-    yield from quotable({name: situation.variables.get(name) for name in names})
+    yield from one_line(situation, *names)
 
 
 def _postgres_removal(situation: Situation) -> Iterator[str]:

@@ -26,6 +26,11 @@ SMALLEST_DISK = 1000
 PROXY = re.compile(r"(http://[^/@\s]+/?)?")
 
 
+def supported() -> str:
+    """Return the distributions and releases that are supported."""
+    return ", or ".join(f"{name} {either(releases)}" for name, releases in DISTRIBUTIONS.items())
+
+
 def _distribution(situation: Situation) -> Iterator[str]:
     if not situation.deployed():
         return
@@ -33,9 +38,8 @@ def _distribution(situation: Situation) -> Iterator[str]:
     if not name:
         yield "ansible_facts: the distribution of the host is unknown. Let the play gather facts."
     elif situation.release not in DISTRIBUTIONS.get(str(name), ()):
-        supported = [f"{supported} {either(releases)}" for supported, releases in DISTRIBUTIONS.items()]
         version = situation.facts.get("distribution_version", "")
-        yield f"{name} {version} is not supported. Use {', or '.join(supported)}."
+        yield f"{name} {version} is not supported. Use {supported()}."
 
 
 def _memory(situation: Situation) -> Iterator[str]:

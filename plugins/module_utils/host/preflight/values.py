@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.environment_file import text
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
     ABSOLUTE,
     Rule,
@@ -21,7 +22,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OLD_ZONE = re.compile("(US|Canada|Brazil|Chile|Mexico)/[A-Z][A-Za-z_-]+")
-UNQUOTABLE = re.compile(r"['\\\n]|[$][{]")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""Control characters other than a tab."""
 
 
 def either(words: Sequence[str]) -> str:
@@ -32,13 +34,38 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def quotable(values: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in values.items():
-        if value is not None and UNQUOTABLE.search(str(value)):
+def one_line(situation: Situation, *names: str) -> Iterator[str]:
+    """Passwords and keys: a line break in one is a mistake, and programs ask for a line."""
+    for name in names:
+        if CONTROL.search(situation.text(name)):
             yield (
-                f"{name}: the value holds a single quote, a backslash, a line break or ${{, which Docker or Kestra"
-                " would change. Set another value."
+                f"{name}: the value has a line break or another control character. Set a value of one line; in YAML, a"
+                " block that begins with |- or >- has no line break at its end."
             )
+
+
+def environment(name: str, variables: Mapping[str, Any], reason: str = "") -> Iterator[str]:
+    """Names and values of a dictionary of environment variables; the values may be secret."""
+    for key, value in variables.items():
+        if not isinstance(key, str) or not ENVIRONMENT_NAME.fullmatch(key):
+            yield (
+                f"{name}: '{key}' is not a name of an environment variable{reason}. Use letters, digits and"
+                " underscores, and no digit at the beginning."
+            )
+        try:
+            text(value)
+        except ValueError as error:
+            yield f"{name}.{key}: {error}. {_text_of(value)}"
+
+
+def _text_of(value: Any) -> str:
+    if value is None:
+        return "Set a text, or leave it out."
+    if isinstance(value, Mapping):
+        return 'Write JSON in quotes, such as \'{"a": "b"}\'.'
+    if isinstance(value, (list, tuple)):
+        return 'Write JSON in quotes, such as \'["a", "b"]\', or what else the program reads.'
+    return "Put it into quotes." if not isinstance(value, str) else "Set a value without it."
 
 
 def filled(situation: Situation, *names: str) -> Iterator[str]:

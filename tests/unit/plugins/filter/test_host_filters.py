@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 from typing import Any
 
 import pytest
@@ -10,11 +11,64 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.devorch.orchestration.plugins.filter.database_differences import database_differences
 from ansible_collections.devorch.orchestration.plugins.filter.duration_seconds import duration_seconds
 from ansible_collections.devorch.orchestration.plugins.filter.environment_file import environment_file
+from ansible_collections.devorch.orchestration.plugins.filter.environment_text import environment_text
 from ansible_collections.devorch.orchestration.plugins.filter.image_registries import FilterModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.environment_file import parse
 
 
 def test_environment_file_is_sorted_and_quoted() -> None:
     assert environment_file({"b": 1, "A": "x y", "_c": "$"}) == "# Ansible managed\n_c='$'\nA='x y'\nb='1'\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (True, "true"),
+        (False, "false"),
+        (0, "0"),
+        (17, "17"),
+        (1.5, "1.5"),
+        ("True", "True"),
+        ("", ""),
+        (datetime.date(2026, 1, 31), "2026-01-31"),
+    ],
+)
+def test_environment_values_are_as_programs_read_them(value: Any, expected: str) -> None:
+    assert environment_text(value) == expected
+    assert environment_file({"A": value}) == f"# Ansible managed\nA='{expected}'\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        # What Compose 2.26 and 5 were seen to read back.
+        ("  ${x} $y $$z %d # \t", "'  ${x} $y $$z %d # \t'"),
+        ('{"a": "b"}', """'{"a": "b"}'"""),
+        ("it's", '"it\'s"'),
+        ("back\\", r'"back\\"'),
+        ("a\nb\r\n", r'"a\nb\r\n"'),
+        (r"it's ${x} $$ \n \'", "\"it's \\${x} \\$\\$ \\\\n \\\\'\""),
+        ("\\\"\\'", '"\\\\\\"\\\\\'"'),
+    ],
+)
+def test_environment_file_has_one_line_per_value(value: str, written: str) -> None:
+    content = environment_file({"A": value})
+    assert content == f"# Ansible managed\nA={written}\n"
+    assert parse(content) == {"A": value}
+
+
+@pytest.mark.parametrize("value", [None, ["a"], {"a": "b"}, datetime.datetime(2026, 1, 31), "a\0b"])
+def test_environment_values_that_are_no_text(value: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="environment_file: A "):
+        environment_file({"A": value})
+    with pytest.raises(AnsibleFilterError, match="environment_text: the value "):
+        environment_text(value)
+
+
+@pytest.mark.parametrize("value", ["a\x0bb\x0cc", "a\x85b\u2028c", "é ü 漢", "\x01\x7f'"])
+def test_environment_file_can_be_read_back(value: str) -> None:
+    variables = {"A": value, "B": f"'{value}"}
+    assert parse(environment_file(variables)) == variables
 
 
 def test_environment_file_wants_a_dictionary() -> None:

@@ -19,6 +19,7 @@ from ansible_collections.devorch.orchestration.plugins.action import host_lock a
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Lock, PlaybookRun
 from ansible_collections.devorch.orchestration.plugins.modules import host_lock as module
+from ansible_collections.devorch.orchestration.plugins.plugin_utils import support
 
 from ...in_process import call
 from ...playbook import play
@@ -186,3 +187,57 @@ def test_two_at_once_never_both_hold_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, collections, str(tmp_path / "lock")]
     started = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(6)]
     assert [process.communicate()[0].strip() for process in started].count("True") == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"),
+    [("2.18.19", True), ("2.19.0", False), ("2.19.14", False), ("2.21.5", False), ("2.22.0", True), ("2.9.27", True)],
+)
+def test_ansible_versions(version: str, refused: bool) -> None:
+    problem = support.ansible_problem(version)
+    assert bool(problem) == refused
+    assert not refused or problem.startswith(f"ansible-core: {version} is not supported. Install ansible-core 2.19 to")
+
+
+@pytest.mark.parametrize(
+    ("system", "release", "python", "refused"),
+    [
+        ("Ubuntu", "22.04", "3.10.12", True),
+        ("Debian", "11.11", "3.9.2", True),
+        ("Debian", "12.5", "3.11.2", False),
+        ("Ubuntu", "26.04", "3.14.1", False),
+    ],
+)
+def test_hosts_whose_python_is_too_old(system: str, release: str, python: str, refused: bool) -> None:
+    facts = {"distribution": system, "distribution_version": release, "python_version": python}
+    problem = support.host_problem(facts)
+    assert problem == (
+        f"{system} {release}: its Python is {python}, and this collection needs 3.11 or newer on the host. Use Debian"
+        " 12 or 13, or Ubuntu 24.04 or 26.04, with ansible_python_interpreter set to /usr/bin/python3."
+        if refused
+        else ""
+    )
+    assert support.host_problem({}) == ""
+
+
+@pytest.mark.parametrize("check", [(), ("--check",)])
+def test_unsupported_host_is_refused_before_anything_is_read(tmp_path: Path, check: tuple[str, ...]) -> None:
+    lock = {"path": str(tmp_path / "lock")}
+    tasks = [
+        {"devorch.orchestration.host_lock": lock, "ignore_errors": True},
+        {"devorch.orchestration.host_lock": {**lock, "state": "released"}},
+    ]
+    # No module can run with this Python.
+    facts = {"distribution": "Ubuntu", "distribution_version": "22.04", "python_version": "3.10.12"}
+    variables = {"ansible_facts": facts, "ansible_python_interpreter": "/nowhere/python3"}
+    run = play(tmp_path, tasks, "-e", json.dumps(variables), *check)
+    assert run.results[0]["msg"].startswith("Ubuntu 22.04: its Python is 3.10.12")
+    assert run.returncode == 0 and not run.last["changed"]
+    assert not (tmp_path / "lock").exists()
+
+
+def test_controller_whose_user_has_no_entry_in_passwd(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4000123)
+    assert action.user() == "4000123"

@@ -73,6 +73,26 @@ def test_loose_modes_are_tightened(tmp_path: Path) -> None:
     assert (tmp_path / "login").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("given", [{}, {"value": "the key"}, {"value": "the key\n", "immutable": True}])
+def test_final_line_break_is_not_a_part_of_a_secret(tmp_path: Path, end: str, given: dict[str, object]) -> None:
+    """As `echo KEY > secrets/key` writes it."""
+    (tmp_path / "key").write_bytes(b"the key" + end.encode())
+    (tmp_path / "key").chmod(0o600)
+    assert keep(tmp_path, {"key": given}, check_mode=True)["secrets"] == {"key": "the key"}
+    result = keep(tmp_path, {"key": given})
+    assert result["changed"] and result["secrets"] == {"key": "the key"}
+    assert (tmp_path / "key").read_bytes() == b"the key"
+    assert not keep(tmp_path, {"key": given})["changed"]
+
+
+@pytest.mark.parametrize("content", [" two  blanks ", "line\nline", "ends in two\n\n"])
+def test_the_rest_of_a_secret_stays(tmp_path: Path, content: str) -> None:
+    (tmp_path / "key").write_text(content)
+    expected = content.removesuffix("\n")
+    assert keep(tmp_path, {"key": {}})["secrets"] == {"key": expected}
+
+
 @pytest.mark.parametrize(
     ("name", "spec", "message"),
     [

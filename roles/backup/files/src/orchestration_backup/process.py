@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -21,13 +22,18 @@ def run(
     text: str | None = None,
     source: IO[bytes] | None = None,
     target: IO[bytes] | None = None,
+    environment: dict[str, str] | None = None,
 ) -> str:
-    """Run a command and return its output; raise BackupError with its error output if it fails."""
+    """Run a command and return its output; raise BackupError with its error output if it fails.
+
+    The variables of `environment` are added to those of this program.
+    """
     with tempfile.TemporaryFile() as errors:
         try:
             done = subprocess.run(  # noqa: S603 - argument lists of this package only
                 command,
                 cwd=cwd,
+                env={**os.environ, **environment} if environment else None,
                 stdin=None if text is not None else source or subprocess.DEVNULL,
                 input=None if text is None else text.encode(),
                 stdout=target or subprocess.PIPE,

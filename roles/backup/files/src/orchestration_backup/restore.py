@@ -189,7 +189,7 @@ def create_databases(config: Config) -> None:
     for database in config.databases:
         name, owner = database.name, database.owner
         secret = config.root / config.secrets_directory / database.password_secret
-        password = secret.read_text("utf-8").replace("'", "''")
+        password = secret.read_text("utf-8").removesuffix("\n").replace("'", "''")
         for statement in (
             f"CREATE ROLE {owner} LOGIN PASSWORD '{password}';",
             f"CREATE DATABASE {name} OWNER {owner} ENCODING 'UTF8' TEMPLATE template0;",

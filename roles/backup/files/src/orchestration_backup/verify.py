@@ -10,6 +10,7 @@ The host's own services are not touched.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import tempfile
 import time
@@ -19,6 +20,7 @@ from typing import Any
 from . import compose, process
 from .archive import Destination, counts, scan, summary
 from .config import Config
+from .environment_file import parse
 from .errors import BackupError
 from .files import iso_time, now, write_private
 
@@ -53,12 +55,20 @@ class Sandbox:
             process.run(["docker", "rm", "--force", "--volumes", *containers])
         process.run(["docker", "network", "rm", self.name])
 
-    def start(self, service: str, *options: str, command: tuple[str, ...] = (), once: bool = False) -> str:
+    def start(
+        self,
+        service: str,
+        *options: str,
+        command: tuple[str, ...] = (),
+        once: bool = False,
+        environment: dict[str, str] | None = None,
+    ) -> str:
         """Run a container of the image that the archive names. With `once`, wait for its end and return its output."""
         name = f"{self.name}-{service}"
         mode = ["--rm"] if once else ["--detach", "--network-alias", service]
         image = self.manifest["images"][service]["image"]
-        return process.run(["docker", "run", *mode, "--name", name, "--network", self.name, *options, image, *command])
+        run = ["docker", "run", *mode, "--name", name, "--network", self.name, *options, image, *command]
+        return process.run(run, environment=environment)
 
     def execute(self, service: str, *command: str, **options: Any) -> str:
         """Run a command in a container. The options are those of `process.run`."""
@@ -80,15 +90,19 @@ class Sandbox:
                 log = process.output(["docker", "logs", "--tail", "15", name])
                 raise BackupError(f"{service} does not start on the restored data: {log}") from error
 
-    def env_file(self, service: str) -> str:
-        """Write a service's restored environment file as `docker run` reads it; return its path."""
-        source = self.directory / self.config.environment_directory / f"{service}.env"
-        lines = source.read_text("utf-8").splitlines()
-        pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    def environment(self, service: str) -> tuple[list[str], dict[str, str]]:
+        """Return the options of `docker run` for a service's restored environment, and what they read from our own.
+
+        A file of `docker run` has one line per variable, so the others are given by name.
+        """
+        variables = parse((self.directory / self.config.environment_directory / f"{service}.env").read_text("utf-8"))
+        several = {name: value for name, value in variables.items() if re.search("[\r\n]", value)}
         path = self.directory / f"{service}.environment"
         path.touch(0o600)
-        path.write_text("".join(f"{name}={value[1:-1]}\n" for name, _equals, value in pairs), encoding="utf-8")
-        return str(path)
+        path.write_text(
+            "".join(f"{name}={value}\n" for name, value in variables.items() if name not in several), encoding="utf-8"
+        )
+        return ["--env-file", str(path), *(option for name in several for option in ("--env", name))], several
 
     def databases(self) -> None:
         """Load the databases, and compare their numbers of rows."""
@@ -114,8 +128,10 @@ class Sandbox:
         n8n = self.config.n8n
         mounts = ("--volume", f"{self.directory / n8n.data_directory}:{n8n.data_mount}")
         memory = ("--tmpfs", f"{SCRATCH}:mode=1777")
-        options = (*mounts, *memory, "--env-file", self.env_file("n8n"), "--entrypoint", "sh")
-        decrypted = int(self.start("n8n", *options, command=("-c", DECRYPT), once=True).splitlines()[-1])
+        variables, several = self.environment("n8n")
+        options = (*mounts, *memory, *variables, "--entrypoint", "sh")
+        shown = self.start("n8n", *options, command=("-c", DECRYPT), once=True, environment=several)
+        decrypted = int(shown.splitlines()[-1])
         if decrypted != expected:
             raise BackupError(
                 f"n8n: only {decrypted} of {expected} credentials can be decrypted with the key of the archive"
@@ -136,11 +152,13 @@ class Sandbox:
             "--volume",
             f"{self.directory / kestra.data_directory}:{kestra.data_mount}",
         )
-        environment = ("--env-file", self.env_file("kestra"), "--env", "JAVA_OPTS=-Xmx768m")
+        variables, several = self.environment("kestra")
+        options = ("--user", "root", *mounts, *variables, "--env", "JAVA_OPTS=-Xmx768m")
         server = ("server", "webserver", "--config", kestra.config_file)
-        self.start("kestra", "--user", "root", *mounts, *environment, command=server)
+        self.start("kestra", *options, command=server, environment=several)
         self.wait("kestra", "curl", "--fail", "--silent", "--output", "/dev/null", kestra.health_url)
-        login = f'user = "{username}:{secret.read_text("utf-8")}"'
+        password = re.sub(r'["\\]', r"\\\g<0>", secret.read_text("utf-8").removesuffix("\n"))
+        login = f'user = "{username}:{password}"'
         curl = ("curl", "--fail", "--silent", "--show-error", "--config", "-")
         found = {}
         for kind in ("flows", "executions"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -182,10 +183,11 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"postgres_version": "18"}, {"postgres_major": ""}, "postgres_version: 18 is not supported. Kestra needs 14"),
     ({"postgres_version": "latest"}, {"postgres_major": ""}, "postgres_version: latest is not supported."),
     ({"postgres_shared_buffers": "lots"}, {}, "postgres_shared_buffers: 'lots' is not a size that PostgreSQL reads."),
-    ({"postgres_password": "it's"}, {}, "postgres_password: the value holds a single quote"),
+    ({"postgres_password": "two\nlines"}, {}, "postgres_password: the value has a line break or another control"),
     ({"postgres_password": ""}, {}, "postgres_password: is empty. Set a value, or leave"),
-    ({"n8n_database_password": "a${b}"}, {}, "n8n_database_password: the value holds a single quote"),
-    ({"kestra_database_password": "a\\b"}, {}, "kestra_database_password: the value holds a single quote"),
+    ({"n8n_database_password": "a\0b"}, {}, "n8n_database_password: the value has a line break or another control"),
+    ({"kestra_database_password": "from a block\n"}, {}, "kestra_database_password: the value has a line break"),
+    ({"kestra_database_password": "a${b}"}, {}, "kestra_database_password: the value holds ${, which Kestra would"),
     # Kestra
     (
         {"kestra_username": "admin"},
@@ -200,13 +202,54 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"kestra_encryption_key": ""}, {}, "kestra_encryption_key: is empty."),
     ({"kestra_config": {"kestra": {"zzz": 1}}}, {}, "kestra_config: kestra.zzz: Kestra has no such key in kestra."),
     ({"kestra_config": ["a"]}, {}, "kestra_config: the configuration is not a dictionary."),
-    ({"kestra_envs": {"name": "a\nb"}}, {}, "kestra_envs.name: the value holds a single quote"),
-    ({"kestra_java_opts": "-Dx='y'"}, {}, "kestra_java_opts: the value holds a single quote"),
-    ({"sidecar_token": "'" + "t" * 32}, {}, "sidecar_token: the value holds a single quote"),
+    ({"kestra_password": "Aa1-${long}"}, {}, "kestra_password: the value holds ${, which Kestra would"),
+    ({"kestra_password": "Aa1-long-enough\n"}, {}, "kestra_password: the value has a line break"),
+    ({"kestra_java_opts": "-Dx='y z'"}, {}, "kestra_java_opts: has a quotation mark"),
+    *(
+        ({variable: {name: "x"}}, {}, f"{variable}: '{name}' is not a name of an environment variable, and the shell")
+        for variable in ("kestra_envs", "kestra_secrets")
+        for name in ("my-api-key", "1st", "my key", "a.b", "", "é", "a\n", True, 1)
+    ),
+    ({"kestra_secrets": {"key": "1", "KEY": "2", "other": "3"}}, {}, "kestra_secrets: KEY and key are one name to"),
+    ({"kestra_envs": {"Key": 1, "kEY": 2, "key": 3}}, {}, "kestra_envs: Key, kEY and key are one name to Kestra"),
+    *(
+        ({variable: {"name": value}}, {}, f"{variable}.name: {message}")
+        for variable in ("kestra_envs", "kestra_secrets", "n8n_environment")
+        for value, message in (
+            (None, "is null. Set a text, or leave it out."),
+            (["hunter2"], "is a list, and an environment variable is a text. Write JSON in quotes, such as '["),
+            ({"a": "hunter2"}, "is a dictionary, and an environment variable is a text. Write JSON in quotes, such"),
+            ("a\0b", "has a NUL character. Set a value without it."),
+            (datetime.datetime(2026, 1, 1), "is a point in time, which YAML reads from the text. Put it into quotes."),
+        )
+    ),
     # n8n
     ({"n8n_encryption_key": "short"}, {}, "n8n_encryption_key: shorter than 16 characters."),
     ({"n8n_environment": {"A B": "x"}}, {}, "n8n_environment: 'A B' is not a name of an environment variable."),
-    ({"n8n_environment": {"A": "x\ny"}}, {}, "n8n_environment.A: the value holds a single quote"),
+    ({"n8n_environment": {"my-var": "x"}}, {}, "n8n_environment: 'my-var' is not a name of an environment variable."),
+    *(
+        ({"n8n_environment": {name: "x"}}, {}, f"n8n_environment.{name}: {message}")
+        for name, message in (
+            ("N8N_PORT", "the port in the container is fixed. Set n8n_port"),
+            ("N8N_LISTEN_ADDRESS", "the address in the container is fixed. Set n8n_bind_address"),
+            ("N8N_HOST", "the name is a part of the address. Set n8n_url."),
+            ("N8N_PROTOCOL", "a reverse proxy ends TLS."),
+            ("N8N_SSL_KEY", "a reverse proxy ends TLS."),
+            ("N8N_SSL_CERT", "a reverse proxy ends TLS."),
+            ("N8N_ENCRYPTION_KEY", "the role manages the key. Set n8n_encryption_key."),
+            ("N8N_ENCRYPTION_KEY_FILE", "the role manages the key. Set n8n_encryption_key."),
+            ("N8N_USER_FOLDER", "n8n's data are in orchestration_root"),
+            ("EXECUTIONS_MODE", "the role deploys no Redis and no workers."),
+            ("DB_TYPE", "n8n uses the PostgreSQL of this role."),
+            ("DB_POSTGRESDB_HOST", "n8n uses the PostgreSQL of this role."),
+            ("DB_POSTGRESDB_PASSWORD_FILE", "the role manages the password. Set n8n_database_password."),
+            ("DB_TABLE_PREFIX", "the backup counts tables without a prefix."),
+        )
+    ),
+    *(
+        ({"n8n_database_password": value}, {}, "n8n_database_password: begins or ends with a blank, or is in quotation")
+        for value in (" blank", "blank ", "'quoted'", '"quoted"')
+    ),
     # the sidecar
     (
         {"sidecar_bind_addresses": ["127.0.0.1", "10.0.0.1"]},
@@ -264,6 +307,7 @@ def test_refused(variables: dict[str, Any], host: dict[str, Any], message: str) 
     (problem,) = found(variables, host)
     assert message in problem
     assert problem.endswith(".")
+    assert "hunter2" not in problem
 
 
 PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -283,7 +327,7 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"marked_root": "", "postgres_major": "", "services": {"postgres": {"committed": ""}}}),
     ({}, {"marked_root": "/opt/orchestration", "other_roots": []}),
     ({"n8n_state": "absent"}, {"files": {**ROOT_WITHOUT_DATA, "/opt/orchestration/data/kestra": {}}}),
-    ({"n8n_state": "absent", "n8n_purge_data": True, "n8n_database_password": "it's"}, {}),
+    ({"n8n_state": "absent", "n8n_purge_data": True, "n8n_database_password": "a\nb"}, {}),
     ({"sidecar_state": "absent", "sidecar_port": 8080, "sidecar_token": "short"}, {}),
     ({"kestra_state": "absent", "sidecar_state": "absent", "sidecar_purge_data": True}, {}),
     # ports: of the own project, of the own socket, and on other addresses
@@ -311,6 +355,21 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     # values
     ({"kestra_password": "Good-password-1", "kestra_encryption_key": "A" * 43 + "=", "sidecar_token": "t" * 32}, {}),
     ({"kestra_config": {"kestra": {"zzz": 1}}, "kestra_config_allowed": ["kestra.zzz"]}, {}),
+    *(
+        (
+            {
+                **dict.fromkeys(("postgres_password", "kestra_database_password", "n8n_database_password"), value),
+                "kestra_password": f"{value}Aa1-long",
+                **{name: {"A": value} for name in ("kestra_envs", "kestra_secrets", "n8n_environment")},
+            },
+            {},
+        )
+        for value in ("it's", "a\\", "p@ss/w:rd$x$$y#", "%41&?", 'é"ü', "two  blanks\tand a tab")
+    ),
+    *(
+        ({name: {"A": value} for name in ("kestra_envs", "kestra_secrets", "n8n_environment")}, {})
+        for value in (True, False, 17, 1.5, "", "${x}", " blanks ", "-----BEGIN KEY-----\nabc\n-----END KEY-----\n")
+    ),
     ({"orchestration_http_proxy": "http://proxy.example.com:3128/"}, {}),
     ({"backup_encryption": "age", "backup_recipients": ["age1x"], "backup_schedule": "", "backup_keep_days": 3}, {}),
     ({"sidecar_bind_addresses": ["::1"], "sidecar_tls_certificate": "/c", "sidecar_tls_key": "/k"}, {}),
@@ -370,7 +429,7 @@ def test_upgrade_may_change_the_major_version() -> None:
 
 
 def test_every_problem_is_reported_once_and_no_secret_with_it() -> None:
-    variables = {"kestra_database_password": "it's", "kestra_password": "hunter's", "n8n_port": 8080}
+    variables = {"kestra_database_password": "hunter2\n", "kestra_password": "hunter\n3", "n8n_port": 8080}
     listed = found(variables, {"memory_bytes": 1})
     assert [problem.partition(":")[0] for problem in listed] == [
         "orchestration_minimum_memory",
@@ -379,7 +438,7 @@ def test_every_problem_is_reported_once_and_no_secret_with_it() -> None:
         "kestra_password",
         "kestra_password",
     ]
-    assert "it's" not in " ".join(listed) and "hunter" not in " ".join(listed)
+    assert "hunter" not in " ".join(listed)
 
 
 def test_services_outside_of_the_run_are_not_checked() -> None:
@@ -425,12 +484,15 @@ def test_registries(reference: str, expected: list[str]) -> None:
     [
         ({"kestra_version": "latest"}, "kestra_version: 'latest' does not name a version"),
         ({"kestra_java_opts": "-Xms1g -Xmx8g"}, "kestra_java_opts: -Xmx8g is not less than the memory of the host"),
+        ({"kestra_secrets": {"TOKEN": "hunter2\n"}}, "kestra_secrets.TOKEN: ends with a line break, which flows get"),
+        ({"n8n_environment": {"N8N_TRUST_PROXY": True}}, "N8N_TRUST_PROXY: n8n has no such variable. Set N8N"),
+        ({"n8n_environment": {"N8N_SMTP_PASS": " hunter2"}}, "n8n_environment.N8N_SMTP_PASS: begins or ends with a"),
         ({"backup_recipients": ["age1x"]}, "backup_encryption: is 'none', so the archives are not encrypted"),
     ],
 )
 def test_warnings(variables: dict[str, Any], message: str) -> None:
     (warning,) = warnings({**VARIABLES, **variables}, HOST, FACTS)
-    assert message in warning
+    assert message in warning and "hunter2" not in warning
     assert warnings({**VARIABLES, **variables, **ABSENT}, HOST, FACTS) == []
 
 
@@ -589,6 +651,27 @@ def test_playbook_leaves_the_template_of_a_removed_service_alone(tmp_path: Path)
     rendered = {"kestra_config_template": "{{ nothing }}"}
     run = play(tmp_path, task(["kestra"], rendered=rendered), "-e", json.dumps(variables))
     assert run.last["msg"] == "no problems"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys", "problem"),
+    [
+        (("--tags", "kestra"), {"tags": "always"}, "--tags: no task has the tag kestra. Leave it out."),
+        (("--tags", "untagged"), {"tags": "always"}, "--tags: no task has the tag untagged."),
+        (("--skip-tags", "kestra"), {"tags": "always"}, "--skip-tags: no task has the tag kestra."),
+        (("--tags", "all"), {"tags": "always"}, ""),
+        (("--tags", "mine"), {"tags": ["mine"]}, ""),
+        (("--skip-tags", "other"), {"tags": ["mine"]}, ""),
+    ],
+)
+def test_playbook_is_never_green_without_having_done_what_a_tag_asks_for(
+    tmp_path: Path, arguments: tuple[str, ...], keys: dict[str, Any], problem: str
+) -> None:
+    extra = json.dumps({**IMAGES, "look": HOST, "ansible_facts": FACTS})
+    run = play(tmp_path, task(["n8n"]), "-e", extra, *arguments, play_keys=keys)
+    (result,) = run.results
+    assert problem in "".join(result.get("problems", []))
+    assert len(result["problems"]) == bool(problem)
 
 
 def test_playbook_refuses_an_unknown_service(tmp_path: Path) -> None:

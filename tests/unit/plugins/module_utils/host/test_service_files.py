@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils.environment_file import quoted
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import service_files as files
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
     File,
@@ -140,6 +141,18 @@ def test_directories_above_are_open_and_the_wanted_one_is_not(tmp_path: Path) ->
 def test_variables_keep_the_values_that_others_have_already() -> None:
     env = b"A='1'\nDB_PASSWORD='old'\n"
     assert files.preserve_env(env, {"DB_PASSWORD": "new", "UNKNOWN": "x"}) == b"A='1'\nDB_PASSWORD='new'\n"
+    assert files.preserve_env(env, {"DB_PASSWORD": "it's"}) == b"A='1'\nDB_PASSWORD=\"it's\"\n"
+    separator = "A='\u2028'\n".encode()
+    assert files.preserve_env(separator, {}) == separator
+
+
+def test_secret_values_are_masked_as_programs_show_them() -> None:
+    key = "-----BEGIN KEY-----\nfirst-line-of-it\nsecond-line\n"
+    encoded = base64.b64encode(key.encode()).decode()
+    for text in (f"X={quoted(key)}\n", f"SECRET_X='{encoded}'\n"):
+        shown = "log: first-line-of-it\nlog: second-line"
+        assert files.mask(shown, files.secret_values(text, every=True)) == "log: ********\nlog: ********"
+    assert "back\\slash" in files.secret_values(f"PASSWORD={quoted('back' + chr(92) + 'slash')}\n")
 
 
 def test_secret_values_are_found_also_in_base64() -> None:
