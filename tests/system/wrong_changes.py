@@ -125,16 +125,13 @@ CHANGES = [
         "kestra",
         "wrong database password",
         kestra("datasources", "postgres", "password", value="wrong-one"),
-        "and it is healthy with them",
-        TAKEN_BACK,
+        "datasources.postgres.password: is a secret. Set kestra_database_password",
     ),
     Wrong(
         "kestra",
         "login that the role does not know",
         kestra("kestra", "server", "basic-auth", "password", value="Another-one-1"),
-        "and it is healthy with them",
-        TAKEN_BACK,
-        300,
+        "kestra.server.basic-auth.password: is a secret. Set kestra_password",
     ),
     Wrong("kestra", "port of another service", {"kestra_port": 5678}, "and it is healthy with them", TAKEN_BACK),
     Wrong(

@@ -147,6 +147,17 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"kestra_encryption_key": "short"}, {}, "kestra_encryption_key: the value is not 32 bytes in Base64."),
     ({"kestra_encryption_key": ""}, {}, "kestra_encryption_key: is empty."),
     ({"kestra_config": {"kestra": {"zzz": 1}}}, {}, "kestra_config: kestra.zzz: Kestra has no such key in kestra."),
+    (
+        {"kestra_config": {"kestra": {"storage": {"type": "s3"}}}},
+        {},
+        "kestra_config: kestra.storage.type: must be local, because the backup has nothing else. If you back it up",
+    ),
+    (
+        {"kestra_config": {"kestra": {"server": {"basic-auth": {"username": "a@example.com"}}}}},
+        {},
+        "kestra_config: kestra.server.basic-auth.username: is set by a variable. Set kestra_username.",
+    ),
+    ({"kestra_url": "https://example.com/kestra/"}, {}, "kestra_url: has the path /kestra, and Kestra is served"),
     ({"kestra_config": ["a"]}, {}, "kestra_config: the configuration is not a dictionary."),
     ({"kestra_envs": {"name": "a\nb"}}, {}, "kestra_envs.name: the value holds a single quote"),
     ({"kestra_java_opts": "-Dx='y'"}, {}, "kestra_java_opts: the value holds a single quote"),
@@ -243,6 +254,8 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     # values
     ({"kestra_password": "Good-password-1", "kestra_encryption_key": "A" * 43 + "=", "sidecar_token": "t" * 32}, {}),
     ({"kestra_config": {"kestra": {"zzz": 1}}, "kestra_config_allowed": ["kestra.zzz"]}, {}),
+    ({"kestra_config": {"kestra": {"storage": {"type": "s3"}}}, "kestra_config_allowed": ["kestra.storage.type"]}, {}),
+    ({"kestra_url": "https://kestra.example.com/"}, {}),
     ({"orchestration_http_proxy": "http://proxy.example.com:3128/"}, {}),
     ({"backup_encryption": "age", "backup_recipients": ["age1x"], "backup_schedule": "", "backup_keep_days": 3}, {}),
     ({"sidecar_bind_addresses": ["::1"], "sidecar_tls_certificate": "/c", "sidecar_tls_key": "/k"}, {}),
@@ -324,6 +337,8 @@ def test_rendered_template() -> None:
     (problem,) = found({}, rendered={name: "kestra:\n  url: [\n"})
     assert problem.startswith(f"{name}: the configuration is not valid YAML (line 3)")
     assert found({"kestra_state": "absent"}, rendered={name: "["}) == []
+    login = "kestra:\n  server:\n    basic-auth:\n      username: a@example.com\n"
+    assert found({}, rendered={name: login}) == []
 
 
 def test_bundle_must_exist() -> None:
@@ -351,6 +366,10 @@ def test_registries(reference: str, expected: list[str]) -> None:
     [
         ({"kestra_version": "latest"}, "kestra_version: 'latest' does not name a version"),
         ({"kestra_java_opts": "-Xms1g -Xmx8g"}, "kestra_java_opts: -Xmx8g is not less than the memory of the host"),
+        (
+            {"kestra_config": {"kestra": {"storage": {"type": "s3"}}}, "kestra_config_allowed": ["kestra.storage"]},
+            "kestra_config_allowed: has kestra.storage.type, so the backups of this host do not have all data of",
+        ),
         ({"backup_recipients": ["age1x"]}, "backup_encryption: is 'none', so the archives are not encrypted"),
     ],
 )
