@@ -18,7 +18,6 @@ from typing import Any
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import (
     backup,
     docker,
-    images,
     kestra,
     n8n,
     ports,
@@ -90,4 +89,4 @@ DEPLOYMENT: Mapping[str, tuple[Rule, ...]] = {service: rules.DEPLOYMENT for serv
 """What holds for a service that is deployed."""
 REMOVAL: Mapping[str, tuple[Rule, ...]] = {service: rules.REMOVAL for service, rules in _SERVICES.items()}
 """What holds for a service that is removed."""
-WARNINGS: tuple[Rule, ...] = (*images.WARNINGS, *kestra.WARNINGS, *backup.WARNINGS, *sidecar.WARNINGS)
+WARNINGS: tuple[Rule, ...] = (*postgres.WARNINGS, *kestra.WARNINGS, *backup.WARNINGS, *sidecar.WARNINGS)

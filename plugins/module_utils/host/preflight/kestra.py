@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image, pinned
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import MIB, Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
@@ -121,6 +121,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _kestra_url,
     held_ports("kestra"),
     image("kestra"),
+    pinned("kestra", "v2.0.5"),
     _kestra_values,
 )
 REMOVAL: tuple[Rule, ...] = ()

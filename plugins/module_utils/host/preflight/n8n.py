@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image, pinned
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
@@ -36,5 +36,5 @@ def _n8n_values(situation: Situation) -> Iterator[str]:
     yield from quotable({**{name: situation.variables.get(name) for name in names}, **more})
 
 
-DEPLOYMENT: tuple[Rule, ...] = (held_ports("n8n"), image("n8n"), _n8n_values)
+DEPLOYMENT: tuple[Rule, ...] = (held_ports("n8n"), image("n8n"), pinned("n8n", "2.41.1"), _n8n_values)
 REMOVAL: tuple[Rule, ...] = ()

@@ -44,7 +44,11 @@ HOST: dict[str, Any] = {
     "listeners": {},
     "missing_images": [],
     "registry_problems": {},
-    "versions": {"kestra": "docker.io/kestra/kestra:v2.0.4\n", "n8n": "docker.io/n8nio/n8n:2.1.0\n"},
+    "versions": {
+        "postgres": "docker.io/library/postgres:17.12-trixie\n",
+        "kestra": "docker.io/kestra/kestra:v2.0.5\n",
+        "n8n": "docker.io/n8nio/n8n:2.41.1\n",
+    },
     "postgres_major": "17",
     "units": {},
     "files": {"/run/snapd.socket": {"type": "other"}},
@@ -106,7 +110,11 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"n8n_port": 8080}, {}, "n8n_port: the same as kestra_port (8080). Set one of them to another port."),
     ({"kestra_port": 8090, "kestra_bind_address": "0.0.0.0"}, {}, "kestra_port: the same as sidecar_port (8090)."),  # noqa: S104
     # images
-    ({"postgres_digest": "sha256:12"}, {}, "postgres_digest: 'docker.io/library/postgres:17@sha256:12' is not a valid"),
+    (
+        {"postgres_digest": "sha256:12"},
+        {},
+        "postgres_digest: 'docker.io/library/postgres:17.12-trixie@sha256:12' is not a valid",
+    ),
     ({"kestra_version": "v 2"}, {}, "kestra_version: 'docker.io/kestra/kestra:v 2' is not a valid image reference"),
     ({"n8n_image": "docker.io/N8N"}, {}, "n8n_image: 'docker.io/N8N:2.41.1' is not a valid image reference"),
     (
@@ -119,7 +127,29 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         OLD | {"versions": {"kestra": OLD["versions"]["kestra"]}},
         "kestra_version: docker.io/kestra/kestra:v1.3.9 has",
     ),
-    ({"n8n_version": "3.0.0"}, {}, "n8n_version: docker.io/n8nio/n8n:2.1.0 has run on the data of this host, and"),
+    *(
+        ({"kestra_version": version}, {}, f"kestra_version: '{version}' is not a full version")
+        for version in ("latest", "latest-lts", "develop", "2", "v2.0", "v2.0-slim", "develop-2.0.5")
+    ),
+    *(({"n8n_version": version}, {}, f"n8n_version: '{version}' is not a full") for version in ("next", "2", "2.41")),
+    (
+        {"kestra_version": "v2.0.6"},
+        {},
+        "kestra/kestra:v2.0.6 changes them when it starts. Set kestra_version back, or run upgrade.yml, which makes a",
+    ),
+    ({"n8n_version": "2.40.7"}, {}, "If you have a backup, set orchestration_upgrade_without_backup to true."),
+    (
+        {"n8n_version": "3.0.0", "orchestration_upgrade_without_backup": True},
+        {},
+        "n8n_version: docker.io/n8nio/n8n:2.41.1 has run on the data of this host, and docker.io/n8nio/n8n:3.0.0 is",
+    ),
+    ({"postgres_version": "17.12-alpine"}, {}, "docker.io/library/postgres:17.12-alpine has another C library, which"),
+    (
+        {"postgres_version": "17.13"},
+        {"versions": {"postgres": "docker.io/library/postgres:17-alpine3.22"}},
+        "postgres_version: docker.io/library/postgres:17-alpine3.22 has run on the data of this host",
+    ),
+    ({"n8n_version": "3.0.0"}, {}, "n8n_version: docker.io/n8nio/n8n:2.41.1 has run on the data of this host, and"),
     ({"postgres_version": "16"}, {}, "postgres_version: the data in /opt/orchestration/data/postgres/pgdata belong to"),
     (
         {"postgres_version": "16.1"},
@@ -127,7 +157,11 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "postgres_version: docker.io/library/postgres:17.2 has run on the data of this host",
     ),
     # PostgreSQL
-    ({"postgres_version": "18"}, {"postgres_major": ""}, "postgres_version: 18 is not supported. Kestra needs 14"),
+    (
+        {"postgres_version": "18"},
+        {"postgres_major": "", "versions": {}},
+        "postgres_version: 18 is not supported. Kestra needs 14",
+    ),
     ({"postgres_version": "latest"}, {"postgres_major": ""}, "postgres_version: latest is not supported."),
     ({"postgres_shared_buffers": "lots"}, {}, "postgres_shared_buffers: 'lots' is not a size that PostgreSQL reads."),
     ({"postgres_password": "it's"}, {}, "postgres_password: the value holds a single quote"),
@@ -249,7 +283,12 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {**MISSING, "registry_problems": {}}),
     ({"docker_registry_mirrors": ["http://mirror"]}, MISSING),
     ({"orchestration_offline": True, "orchestration_bundle": "b", "kestra_digest": "sha256:12"}, MISSING),
-    ({"kestra_version": "latest"}, {}),
+    ({"kestra_version": "v2.0.4", "n8n_version": "2.40.7", "orchestration_upgrade_without_backup": "true"}, {}),
+    ({"kestra_version": "v2.0.5-slim"}, {}),
+    ({"n8n_version": "2.40.7"}, {"versions": {"n8n": "docker.io/n8nio/n8n:latest"}}),
+    ({"kestra_image": "docker.io/me/flows", "kestra_version": "v2.0.4"}, {}),
+    ({"postgres_version": "17.13-trixie"}, {}),
+    ({"postgres_version": "17.12-bookworm"}, {}),
     ({"postgres_digest": "sha256:" + "a" * 64}, {}),
     # values
     ({"kestra_password": "Good-password-1", "kestra_encryption_key": "A" * 43 + "=", "sidecar_token": "t" * 32}, {}),
@@ -306,6 +345,9 @@ def test_debian_12_has_no_compose(release: str, refused: bool) -> None:
 def test_upgrade_may_change_the_major_version() -> None:
     assert len(found({"postgres_version": "16"}, OLD)) == 3
     assert found({"postgres_version": "16"}, OLD, upgrade=True) == []
+    assert found({"postgres_version": "16-alpine", "n8n_version": "2.42.0"}, upgrade=True) == []
+    (problem,) = found({"postgres_version": "17.13-alpine"}, upgrade=True)
+    assert "has another C library" in problem
 
 
 def test_every_problem_is_reported_once_and_no_secret_with_it() -> None:
@@ -364,7 +406,15 @@ def test_registries(reference: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"kestra_version": "latest"}, "kestra_version: 'latest' does not name a version"),
+        (
+            {"postgres_version": "17-trixie"},
+            "postgres_version: '17-trixie' names no minor version, so the host keeps the one that it has pulled",
+        ),
+        (
+            {"postgres_version": "17.13-trixie"},
+            "postgres_version: PostgreSQL 17.12-trixie is replaced with 17.13-trixie on the same data, and restarts.",
+        ),
+        ({"postgres_version": "17.12"}, "may be made of another release of Debian. If PostgreSQL logs a collation"),
         ({"kestra_java_opts": "-Xms1g -Xmx8g"}, "kestra_java_opts: -Xmx8g is not less than the memory of the host"),
         (
             {"kestra_config": {"kestra": {"storage": {"type": "s3"}}}, "kestra_config_allowed": ["kestra.storage"]},
@@ -521,11 +571,12 @@ def test_playbook_reports_everything_at_once(tmp_path: Path) -> None:
         "kestra_url",
         "kestra_password",
         "kestra_config_template",
+        "kestra_version",
         "n8n_encryption_key",
     ]
     assert lines[1:] == [f"- {problem}" for problem in run.last["problems"]]
     assert "hunter2" not in run.output and "'nothing' is undefined" in run.output
-    assert "kestra_version: 'latest' does not name a version" in run.output
+    assert "kestra_version: 'latest' is not a full version" in run.output
 
 
 def test_playbook_leaves_the_template_of_a_removed_service_alone(tmp_path: Path) -> None:
