@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.devorch.orchestration.plugins.module_utils.versions import below, numbers, tag
+from ansible_collections.devorch.orchestration.plugins.module_utils.versions import Version, below, numbers, tag
 
 DOCUMENTATION = r"""
 name: upgrade_plan
@@ -38,6 +38,8 @@ options:
       - C(major) is V(dump) if a new major version needs a dump and a load.
       - C(intermediate_versions) is a list of dictionaries with C(target) and C(minimum). The version C(minimum) must
         run before an upgrade to C(target).
+      - C(manual_versions) is a list of dictionaries with C(target) and C(command), which the vendor wants to be run by
+        hand if a version older than C(target) becomes that or a newer one.
       - C(source) is the vendor's document with these rules.
     type: dict
     required: true
@@ -70,7 +72,7 @@ def step(service: str, before: str, after: str, rules: Mapping[str, Any]) -> dic
     if below(new, old):
         return result | {"kind": "downgrade", "refused": f"older than what runs. Restore a backup instead.{source}"}
     if new[0] == old[0]:
-        return result | {"note": rules["one_way"]}
+        return result | {"note": rules["one_way"], "refused": _by_hand(service, old, new, rules)}
     result |= {"kind": "dump" if rules.get("major") == "dump" else "major", "note": rules["one_way"]}
     if result["kind"] == "dump":
         note = f"the databases are dumped and loaded; the old ones stay in data/{service}-{old[0]}.*"
@@ -84,6 +86,19 @@ def step(service: str, before: str, after: str, rules: Mapping[str, Any]) -> dic
                 "refused": f"{hop['target']} is reached from {needs} only. Upgrade to {needs} first.{source}"
             }
     return result
+
+
+def _by_hand(service: str, old: Version, new: Version, rules: Mapping[str, Any]) -> str:
+    """Return why a step needs the operator, an empty string if it does not."""
+    hops = [(numbers(hop["target"]), hop["command"]) for hop in rules.get("manual_versions", [])]
+    commands = [f"'{command}'" for target, command in hops if below(old, target) and not below(new, target)]
+    if not commands:
+        return ""
+    return (
+        f"the new version needs {' and '.join(commands)} while {service} is stopped, which upgrade.yml does not run."
+        " Make a backup, run them as the vendor says, and run site.yml with orchestration_upgrade_without_backup. See"
+        f" {rules['source']}."
+    )
 
 
 def upgrade_plan(

@@ -88,3 +88,13 @@ def another_major(present: str, wanted: str) -> bool:
     except ValueError:
         return False
     return old.name == new.name and other_major(old.tag, new.tag)
+
+
+def another_minor(present: str, wanted: str) -> bool:
+    """Return whether two references are of one image in two versions within a major one."""
+    try:
+        old, new = Image.parse(present), Image.parse(wanted)
+    except ValueError:
+        return False
+    known = bool(old.version and new.version) and old.name == new.name
+    return known and old.version != new.version and old.version[0] == new.version[0]

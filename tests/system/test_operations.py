@@ -294,7 +294,7 @@ if "upgrade" in PARTS:
     sample(
         [
             ({"kestra_version": "v1.3.9"}, "older than what runs"),
-            ({"kestra_version": "latest"}, "is not a version. Pin kestra_version"),
+            ({"kestra_version": "latest"}, "kestra_version: 'latest' is not a full version"),
             ({"kestra_version": "v4.0.0"}, "major versions are not skipped"),
         ],
         1,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from .conftest import ROOT, Host
 from .data import data, seed
@@ -19,6 +20,10 @@ VARIABLES = {
     "docker_registry_mirrors": ["http://registry:5000"],
     "docker_insecure_registries": ["registry:5000"],
 }
+
+# The registry of the tests has no other tag.
+POSTGRES_DEFAULTS = yaml.safe_load((ROOT / "roles" / "postgres" / "defaults" / "main.yml").read_text("utf-8"))
+BEFORE = {"postgres_version": POSTGRES_DEFAULTS["postgres_version"]}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +37,9 @@ def former(images: None, say: Callable[[str], None], tmp_path_factory: pytest.Te
             inventory = host.inventory({host.name: {}}, checkout.parents[2])
             command = ["ansible-playbook", "playbooks/site.yml", "--inventory", inventory]
             say("the former version provisions a host (about 4 minutes)")
-            subprocess.run([*command, "--extra-vars", json.dumps(VARIABLES)], cwd=checkout, env=environment, check=True)
+            subprocess.run(
+                [*command, "--extra-vars", json.dumps(VARIABLES | BEFORE)], cwd=checkout, env=environment, check=True
+            )
             yield host
     finally:
         subprocess.run(["git", "worktree", "remove", "--force", checkout], cwd=ROOT, check=False)

@@ -58,6 +58,7 @@ CHANGES = [
     ),
     Wrong("postgres", "unsupported version", {"postgres_version": "18"}, "postgres_version: 18 is not supported"),
     Wrong("postgres", "version of other data", {"postgres_version": "16"}, "belong to PostgreSQL 17"),
+    Wrong("postgres", "other C library", {"postgres_version": "17.12-alpine"}, "has another C library"),
     Wrong("postgres", "no size", {"postgres_shared_buffers": "lots"}, "postgres_shared_buffers: 'lots' is not a size"),
     Wrong("postgres", "wrong type", {"postgres_max_connections": "many"}, "postgres_max_connections"),
     Wrong("postgres", "malformed digest", {"postgres_digest": "sha256:12"}, "is not a valid image reference"),
@@ -105,6 +106,7 @@ CHANGES = [
     Wrong(
         "kestra", "port in the container", kestra("micronaut", "server", "port", value=9), "micronaut.server.port: must"
     ),
+    Wrong("kestra", "floating version", {"kestra_version": "latest"}, "kestra_version: 'latest' is not a full version"),
     Wrong("kestra", "missing image", {"kestra_version": "v9.9.9"}, "has no kestra/kestra v9.9.9"),
     Wrong(
         "kestra",
@@ -125,22 +127,19 @@ CHANGES = [
         "kestra",
         "wrong database password",
         kestra("datasources", "postgres", "password", value="wrong-one"),
-        "and it is healthy with them",
-        TAKEN_BACK,
+        "datasources.postgres.password: is a secret. Set kestra_database_password",
     ),
     Wrong(
         "kestra",
         "login that the role does not know",
         kestra("kestra", "server", "basic-auth", "password", value="Another-one-1"),
-        "and it is healthy with them",
-        TAKEN_BACK,
-        300,
+        "kestra.server.basic-auth.password: is a secret. Set kestra_password",
     ),
     Wrong("kestra", "port of another service", {"kestra_port": 5678}, "and it is healthy with them", TAKEN_BACK),
     Wrong(
         "kestra",
         "image of something else",
-        {"kestra_image": "docker.io/library/postgres", "kestra_version": "17"},
+        {"kestra_image": "docker.io/n8nio/n8n", "kestra_version": "2.41.1"},
         "and it is healthy with them",
         TAKEN_BACK,
     ),
@@ -150,6 +149,9 @@ CHANGES = [
     Wrong("n8n", "name of a variable", {"n8n_environment": {"A B": "x"}}, "n8n_environment: 'A B' is not a name"),
     Wrong("n8n", "list as a value", {"n8n_environment": {"NODES_EXCLUDE": ["x"]}}, "NODES_EXCLUDE: is a list, and"),
     Wrong("n8n", "queue mode", {"n8n_environment": {"EXECUTIONS_MODE": "queue"}}, "the role deploys no Redis"),
+    Wrong(
+        "n8n", "other version", {"n8n_version": "2.40.7"}, "changes them when it starts. Set n8n_version back, or run"
+    ),
     Wrong("n8n", "missing image", {"n8n_version": "0.0.0"}, "has no n8nio/n8n 0.0.0"),
     Wrong(
         "n8n",

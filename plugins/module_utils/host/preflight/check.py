@@ -18,7 +18,6 @@ from typing import Any
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import (
     backup,
     docker,
-    images,
     kestra,
     n8n,
     ports,
@@ -94,6 +93,7 @@ REMOVAL: Mapping[str, tuple[Rule, ...]] = {service: rules.REMOVAL for service, r
 WARNINGS: tuple[Rule, ...] = (
     *docker.WARNINGS,
     *images.WARNINGS,
+    *postgres.WARNINGS,
     *kestra.WARNINGS,
     *n8n.WARNINGS,
     *backup.WARNINGS,

@@ -10,13 +10,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
-    DATABASE_USERS,
     IN_DOCKER,
     Rule,
     Situation,
     data_major,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.versions import Image, another_major, numbers
+from ansible_collections.devorch.orchestration.plugins.module_utils.versions import Image, another_major, another_minor
+
+FULL_VERSION = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+(?:[-.][\w.-]+)?", re.ASCII)
+"""A tag of one version, such as V(v2.0.5-slim). V(2.0) and V(latest) move from one to the next."""
 
 UNDECIDED = ("HTTP status", "TLS")
 """How the reasons of a registry begin that leave open whether Docker gets the image."""
@@ -62,7 +64,7 @@ def image(service: str) -> Rule:
                 f" {service}_version or {service}_digest, or set orchestration_registry or docker_registry_mirrors to a"
                 " registry that the host can reach."
             )
-        present = str(situation.host.get("versions", {}).get(service, "")).strip()
+        present = present_image(situation, service)
         known = service == "postgres" and data_major(situation)  # the data themselves are asked
         if not situation.upgrade and not known and another_major(present, reference):
             yield (
@@ -107,14 +109,42 @@ def _undecided(situation: Situation) -> Iterator[str]:
             )
 
 
-def _unpinned(situation: Situation) -> Iterator[str]:
-    for service in DATABASE_USERS:
-        version = situation.text(f"{service}_version")
-        if service in situation.deployed() and version and not numbers(version):
+def present_image(situation: Situation, service: str) -> str:
+    """Return the image that last ran on the data of a service, an empty string if none is known."""
+    return str(situation.host.get("versions", {}).get(service, "")).strip()
+
+
+def _is_malformed(reference: str) -> bool:
+    try:
+        Image.parse(reference)
+    except ValueError:
+        return True
+    return False
+
+
+def pinned(service: str, example: str) -> Rule:
+    """Return a rule for a service that changes its data when it starts in another version."""
+
+    def rule(situation: Situation) -> Iterator[str]:
+        version, variable = situation.text(f"{service}_version"), f"{service}_version"
+        reference, present = situation.image(service), present_image(situation, service)
+        if not version or _is_malformed(reference):
+            return
+        if not FULL_VERSION.fullmatch(version):
             yield (
-                f"{service}_version: '{version}' does not name a version, so upgrade.yml cannot compare it and the"
-                " image may change without notice. Set a version."
+                f"{variable}: '{version}' is not a full version, so the image may change without a backup. Set a"
+                f" version such as {example}."
+            )
+        elif another_minor(present, reference) and not (
+            situation.upgrade or situation.flag("orchestration_upgrade_without_backup")
+        ):
+            yield (
+                f"{variable}: {present} has run on the data of this host, and {reference} changes them when it starts."
+                f" Set {variable} back, or run upgrade.yml, which makes a backup and returns to it if the new version"
+                " does not start. If you have a backup, set orchestration_upgrade_without_backup to true."
             )
 
+    return rule
 
-WARNINGS: tuple[Rule, ...] = (_unpinned, _undecided)
+
+WARNINGS: tuple[Rule, ...] = (_undecided,)

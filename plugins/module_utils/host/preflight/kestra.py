@@ -11,8 +11,9 @@ import binascii
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image, pinned
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import MIB, Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
@@ -68,7 +69,8 @@ def _kestra_config(situation: Situation) -> Iterator[str]:
         texts["kestra_config_template"] = situation.rendered["kestra_config_template"]
     allowed = [str(path) for path in situation.items("kestra_config_allowed")]
     for name, configuration in texts.items():
-        found = config_schema.problems(configuration, situation.text("kestra_version"), allowed)
+        own = name == "kestra_config"
+        found = config_schema.problems(configuration, situation.text("kestra_version"), allowed, own)
         if found:
             yield f"{name}: {'; '.join(found)}."
 
@@ -120,15 +122,37 @@ def _heap(situation: Situation) -> Iterator[str]:
         )
 
 
+def _kestra_url(situation: Situation) -> Iterator[str]:
+    path = urlsplit(situation.text("kestra_url")).path.strip("/")
+    if path:
+        yield (
+            f"kestra_url: has the path /{path}, and Kestra is served without a path. Give it a host name of its own in"
+            " the reverse proxy, and set kestra_url to that."
+        )
+
+
+def _not_backed_up(situation: Situation) -> Iterator[str]:
+    allowed = [str(path) for path in situation.items("kestra_config_allowed")]
+    configuration = situation.mapping("kestra_config")
+    found = config_schema.not_backed_up(configuration, allowed, situation.text("kestra_version"))
+    if "kestra" in situation.deployed() and found:
+        yield (
+            f"kestra_config_allowed: has {listed(found)}, so the backups of this host do not have all data of Kestra."
+            " Back them up yourself."
+        )
+
+
 DEPLOYMENT: tuple[Rule, ...] = (
     _kestra_login,
     _kestra_key,
     _kestra_config,
+    _kestra_url,
     held_ports("kestra"),
     bind_address("kestra_bind_address"),
     time_zones("kestra_timezone"),
     image("kestra"),
+    pinned("kestra", "v2.0.5"),
     _kestra_values,
 )
 REMOVAL: tuple[Rule, ...] = ()
-WARNINGS: tuple[Rule, ...] = (_heap, _final_line_break)
+WARNINGS: tuple[Rule, ...] = (_heap, _final_line_break, _not_backed_up)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image, pinned
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
@@ -120,6 +120,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     bind_address("n8n_bind_address"),
     time_zones("n8n_timezone"),
     image("n8n"),
+    pinned("n8n", "2.41.1"),
     _n8n_values,
     _n8n_environment,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image, present_image
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
     DATABASE_USERS,
     TITLES,
@@ -23,7 +23,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     listed,
     one_line,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers
+from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers, other_major, tag
 
 POSTGRES = ("14", "15", "16", "17")
 
@@ -48,6 +48,50 @@ def _postgres_version(situation: Situation) -> Iterator[str]:
             f" {major or version} cannot open them. Set postgres_version back, or run upgrade.yml, which dumps and"
             " loads the databases."
         )
+
+
+def _variant(reference: str) -> str:
+    """Return what follows the version in the tag of an image, such as V(alpine)."""
+    return tag(reference).partition("-")[2]
+
+
+def _variants(situation: Situation) -> tuple[str, str] | None:
+    """Return the images before and after the run if they are two variants of one major version."""
+    before, after = present_image(situation, "postgres"), situation.image("postgres")
+    if not before or not after or other_major(tag(before), tag(after)) or _variant(before) == _variant(after):
+        return None
+    return before, after
+
+
+def _postgres_library(situation: Situation) -> Iterator[str]:
+    images = _variants(situation)
+    if images and ("alpine" in _variant(images[0])) != ("alpine" in _variant(images[1])):
+        yield (
+            f"postgres_version: {images[0]} has run on the data of this host, and {images[1]} has another C library,"
+            " which sorts texts in another order. Indexes of texts would be wrong. Set a version of the same kind, or"
+            " change the kind together with the major version in upgrade.yml, which loads the databases again."
+        )
+
+
+def _postgres_notice(situation: Situation) -> Iterator[str]:
+    if "postgres" not in situation.deployed():
+        return
+    version, before = situation.text("postgres_version"), present_image(situation, "postgres")
+    if re.fullmatch("[0-9]+(-.*)?", version):
+        yield (
+            f"postgres_version: '{version}' names no minor version, so the host keeps the one that it has pulled, and"
+            " does not get its fixes. Set one such as 17.12-trixie."
+        )
+    images = _variants(situation)
+    if images and not list(_postgres_library(situation)):
+        yield (
+            f"postgres_version: {images[0]} has run on the data of this host, and {images[1]} may be made of another"
+            " release of Debian. If PostgreSQL logs a collation version mismatch, run REINDEX DATABASE and ALTER"
+            " DATABASE ... REFRESH COLLATION VERSION in each database."
+        )
+    old, new = numbers(tag(before)), numbers(version)
+    if len(old) > 1 and len(new) > 1 and old[0] == new[0] and old != new:
+        yield (f"postgres_version: PostgreSQL {tag(before)} is replaced with {version} on the same data, and restarts.")
 
 
 def _postgres_buffers(situation: Situation) -> Iterator[str]:
@@ -83,5 +127,12 @@ def _postgres_removal(situation: Situation) -> Iterator[str]:
         )
 
 
-DEPLOYMENT: tuple[Rule, ...] = (_postgres_version, _postgres_buffers, image("postgres"), _postgres_values)
+DEPLOYMENT: tuple[Rule, ...] = (
+    _postgres_version,
+    _postgres_library,
+    _postgres_buffers,
+    image("postgres"),
+    _postgres_values,
+)
 REMOVAL: tuple[Rule, ...] = (_postgres_removal,)
+WARNINGS: tuple[Rule, ...] = (_postgres_notice,)

@@ -27,7 +27,8 @@ def plan(service: str, before: str, after: str) -> dict[str, Any]:
     [
         ("kestra", "v2.0.4", "v2.0.5", "minor", "a rollback restores the backup"),
         ("kestra", "v1.3.9", "v2.0.5", "major", "a rollback restores the backup"),
-        ("kestra", "v1.0.0", "v1.3.2-slim", "minor", "a rollback restores the backup"),
+        ("kestra", "v1.2.0", "v1.3.2-slim", "minor", "a rollback restores the backup"),
+        ("kestra", "v1.0.0", "v1.0.40", "minor", "a rollback restores the backup"),
         ("n8n", "2.40.7", "2.41.1", "minor", "a rollback restores the backup"),
         ("n8n", "1.123.0", "2.41.1", "major", "a rollback restores the backup"),
         ("postgres", "17.2", "17.4", "minor", ""),
@@ -48,6 +49,13 @@ def test_steps(service: str, before: str, after: str, kind: str, note: str) -> N
         ("kestra", "v2.0.5", "v2.0.4", "older than what runs"),
         ("kestra", "v2.0.5", "v1.3.9", "older than what runs"),
         ("kestra", "v1.0.12", "v2.0.5", "2.0 is reached from 1.3 only"),
+        ("kestra", "v1.0.40", "v1.3.20", "needs 'migrate metadata kv' and 'migrate metadata nsfiles' while kestra is"),
+        (
+            "kestra",
+            "v1.1.3",
+            "v1.3.20",
+            "run site.yml with orchestration_upgrade_without_backup. See https://kestra.io",
+        ),
         ("kestra", "v0.24.0", "v2.0.5", "Upgrade to 1 first"),
         ("kestra", "latest", "v2.0.5", "the tag 'latest' is not a version"),
         ("kestra", "v2.0.5", "latest", "Pin kestra_version"),

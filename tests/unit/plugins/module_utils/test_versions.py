@@ -6,6 +6,7 @@ import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.versions import (
     Image,
     another_major,
+    another_minor,
     below,
     numbers,
     tag,
@@ -76,3 +77,18 @@ def test_below(version: tuple[int, ...], limit: tuple[int, ...], expected: bool)
 )
 def test_another_major(present: str, wanted: str, expected: bool) -> None:
     assert another_major(present, wanted) is expected
+
+
+@pytest.mark.parametrize(
+    ("present", "wanted", "expected"),
+    [
+        ("docker.io/kestra/kestra:v2.0.4", "mirror:5000/kestra/kestra:v2.0.5", True),
+        ("docker.io/kestra/kestra:v2.0.5", "docker.io/kestra/kestra:v2.0.5-slim", False),
+        ("docker.io/kestra/kestra:v1.3.9", "docker.io/kestra/kestra:v2.0.5", False),
+        ("docker.io/kestra/kestra:latest", "docker.io/kestra/kestra:v2.0.5", False),
+        ("docker.io/kestra/kestra:v2.0.4", "docker.io/me/flows:v2.0.5", False),
+        ("", "docker.io/kestra/kestra:v2.0.5", False),
+    ],
+)
+def test_another_minor(present: str, wanted: str, expected: bool) -> None:
+    assert another_minor(present, wanted) is expected

@@ -58,7 +58,11 @@ HOST: dict[str, Any] = {
     "listeners": {},
     "missing_images": [],
     "registry_problems": {},
-    "versions": {"kestra": "docker.io/kestra/kestra:v2.0.4\n", "n8n": "docker.io/n8nio/n8n:2.1.0\n"},
+    "versions": {
+        "postgres": "docker.io/library/postgres:17.12-trixie\n",
+        "kestra": "docker.io/kestra/kestra:v2.0.5\n",
+        "n8n": "docker.io/n8nio/n8n:2.41.1\n",
+    },
     "postgres_major": "17",
     "units": {},
     "files": {"/run/snapd.socket": {"type": "other"}},
@@ -159,7 +163,11 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"n8n_timezone": "europe/berlin"}, {}, "n8n_timezone: there is no time zone 'europe/berlin'. Is Europe/Berlin me"),
     ({"n8n_timezone": ""}, {}, "n8n_timezone: there is no time zone ''. Set a name such as"),
     # images
-    ({"postgres_digest": "sha256:12"}, {}, "postgres_digest: 'docker.io/library/postgres:17@sha256:12' is not a valid"),
+    (
+        {"postgres_digest": "sha256:12"},
+        {},
+        "postgres_digest: 'docker.io/library/postgres:17.12-trixie@sha256:12' is not a valid",
+    ),
     ({"kestra_version": "v 2"}, {}, "kestra_version: 'docker.io/kestra/kestra:v 2' is not a valid image reference"),
     ({"n8n_image": "docker.io/N8N"}, {}, "n8n_image: 'docker.io/N8N:2.41.1' is not a valid image reference"),
     (
@@ -172,7 +180,29 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         OLD | {"versions": {"kestra": OLD["versions"]["kestra"]}},
         "kestra_version: docker.io/kestra/kestra:v1.3.9 has",
     ),
-    ({"n8n_version": "3.0.0"}, {}, "n8n_version: docker.io/n8nio/n8n:2.1.0 has run on the data of this host, and"),
+    *(
+        ({"kestra_version": version}, {}, f"kestra_version: '{version}' is not a full version")
+        for version in ("latest", "latest-lts", "develop", "2", "v2.0", "v2.0-slim", "develop-2.0.5")
+    ),
+    *(({"n8n_version": version}, {}, f"n8n_version: '{version}' is not a full") for version in ("next", "2", "2.41")),
+    (
+        {"kestra_version": "v2.0.6"},
+        {},
+        "kestra/kestra:v2.0.6 changes them when it starts. Set kestra_version back, or run upgrade.yml, which makes a",
+    ),
+    ({"n8n_version": "2.40.7"}, {}, "If you have a backup, set orchestration_upgrade_without_backup to true."),
+    (
+        {"n8n_version": "3.0.0", "orchestration_upgrade_without_backup": True},
+        {},
+        "n8n_version: docker.io/n8nio/n8n:2.41.1 has run on the data of this host, and docker.io/n8nio/n8n:3.0.0 is",
+    ),
+    ({"postgres_version": "17.12-alpine"}, {}, "docker.io/library/postgres:17.12-alpine has another C library, which"),
+    (
+        {"postgres_version": "17.13"},
+        {"versions": {"postgres": "docker.io/library/postgres:17-alpine3.22"}},
+        "postgres_version: docker.io/library/postgres:17-alpine3.22 has run on the data of this host",
+    ),
+    ({"n8n_version": "3.0.0"}, {}, "n8n_version: docker.io/n8nio/n8n:2.41.1 has run on the data of this host, and"),
     ({"postgres_version": "16"}, {}, "postgres_version: the data in /opt/orchestration/data/postgres/pgdata belong to"),
     (
         {"postgres_version": "16.1"},
@@ -180,7 +210,11 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "postgres_version: docker.io/library/postgres:17.2 has run on the data of this host",
     ),
     # PostgreSQL
-    ({"postgres_version": "18"}, {"postgres_major": ""}, "postgres_version: 18 is not supported. Kestra needs 14"),
+    (
+        {"postgres_version": "18"},
+        {"postgres_major": "", "versions": {}},
+        "postgres_version: 18 is not supported. Kestra needs 14",
+    ),
     ({"postgres_version": "latest"}, {"postgres_major": ""}, "postgres_version: latest is not supported."),
     ({"postgres_shared_buffers": "lots"}, {}, "postgres_shared_buffers: 'lots' is not a size that PostgreSQL reads."),
     ({"postgres_password": "two\nlines"}, {}, "postgres_password: the value has a line break or another control"),
@@ -201,6 +235,17 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"kestra_encryption_key": "short"}, {}, "kestra_encryption_key: the value is not 32 bytes in Base64."),
     ({"kestra_encryption_key": ""}, {}, "kestra_encryption_key: is empty."),
     ({"kestra_config": {"kestra": {"zzz": 1}}}, {}, "kestra_config: kestra.zzz: Kestra has no such key in kestra."),
+    (
+        {"kestra_config": {"kestra": {"storage": {"type": "s3"}}}},
+        {},
+        "kestra_config: kestra.storage.type: must be local, because the backup has nothing else. If you back it up",
+    ),
+    (
+        {"kestra_config": {"kestra": {"server": {"basic-auth": {"username": "a@example.com"}}}}},
+        {},
+        "kestra_config: kestra.server.basic-auth.username: is set by a variable. Set kestra_username.",
+    ),
+    ({"kestra_url": "https://example.com/kestra/"}, {}, "kestra_url: has the path /kestra, and Kestra is served"),
     ({"kestra_config": ["a"]}, {}, "kestra_config: the configuration is not a dictionary."),
     ({"kestra_password": "Aa1-${long}"}, {}, "kestra_password: the value holds ${, which Kestra would"),
     ({"kestra_password": "Aa1-long-enough\n"}, {}, "kestra_password: the value has a line break"),
@@ -350,7 +395,12 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {**MISSING, "registry_problems": {}}),
     ({"docker_registry_mirrors": ["http://mirror"]}, MISSING),
     ({"orchestration_offline": True, "orchestration_bundle": "b", "kestra_digest": "sha256:12"}, MISSING),
-    ({"kestra_version": "latest"}, {}),
+    ({"kestra_version": "v2.0.4", "n8n_version": "2.40.7", "orchestration_upgrade_without_backup": "true"}, {}),
+    ({"kestra_version": "v2.0.5-slim"}, {}),
+    ({"n8n_version": "2.40.7"}, {"versions": {"n8n": "docker.io/n8nio/n8n:latest"}}),
+    ({"kestra_image": "docker.io/me/flows", "kestra_version": "v2.0.4"}, {}),
+    ({"postgres_version": "17.13-trixie"}, {}),
+    ({"postgres_version": "17.12-bookworm"}, {}),
     ({"postgres_digest": "sha256:" + "a" * 64}, {}),
     # values
     ({"kestra_password": "Good-password-1", "kestra_encryption_key": "A" * 43 + "=", "sidecar_token": "t" * 32}, {}),
@@ -370,6 +420,8 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({name: {"A": value} for name in ("kestra_envs", "kestra_secrets", "n8n_environment")}, {})
         for value in (True, False, 17, 1.5, "", "${x}", " blanks ", "-----BEGIN KEY-----\nabc\n-----END KEY-----\n")
     ),
+    ({"kestra_config": {"kestra": {"storage": {"type": "s3"}}}, "kestra_config_allowed": ["kestra.storage.type"]}, {}),
+    ({"kestra_url": "https://kestra.example.com/"}, {}),
     ({"orchestration_http_proxy": "http://proxy.example.com:3128/"}, {}),
     ({"backup_encryption": "age", "backup_recipients": ["age1x"], "backup_schedule": "", "backup_keep_days": 3}, {}),
     ({"sidecar_bind_addresses": ["::1"], "sidecar_tls_certificate": "/c", "sidecar_tls_key": "/k"}, {}),
@@ -426,6 +478,9 @@ def test_debian_12_has_no_compose(release: str, refused: bool) -> None:
 def test_upgrade_may_change_the_major_version() -> None:
     assert len(found({"postgres_version": "16"}, OLD)) == 3
     assert found({"postgres_version": "16"}, OLD, upgrade=True) == []
+    assert found({"postgres_version": "16-alpine", "n8n_version": "2.42.0"}, upgrade=True) == []
+    (problem,) = found({"postgres_version": "17.13-alpine"}, upgrade=True)
+    assert "has another C library" in problem
 
 
 def test_every_problem_is_reported_once_and_no_secret_with_it() -> None:
@@ -457,6 +512,8 @@ def test_rendered_template() -> None:
     (problem,) = found({}, rendered={name: "kestra:\n  url: [\n"})
     assert problem.startswith(f"{name}: the configuration is not valid YAML (line 3)")
     assert found({"kestra_state": "absent"}, rendered={name: "["}) == []
+    login = "kestra:\n  server:\n    basic-auth:\n      username: a@example.com\n"
+    assert found({}, rendered={name: login}) == []
 
 
 def test_bundle_must_exist() -> None:
@@ -482,11 +539,23 @@ def test_registries(reference: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"kestra_version": "latest"}, "kestra_version: 'latest' does not name a version"),
+        (
+            {"postgres_version": "17-trixie"},
+            "postgres_version: '17-trixie' names no minor version, so the host keeps the one that it has pulled",
+        ),
+        (
+            {"postgres_version": "17.13-trixie"},
+            "postgres_version: PostgreSQL 17.12-trixie is replaced with 17.13-trixie on the same data, and restarts.",
+        ),
+        ({"postgres_version": "17.12"}, "may be made of another release of Debian. If PostgreSQL logs a collation"),
         ({"kestra_java_opts": "-Xms1g -Xmx8g"}, "kestra_java_opts: -Xmx8g is not less than the memory of the host"),
         ({"kestra_secrets": {"TOKEN": "hunter2\n"}}, "kestra_secrets.TOKEN: ends with a line break, which flows get"),
         ({"n8n_environment": {"N8N_TRUST_PROXY": True}}, "N8N_TRUST_PROXY: n8n has no such variable. Set N8N"),
         ({"n8n_environment": {"N8N_SMTP_PASS": " hunter2"}}, "n8n_environment.N8N_SMTP_PASS: begins or ends with a"),
+        (
+            {"kestra_config": {"kestra": {"storage": {"type": "s3"}}}, "kestra_config_allowed": ["kestra.storage"]},
+            "kestra_config_allowed: has kestra.storage.type, so the backups of this host do not have all data of",
+        ),
         ({"backup_recipients": ["age1x"]}, "backup_encryption: is 'none', so the archives are not encrypted"),
     ],
 )
@@ -639,11 +708,12 @@ def test_playbook_reports_everything_at_once(tmp_path: Path) -> None:
         "kestra_url",
         "kestra_password",
         "kestra_config_template",
+        "kestra_version",
         "n8n_encryption_key",
     ]
     assert lines[1:] == [f"- {problem}" for problem in run.last["problems"]]
     assert "hunter2" not in run.output and "'nothing' is undefined" in run.output
-    assert "kestra_version: 'latest' does not name a version" in run.output
+    assert "kestra_version: 'latest' is not a full version" in run.output
 
 
 def test_playbook_leaves_the_template_of_a_removed_service_alone(tmp_path: Path) -> None:
