@@ -15,7 +15,16 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     ENVIRONMENT_NAME,
     filled,
     quotable,
+    ranges,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers
+
+WEBHOOK_URL_RENAMED = (2, 32)
+"""The version since which n8n prefers N8N_WEBHOOK_URL to WEBHOOK_URL."""
+SET_BY_VARIABLES = {
+    "N8N_TRUST_PROXY": "n8n_proxy_hops",
+}
+"""Names in n8n_environment that would do nothing or break what a variable of the role sets, by that variable."""
 
 
 def _n8n_values(situation: Situation) -> Iterator[str]:
@@ -36,5 +45,20 @@ def _n8n_values(situation: Situation) -> Iterator[str]:
     yield from quotable({**{name: situation.variables.get(name) for name in names}, **more})
 
 
-DEPLOYMENT: tuple[Rule, ...] = (held_ports("n8n"), image("n8n"), _n8n_values)
+def _n8n_settings(situation: Situation) -> Iterator[str]:
+    given = situation.mapping("n8n_environment")
+    for name, variable in SET_BY_VARIABLES.items():
+        if name in given:
+            yield f"n8n_environment: {name} is for {variable} to set. Remove it, and set {variable}."
+    if "WEBHOOK_URL" in given and numbers(situation.text("n8n_version")) >= WEBHOOK_URL_RENAMED:
+        yield "n8n_environment: n8n ignores WEBHOOK_URL, because n8n_url sets N8N_WEBHOOK_URL. Set N8N_WEBHOOK_URL."
+
+
+DEPLOYMENT: tuple[Rule, ...] = (
+    held_ports("n8n"),
+    image("n8n"),
+    ranges(("n8n_proxy_hops", 0, None)),
+    _n8n_values,
+    _n8n_settings,
+)
 REMOVAL: tuple[Rule, ...] = ()
