@@ -32,6 +32,8 @@ options:
       - C(length) is the number of characters of a password, or of bytes of a Base64 secret. It is V(32) by default.
       - C(immutable) refuses a given value that differs from the file.
       - C(renew) generates a new value even if the file has one.
+      - C(bcrypt_of) is the name of another of the secrets. The value is then a bcrypt hash of that secret. A new hash
+        is made if the file has none that fits. The other keys are not allowed beside it.
     type: dict
     required: true
 attributes:
@@ -96,6 +98,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import bcrypt
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
     File,
     remove_leftovers,
@@ -120,6 +123,7 @@ class WantedSecret:
     length: int
     immutable: bool
     renew: bool = False
+    bcrypt_of: str = ""
 
     @classmethod
     def parse(cls, name: str, spec: Any) -> WantedSecret:
@@ -127,6 +131,8 @@ class WantedSecret:
         if not name or name.startswith(".") or "/" in name:
             raise SecretError(f"secret {name!r}: the name is the file's name, without a slash or a leading dot")
         fields = dict(spec or {})
+        if set(fields) == {"bcrypt_of"}:
+            return cls(name, None, "bcrypt", SHORTEST, False, bcrypt_of=str(fields["bcrypt_of"]))
         value = fields.pop("value", None)
         kind = str(fields.pop("kind", "password"))
         length = int(fields.pop("length", 32))
@@ -134,7 +140,8 @@ class WantedSecret:
         renew = bool(fields.pop("renew", False))
         if fields:
             raise SecretError(
-                f"secret {name}: unknown key {sorted(fields)[0]!r}; known are value, kind, length, immutable, renew"
+                f"secret {name}: unknown key {sorted(fields)[0]!r}; known are value, kind, length, immutable, renew,"
+                " and bcrypt_of alone"
             )
         if kind not in ("password", "base64"):
             raise SecretError(f"secret {name}: kind is {kind!r}; it is one of password, base64")
@@ -166,7 +173,7 @@ def ensure(directory: Path, wanted: list[WantedSecret], check_mode: bool) -> dic
     generated: list[str] = []
     replaced: list[str] = []
     loose: list[Path] = []
-    for secret in wanted:
+    for secret in sorted(wanted, key=lambda each: bool(each.bcrypt_of)):
         path = directory / secret.name
         present = path.read_text(encoding="utf-8") if path.is_file() else None
         if present == "":
@@ -175,6 +182,17 @@ def ensure(directory: Path, wanted: list[WantedSecret], check_mode: bool) -> dic
             )
         if present is not None and path.stat().st_mode & 0o077:
             loose.append(path)
+        if secret.bcrypt_of:
+            if secret.bcrypt_of not in values:
+                raise SecretError(
+                    f"secret {secret.name}: bcrypt_of is {secret.bcrypt_of!r}, which is none of the secrets"
+                )
+            password = values[secret.bcrypt_of]
+            fits = present is not None and bcrypt.matches(password, present)
+            values[secret.name] = str(present) if fits else bcrypt.hashed(password)
+            if not fits:
+                generated.append(secret.name)
+            continue
         if secret.value is None:
             new = present is None or secret.renew
             if new:
@@ -224,7 +242,7 @@ def main() -> None:
     try:
         wanted = [WantedSecret.parse(str(name), spec) for name, spec in module.params["secrets"].items()]
         result = ensure(Path(module.params["path"]), wanted, module.check_mode)
-    except (SecretError, OSError, ValueError) as error:
+    except (SecretError, bcrypt.BcryptError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

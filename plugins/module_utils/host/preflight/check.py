@@ -90,4 +90,4 @@ DEPLOYMENT: Mapping[str, tuple[Rule, ...]] = {service: rules.DEPLOYMENT for serv
 """What holds for a service that is deployed."""
 REMOVAL: Mapping[str, tuple[Rule, ...]] = {service: rules.REMOVAL for service, rules in _SERVICES.items()}
 """What holds for a service that is removed."""
-WARNINGS: tuple[Rule, ...] = (*images.WARNINGS, *kestra.WARNINGS, *backup.WARNINGS, *sidecar.WARNINGS)
+WARNINGS: tuple[Rule, ...] = (*images.WARNINGS, *kestra.WARNINGS, *n8n.WARNINGS, *backup.WARNINGS, *sidecar.WARNINGS)

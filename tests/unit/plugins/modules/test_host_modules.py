@@ -112,6 +112,7 @@ def test_bare_host_has_all_keys(tmp_path: Path, programs: Path) -> None:
         "versions": {},
         "postgres_major": "",
         "databases": {"reachable": False, "roles": {}, "databases": {}},
+        "n8n_owner": {"known": True, "email": "", "managed": False},
         "secrets": [],
         "users": {},
         "python": "",

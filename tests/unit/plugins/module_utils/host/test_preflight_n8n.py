@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.check import warnings
 
-from .test_preflight import found
+from .test_preflight import FACTS, HOST, VARIABLES, found
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"n8n_proxy_hops": "-1"}, "n8n_proxy_hops: -1 is out of range. Set it to 0 or more."),
@@ -14,10 +15,26 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"n8n_environment": {"N8N_TRUST_PROXY": "true"}},
         "n8n_environment: N8N_TRUST_PROXY is for n8n_proxy_hops to set.",
     ),
+    (
+        {"n8n_environment": {"N8N_INSTANCE_OWNER_EMAIL": "a@example.com"}},
+        "n8n_environment: N8N_INSTANCE_OWNER_EMAIL is for n8n_owner_email to set. Remove it, and set n8n_owner_email.",
+    ),
+    (
+        {"n8n_owner_email": "admin"},
+        "n8n_owner_email: 'admin' is not an e-mail address, and n8n accepts no other login.",
+    ),
+    ({"n8n_owner_email": "o'b@example.com"}, "n8n_owner_email: the value holds a single quote"),
+    ({"n8n_owner_password": ""}, "n8n_owner_password: is empty."),
+    ({"n8n_owner_password": "Short1"}, "n8n_owner_password: n8n accepts only 8 to 64 characters with an upper-case"),
+    ({"n8n_owner_password": "no-capital-1"}, "n8n_owner_password: n8n accepts only"),
+    ({"n8n_owner_password": "No-digit-here"}, "n8n_owner_password: n8n accepts only"),
+    ({"n8n_owner_password": "A1" + "ä" * 40}, "n8n_owner_password: it has more than 72 bytes."),
     ({"n8n_environment": {"WEBHOOK_URL": "https://x.example"}}, "n8n_environment: n8n ignores WEBHOOK_URL, because"),
 ]
 ACCEPTED: list[dict[str, Any]] = [
     {"n8n_proxy_hops": "2"},
+    {"n8n_owner_email": ""},
+    {"n8n_owner_email": "Ops+n8n@example.com", "n8n_owner_password": "It's $fine 1\\2"},
     {"n8n_environment": {"N8N_WEBHOOK_URL": "https://hooks.example.com"}},
     {"n8n_environment": {"WEBHOOK_URL": "https://hooks.example.com"}, "n8n_version": "2.20.1"},
 ]
@@ -32,3 +49,22 @@ def test_refused(variables: dict[str, Any], problem: str) -> None:
 @pytest.mark.parametrize("variables", ACCEPTED)
 def test_accepted(variables: dict[str, Any]) -> None:
     assert found(variables) == []
+
+
+ALICE = {"known": True, "email": "alice@example.com", "managed": False}
+
+
+@pytest.mark.parametrize(
+    ("owner", "email", "warned"),
+    [
+        (ALICE, "admin@example.com", True),
+        (ALICE, "Alice@example.com", False),
+        (ALICE, "", False),
+        ({**ALICE, "managed": True}, "admin@example.com", False),
+        ({**ALICE, "email": ""}, "admin@example.com", False),
+    ],
+)
+def test_another_owner_is_reported(owner: dict[str, Any], email: str, warned: bool) -> None:
+    texts = warnings({**VARIABLES, "n8n_owner_email": email}, {**HOST, "n8n_owner": owner}, FACTS)
+    expected = ["n8n_owner_email: n8n belongs to alice@example.com already, so no account was changed."]
+    assert [text.partition(" Set ")[0] for text in texts if "n8n" in text] == (expected if warned else [])
