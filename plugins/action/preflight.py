@@ -36,8 +36,8 @@ KINDS = {
     "str": "a text",
 }
 LONGEST_VALUE = 80
-FILES = ("orchestration_bundle",)
-"""Variables that name a file of the controller."""
+FILES = ("orchestration_bundle", "orchestration_ca_certificates")
+"""Variables that name a file of the controller, or several."""
 
 
 def read_options(role: str, roles: Path = ROLES) -> dict[str, dict[str, Any]] | None:
@@ -134,7 +134,7 @@ class ActionModule(ActionBase):
             "host": arguments["host"],
             "facts": task_vars.get("ansible_facts", {}),
         }
-        missing = [name for name in FILES if variables.get(name) and not Path(variables[name]).expanduser().exists()]
+        missing = [name for name in FILES if any(not path.exists() for path in paths(variables.get(name)))]
         problems += check.problems(upgrade=arguments["upgrade"], rendered=rendered, missing_files=missing, **given)
         problems = list(dict.fromkeys(problems))
         warnings = check.warnings(**given)
@@ -145,6 +145,12 @@ class ActionModule(ActionBase):
                 failed=True, msg="\n".join([f"{count}; nothing was changed:", *(f"- {text}" for text in problems)])
             )
         return result
+
+
+def paths(value: Any) -> list[Path]:
+    """Return the paths that a variable of the type path names, or a list of them."""
+    values = value if isinstance(value, list) else [value]
+    return [Path(each).expanduser() for each in values if each]
 
 
 def renamed(task_vars: Mapping[str, Any]) -> Iterator[str]:

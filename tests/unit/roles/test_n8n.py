@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import shown
 
-from tests.unit.templating import evaluate, find, load, variables
+from tests.unit.templating import ROOT, evaluate, find, load, variables
 
 GIVEN = {"n8n_database_password": "p", "n8n_encryption_key": "k", "n8n_owner_password_hash": "$2b$10$hash"}
 
@@ -102,3 +105,78 @@ def test_a_removal_with_data_leaves_no_password() -> None:
     data = load("roles/n8n/tasks/remove.yml")[0]["vars"]
     secrets = evaluate("{{ n8n_profile.secrets }}", known())
     assert {f"secrets/{name}" for name in secrets} <= set(data["compose_service_data"])
+
+
+def compose(**more: Any) -> dict[str, Any]:
+    """Return the service of n8n's Compose file."""
+    text = (ROOT / "templates" / "n8n" / "compose.yml.j2").read_text("utf-8")
+    service: dict[str, Any] = yaml.safe_load(evaluate(text, {"ansible_managed": "", **known(**more)}))["services"][
+        "n8n"
+    ]
+    return service
+
+
+def deployment(**more: Any) -> dict[str, Any]:
+    """Return the options of the deployment that depend on the variables."""
+    task = find("roles/n8n/tasks/present.yml", "devorch.orchestration.deploy")
+    given = {name: task["devorch.orchestration.deploy"][name] for name in ("files", "directories")}
+    return evaluate(given, known(**task["vars"] | {"orchestration_proxy_environment": {}, "role_name": "n8n"} | more))
+
+
+def backed_up() -> list[str]:
+    """Return the files and directories below the root that an archive contains."""
+    trees = evaluate("{{ _backup_config.trees }}", variables("common", "backup"))
+    return [item for items in trees.values() for item in items]
+
+
+def test_files_and_community_nodes_outlive_the_container() -> None:
+    """Community nodes are in the directory nodes of n8n's own directory, which is mounted as a whole."""
+    mounts = dict(reversed(volume.split(":")[:2]) for volume in compose()["volumes"])
+    assert mounts == {
+        "/home/node/.n8n": "/opt/orchestration/data/n8n",
+        "/files": "/opt/orchestration/data/n8n-files",
+        "/home/node/.n8n-files": "/opt/orchestration/data/n8n-files",
+    }
+    assert environment()["N8N_RESTRICT_FILE_ACCESS_TO"].split(";") == ["/files", "/home/node/.n8n-files"]
+    owned = {path: entry for path, entry in deployment()["directories"].items() if isinstance(entry, dict)}
+    assert {path: entry["owner"] for path, entry in owned.items()} == dict.fromkeys(set(mounts.values()), "1000")
+    removed = load("roles/n8n/tasks/remove.yml")[0]["vars"]["compose_service_data"]
+    for directory in ("data/n8n", "data/n8n-files"):
+        assert directory in backed_up() and directory in removed
+
+
+@pytest.mark.parametrize(("offline", "value"), [(False, "true"), ("true", "false")])
+def test_missing_community_nodes_are_installed_again(offline: Any, value: str) -> None:
+    assert environment(orchestration_offline=offline)["N8N_REINSTALL_MISSING_PACKAGES"] == value
+
+
+def test_certificates_of_further_authorities(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n")
+    given = {"orchestration_ca_certificates": [str(tmp_path / "one"), str(tmp_path / "two")]}
+    path = environment(**given)["NODE_EXTRA_CA_CERTS"]
+    mounts = {mount: (source, mode) for source, mount, mode in (v.split(":") for v in compose(**given)["volumes"][3:])}
+    assert mounts == {str(Path(path).parent): ("/opt/orchestration/n8n-config", "ro")}
+    written = {file["path"]: file for file in deployment(**given)["files"]}["/opt/orchestration/n8n-config/ca.pem"]
+    assert written["content"] == (tmp_path / "one").read_text() + (tmp_path / "two").read_text()
+    assert deployment(**given)["directories"]["/opt/orchestration/n8n-config"] == "0755"
+    before = compose(**given)["labels"]
+    (tmp_path / "two").write_text("another")
+    assert compose(**given)["labels"] != before
+    assert "n8n-config" in backed_up()
+
+
+def test_no_further_authorities() -> None:
+    assert "NODE_EXTRA_CA_CERTS" not in environment()
+    assert "labels" not in compose() and len(compose()["volumes"]) == 3
+    assert not [file for file in deployment()["files"] if "n8n-config" in file["path"]]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
+def test_what_is_no_certificate_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "ca.pem").write_text(content)
+    (command,) = [file["validate"] for file in evaluate("{{ _n8n_ca_files }}", known())]
+    ended = subprocess.run([part.replace("%s", str(tmp_path / "ca.pem")) for part in command], capture_output=True)
+    assert ended.returncode != 0

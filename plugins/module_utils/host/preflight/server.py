@@ -85,6 +85,12 @@ def _bundle(situation: Situation) -> Iterator[str]:
         )
 
 
+def _certificates(situation: Situation) -> Iterator[str]:
+    name = "orchestration_ca_certificates"
+    if name in situation.missing_files:
+        yield f"{name}: the controller lacks one of {', '.join(map(str, situation.items(name)))}. Correct the path."
+
+
 def _purge(situation: Situation) -> Iterator[str]:
     for service in SERVICES:
         name = f"{service}_purge_data"
@@ -95,4 +101,4 @@ def _purge(situation: Situation) -> Iterator[str]:
             )
 
 
-RULES: tuple[Rule, ...] = (_root, _distribution, _memory, _disk, _proxies, _bundle, _purge)
+RULES: tuple[Rule, ...] = (_root, _distribution, _memory, _disk, _proxies, _bundle, _certificates, _purge)

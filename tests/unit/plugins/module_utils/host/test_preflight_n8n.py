@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.devorch.orchestration.plugins.action import preflight as action
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.check import warnings
 
 from .test_preflight import FACTS, HOST, VARIABLES, found
@@ -68,3 +70,16 @@ def test_another_owner_is_reported(owner: dict[str, Any], email: str, warned: bo
     texts = warnings({**VARIABLES, "n8n_owner_email": email}, {**HOST, "n8n_owner": owner}, FACTS)
     expected = ["n8n_owner_email: n8n belongs to alice@example.com already, so no account was changed."]
     assert [text.partition(" Set ")[0] for text in texts if "n8n" in text] == (expected if warned else [])
+
+
+def test_certificates_that_are_not_on_the_controller(tmp_path: Path) -> None:
+    (tmp_path / "there.pem").write_text("")
+    assert [path.exists() for path in action.paths([str(tmp_path / "there.pem"), str(tmp_path / "no.pem")])] == [
+        True,
+        False,
+    ]
+    assert action.paths("") == action.paths(None) == []
+    (problem,) = found(
+        {"orchestration_ca_certificates": ["a.pem", "b.pem"]}, missing_files=["orchestration_ca_certificates"]
+    )
+    assert problem == "orchestration_ca_certificates: the controller lacks one of a.pem, b.pem. Correct the path."
