@@ -10,9 +10,14 @@ import pytest
 import yaml
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import shown
 
-from tests.unit.templating import ROOT, evaluate, find, load, variables
+from tests.unit.templating import ROOT, evaluate, find, holds, load, variables
 
-GIVEN = {"n8n_database_password": "p", "n8n_encryption_key": "k", "n8n_owner_password_hash": "$2b$10$hash"}
+GIVEN = {
+    "n8n_database_password": "p",
+    "n8n_encryption_key": "k",
+    "n8n_owner_password_hash": "$2b$10$hash",
+    "n8n_runners_token": "shared",
+}
 
 
 def known(**more: Any) -> dict[str, Any]:
@@ -102,18 +107,17 @@ def test_the_hash_of_the_password_is_no_public_value() -> None:
 
 
 def test_a_removal_with_data_leaves_no_password() -> None:
-    data = load("roles/n8n/tasks/remove.yml")[0]["vars"]
+    data = n8n_removal()
     secrets = evaluate("{{ n8n_profile.secrets }}", known())
     assert {f"secrets/{name}" for name in secrets} <= set(data["compose_service_data"])
 
 
-def compose(**more: Any) -> dict[str, Any]:
-    """Return the service of n8n's Compose file."""
-    text = (ROOT / "templates" / "n8n" / "compose.yml.j2").read_text("utf-8")
-    service: dict[str, Any] = yaml.safe_load(evaluate(text, {"ansible_managed": "", **known(**more)}))["services"][
-        "n8n"
-    ]
-    return service
+def compose(template: str = "compose", service: str = "n8n", **more: Any) -> dict[str, Any]:
+    """Return the service of a Compose file."""
+    text = (ROOT / "templates" / "n8n" / f"{template}.yml.j2").read_text("utf-8")
+    services = yaml.safe_load(evaluate(text, {"ansible_managed": "", **known(**more)}))["services"]
+    assert list(services) == [service]
+    return dict(services[service])
 
 
 def deployment(**more: Any) -> dict[str, Any]:
@@ -121,6 +125,16 @@ def deployment(**more: Any) -> dict[str, Any]:
     task = find("roles/n8n/tasks/present.yml", "devorch.orchestration.deploy")
     given = {name: task["devorch.orchestration.deploy"][name] for name in ("files", "directories")}
     return evaluate(given, known(**task["vars"] | {"orchestration_proxy_environment": {}, "role_name": "n8n"} | more))
+
+
+def n8n_removal() -> dict[str, Any]:
+    """Return the variables of the task that removes n8n."""
+    (found,) = [
+        task["vars"]
+        for task in load("roles/n8n/tasks/remove.yml")
+        if task.get("vars", {}).get("compose_service_name") == "n8n"
+    ]
+    return dict(found)
 
 
 def backed_up() -> list[str]:
@@ -140,7 +154,7 @@ def test_files_and_community_nodes_outlive_the_container() -> None:
     assert environment()["N8N_RESTRICT_FILE_ACCESS_TO"].split(";") == ["/files", "/home/node/.n8n-files"]
     owned = {path: entry for path, entry in deployment()["directories"].items() if isinstance(entry, dict)}
     assert {path: entry["owner"] for path, entry in owned.items()} == dict.fromkeys(set(mounts.values()), "1000")
-    removed = load("roles/n8n/tasks/remove.yml")[0]["vars"]["compose_service_data"]
+    removed = n8n_removal()["compose_service_data"]
     for directory in ("data/n8n", "data/n8n-files"):
         assert directory in backed_up() and directory in removed
 
@@ -180,3 +194,77 @@ def test_what_is_no_certificate_is_refused(tmp_path: Path, content: str) -> None
     (command,) = [file["validate"] for file in evaluate("{{ _n8n_ca_files }}", known())]
     ended = subprocess.run([part.replace("%s", str(tmp_path / "ca.pem")) for part in command], capture_output=True)
     assert ended.returncode != 0
+
+
+EXTERNAL = {"n8n_runners": "external", "n8n_version": "2.41.3"}
+
+
+def test_external_runners_share_a_token_that_no_file_but_the_environment_has() -> None:
+    server = environment(**EXTERNAL)
+    assert server["N8N_RUNNERS_MODE"] == "external"
+    # The broker is reached from the other container, and no port of the host leads to it.
+    assert server["N8N_RUNNERS_BROKER_LISTEN_ADDRESS"] == "0.0.0.0"  # noqa: S104
+    assert [port.rpartition(":")[2] for port in compose(**EXTERNAL)["ports"]] == ["5678"]
+    runner = evaluate("{{ _n8n_runners_environment }}", known(**EXTERNAL))
+    assert runner["N8N_RUNNERS_AUTH_TOKEN"] == server["N8N_RUNNERS_AUTH_TOKEN"] == "shared"
+    assert runner["N8N_RUNNERS_TASK_BROKER_URI"] == "http://n8n:5679"
+    service = compose("runners", "n8n-runners", **EXTERNAL)
+    assert service["image"] == "docker.io/n8nio/runners:2.41.3"
+    assert "ports" not in service and "shared" not in str(service)
+    assert service["env_file"] == "/opt/orchestration/env/n8n-runners.env"
+    profile = evaluate("{{ n8n_profile }}", known(**EXTERNAL))
+    assert profile["deployments"] == ["n8n", "n8n-runners"] and "n8n_runners_token" in profile["secrets"]
+
+
+def test_internal_runners_have_no_container() -> None:
+    assert {name: value for name, value in environment().items() if "RUNNERS" in name} == {
+        "N8N_RUNNERS_MODE": "internal",
+        "N8N_RUNNERS_TASK_TIMEOUT": "300",
+    }
+    profile = evaluate("{{ n8n_profile }}", known())
+    assert profile["deployments"] == ["n8n"] and "n8n_runners_token" not in profile["secrets"]
+    assert profile["companions"] == {}
+
+
+@pytest.mark.parametrize(("runners", "images"), [("external", 2), ("internal", 1)])
+def test_images_of_the_runners_are_pulled_bundled_and_examined(runners: str, images: int) -> None:
+    given = known(n8n_runners=runners)
+    assert len(evaluate("{{ orchestration_images }}", given)) == images
+    play = load("playbooks/bundle.yml")[0]["vars"]
+    assert len(evaluate("{{ _bundle_images }}", {**given, **play})) == images
+    (doctor,) = load("playbooks/doctor.yml")
+    task = find("playbooks/doctor.yml", "devorch.orchestration.doctor_info")["devorch.orchestration.doctor_info"]
+    assert len(evaluate(task["services"], {**given, **doctor["vars"]})) == images
+
+
+def test_a_project_without_services_has_no_images() -> None:
+    assert evaluate("{{ orchestration_images }}", known(n8n_state="absent")) == []
+
+
+@pytest.mark.parametrize(
+    ("runners", "files", "runs"),
+    [
+        ("internal", {}, False),
+        ("external", {}, True),
+        ("internal", {"/opt/orchestration/services/n8n-runners.yml": {}}, True),
+    ],
+)
+def test_runners_that_are_not_wanted_are_removed(runners: str, files: dict[str, Any], runs: bool) -> None:
+    given = known(n8n_runners=runners, orchestration_host={"files": files})
+    include = next(task for task in load("roles/n8n/tasks/present.yml") if "ansible.builtin.include_tasks" in task)
+    assert holds(include["when"], given) is runs
+    deploy, remove = load("roles/n8n/tasks/runners.yml")
+    assert (holds(deploy["when"], given), holds(remove["when"], given)) == (
+        runners == "external",
+        runners == "internal",
+    )
+
+
+def test_runners_go_with_n8n() -> None:
+    first = load("roles/n8n/tasks/remove.yml")[0]
+    files = {"/opt/orchestration/services/n8n-runners.yml": {}}
+    assert holds(first["when"], known(orchestration_host={"files": files}))
+    assert not holds(first["when"], known(orchestration_host={"files": {}}))
+    removed = load("roles/n8n/tasks/remove_runners.yml")[0]["vars"]
+    assert removed["compose_service_name"] == "n8n-runners"
+    assert "secrets/n8n_runners_token" in removed["compose_service_other_files"]

@@ -29,6 +29,10 @@ WEBHOOK_URL_RENAMED = (2, 32)
 """The version since which n8n prefers N8N_WEBHOOK_URL to WEBHOOK_URL."""
 SET_BY_VARIABLES = {
     "N8N_TRUST_PROXY": "n8n_proxy_hops",
+    "N8N_RUNNERS_MODE": "n8n_runners",
+    "N8N_RUNNERS_AUTH_TOKEN": "n8n_runners",
+    "N8N_RUNNERS_BROKER_LISTEN_ADDRESS": "n8n_runners",
+    "N8N_RUNNERS_BROKER_PORT": "n8n_runners",
     "N8N_INSTANCE_OWNER_MANAGED_BY_ENV": "n8n_owner_email",
     "N8N_INSTANCE_OWNER_EMAIL": "n8n_owner_email",
     "N8N_INSTANCE_OWNER_FIRST_NAME": "n8n_owner_first_name",
@@ -85,6 +89,11 @@ def _n8n_owner(situation: Situation) -> Iterator[str]:
     yield from quotable({name: situation.variables.get(name) for name in names})
 
 
+def _n8n_runners(situation: Situation) -> Iterator[str]:
+    if situation.text("n8n_runners") == "external":
+        yield from image("n8n_runners")(situation)
+
+
 def _n8n_belongs_to_another(situation: Situation) -> Iterator[str]:
     """Warn that the account of another owner stays as it is."""
     owner = situation.host.get("n8n_owner") or {}
@@ -105,6 +114,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _n8n_values,
     _n8n_settings,
     _n8n_owner,
+    _n8n_runners,
 )
 REMOVAL: tuple[Rule, ...] = ()
 WARNINGS: tuple[Rule, ...] = (_n8n_belongs_to_another,)

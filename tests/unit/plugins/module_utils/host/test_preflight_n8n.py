@@ -36,6 +36,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ACCEPTED: list[dict[str, Any]] = [
     {"n8n_proxy_hops": "2"},
     {"n8n_owner_email": ""},
+    {"n8n_runners": "internal", "n8n_runners_image": "docker.io/n8nio/Runners"},
+    {"n8n_runners": "external", "n8n_runners_image": "docker.io/n8nio/runners", "n8n_runners_version": "2.41.1"},
     {"n8n_owner_email": "Ops+n8n@example.com", "n8n_owner_password": "It's $fine 1\\2"},
     {"n8n_environment": {"N8N_WEBHOOK_URL": "https://hooks.example.com"}},
     {"n8n_environment": {"WEBHOOK_URL": "https://hooks.example.com"}, "n8n_version": "2.20.1"},
@@ -83,3 +85,12 @@ def test_certificates_that_are_not_on_the_controller(tmp_path: Path) -> None:
         {"orchestration_ca_certificates": ["a.pem", "b.pem"]}, missing_files=["orchestration_ca_certificates"]
     )
     assert problem == "orchestration_ca_certificates: the controller lacks one of a.pem, b.pem. Correct the path."
+
+
+def test_image_of_the_runners_that_no_registry_has() -> None:
+    reference = "docker.io/n8nio/runners:2.41.1"
+    given = {"n8n_runners": "external", "n8n_runners_image": "docker.io/n8nio/runners", "n8n_runners_version": "2.41.1"}
+    lost = {"missing_images": [reference], "registry_problems": {reference: {"https://registry-1.docker.io": "404"}}}
+    (problem,) = found(given, lost)
+    assert problem.startswith(f"n8n_runners_version: {reference} is not on the host, and no registry gives it")
+    assert found({**given, "n8n_runners": "internal"}, lost) == []
