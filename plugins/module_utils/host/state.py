@@ -55,7 +55,7 @@ SELECT to_regclass('public."user"') IS NOT NULL AS there \gset
   \echo 'owner '
 \endif
 """
-"""Ask n8n's database who claimed it. A new n8n has an owner without a password, whom the first visitor becomes."""
+"""Ask n8n's database for its owner. Before a user claims n8n, the owner has no password and was never active."""
 PYTHON_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
