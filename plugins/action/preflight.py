@@ -36,8 +36,8 @@ KINDS = {
     "str": "a text",
 }
 LONGEST_VALUE = 80
-FILES = ("orchestration_bundle",)
-"""Variables that name a file of the controller."""
+FILES = ("orchestration_bundle", "orchestration_ca_certificates")
+"""Variables that name a file of the controller, or several."""
 
 
 def read_options(role: str, roles: Path = ROLES) -> dict[str, dict[str, Any]] | None:
@@ -135,7 +135,7 @@ class ActionModule(ActionBase):
             "host": arguments["host"],
             "facts": task_vars.get("ansible_facts", {}),
         }
-        missing = [name for name in FILES if variables.get(name) and not Path(variables[name]).expanduser().exists()]
+        missing = [name for name in FILES if any(not path.exists() for path in paths(variables.get(name)))]
         run = {"upgrade": arguments["upgrade"], "installs": arguments["installs"]}
         problems += check.problems(rendered=rendered, missing_files=missing, **run, **given)
         problems = list(dict.fromkeys(problems))
@@ -161,6 +161,12 @@ def selected(tags: Collection[str], task_vars: Mapping[str, Any]) -> Iterator[st
         yield f"--tags: no task has the tag {', '.join(sorted(wanted))}. {advice}."
     if skipped and "always" in tags:
         yield f"--skip-tags: no task has the tag {', '.join(sorted(skipped))}. {advice}."
+
+
+def paths(value: Any) -> list[Path]:
+    """Return the paths that a variable of the type path names, or a list of them."""
+    values = value if isinstance(value, list) else [value]
+    return [Path(each).expanduser() for each in values if each]
 
 
 def renamed(task_vars: Mapping[str, Any]) -> Iterator[str]:

@@ -44,6 +44,10 @@ options:
     description: Versions of Docker and Compose, as M(devorch.orchestration.host_info) returns them.
     type: dict
     default: {"engine": "", "compose": ""}
+  n8n_owner:
+    description: Owner of n8n, as M(devorch.orchestration.host_info) returns it. If not set, the owner is not checked.
+    type: dict
+    default: {}
   units:
     description:
       - The systemd units that must be active and enabled.
@@ -473,6 +477,7 @@ class Collector:
         return {
             "project": self.project,
             "docker": params["docker"],
+            "n8n_owner": params["n8n_owner"],
             "listeners": params["listeners"],
             "ports": {str(port): wanted for port, wanted in params["ports"].items()},
             "flows": params["flows"],
@@ -507,6 +512,7 @@ def main() -> None:
             "ports": {"type": "dict", "default": {}},
             "listeners": {"type": "dict", "default": {}},
             "docker": {"type": "dict", "default": {"engine": "", "compose": ""}},
+            "n8n_owner": {"type": "dict", "default": {}},
             "units": {"type": "list", "elements": "str", "default": []},
             "databases": {"type": "list", "elements": "str", "default": []},
             "certificate_urls": {"type": "list", "elements": "str", "default": []},

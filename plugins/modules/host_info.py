@@ -324,6 +324,13 @@ databases:
         owner: kestra
         encoding: UTF8
         public: false
+n8n_owner:
+  description:
+    - Owner of n8n. C(email) is empty if no user has claimed n8n yet, or if the owner is not C(known).
+    - C(managed) is true if the environment of n8n's container sets the owner.
+  returned: success
+  type: dict
+  sample: {"known": true, "email": "admin@example.com", "managed": true}
 secrets:
   description: Names of the files in C(secrets) below O(root).
   returned: success
@@ -428,6 +435,13 @@ class Collector:
         printed = self.ask(state.database_command(self.asked["project"]))
         return state.parse_databases(printed, lambda name: files.password(self.root / "secrets" / name))
 
+    def n8n_owner(self, databases: Future[Any]) -> dict[str, Any]:
+        """Return who owns n8n, as its database and its environment say."""
+        printed = self.ask(state.n8n_owner_command(self.asked["project"]), state.N8N_OWNER)
+        has_data = bool(files.text(self.root / "data" / "postgres" / "pgdata" / "PG_VERSION", LONGEST_VERSION))
+        environment = files.text(self.root / "env" / "n8n.env")
+        return state.n8n_owner(printed, databases.result(), has_data, environment)
+
     def listeners(self, publishers: Future[Any]) -> dict[str, dict[str, Any]]:
         """Return the listening TCP ports of the host and who is behind them, by port number as a string."""
         sockets: list[listeners.Socket] = []
@@ -455,6 +469,7 @@ class Collector:
             containers = begin(self.containers, listed)
             docker = begin(docker_host.look, self.ask, listed.result, self.root, asked["project"])
             databases = begin(self.databases)
+            n8n_owner = begin(self.n8n_owner, databases)
             engine = begin(self.ask, ["docker", "version", "--format", "{{.Server.Version}}"])
             compose = begin(self.ask, ["docker", "compose", "version", "--short"])
             images = {name: begin(self.image, name, list(asked["images"][name] or [])) for name in asked["images"]}
@@ -502,6 +517,7 @@ class Collector:
                 "missing_images": [name for name, image in images.items() if not image.result()[0]],
                 "registry_problems": {name: image.result()[1] for name, image in images.items() if image.result()[1]},
                 "databases": databases.result(),
+                "n8n_owner": n8n_owner.result(),
                 "python": python.result().strip(),
                 "calendars": {text: refusal.result() for text, refusal in calendars.items()},
             }

@@ -34,6 +34,8 @@ options:
       - C(length) is the number of characters of a password, or of bytes of a Base64 secret. It is V(32) by default.
       - C(immutable) refuses a given value that differs from the file.
       - C(renew) generates a new value even if the file has one.
+      - C(bcrypt_of) is the name of another of the secrets. The value is then a bcrypt hash of that secret. A new hash
+        is made if the file has none that fits. The other keys are not allowed beside it.
     type: dict
     required: true
 attributes:
@@ -98,6 +100,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import bcrypt
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
     File,
     FilesError,
@@ -124,6 +127,7 @@ class WantedSecret:
     length: int
     immutable: bool
     renew: bool = False
+    bcrypt_of: str = ""
 
     @classmethod
     def parse(cls, name: str, spec: Any) -> WantedSecret:
@@ -131,6 +135,8 @@ class WantedSecret:
         if not name or name.startswith(".") or "/" in name:
             raise SecretError(f"secret {name!r}: the name is the file's name, without a slash or a leading dot")
         fields = dict(spec or {})
+        if set(fields) == {"bcrypt_of"}:
+            return cls(name, None, "bcrypt", SHORTEST, False, bcrypt_of=str(fields["bcrypt_of"]))
         value = fields.pop("value", None)
         kind = str(fields.pop("kind", "password"))
         length = int(fields.pop("length", 32))
@@ -138,7 +144,8 @@ class WantedSecret:
         renew = bool(fields.pop("renew", False))
         if fields:
             raise SecretError(
-                f"secret {name}: unknown key {sorted(fields)[0]!r}; known are value, kind, length, immutable, renew"
+                f"secret {name}: unknown key {sorted(fields)[0]!r}; known are value, kind, length, immutable, renew,"
+                " and bcrypt_of alone"
             )
         if kind not in ("password", "base64"):
             raise SecretError(f"secret {name}: kind is {kind!r}; it is one of password, base64")
@@ -178,7 +185,7 @@ def ensure(directory: Path, wanted: list[WantedSecret], check_mode: bool) -> dic
     replaced: list[str] = []
     trimmed: list[str] = []
     loose: list[Path] = []
-    for secret in wanted:
+    for secret in sorted(wanted, key=lambda each: bool(each.bcrypt_of)):
         path = directory / secret.name
         stored = path.read_bytes().decode() if path.is_file() else None
         # As `echo KEY > file` and editors write it.
@@ -191,6 +198,17 @@ def ensure(directory: Path, wanted: list[WantedSecret], check_mode: bool) -> dic
             trimmed.append(secret.name)
         if present is not None and path.stat().st_mode & 0o077:
             loose.append(path)
+        if secret.bcrypt_of:
+            if secret.bcrypt_of not in values:
+                raise SecretError(
+                    f"secret {secret.name}: bcrypt_of is {secret.bcrypt_of!r}, which is none of the secrets"
+                )
+            password = values[secret.bcrypt_of]
+            fits = present is not None and bcrypt.matches(password, present)
+            values[secret.name] = str(present) if fits else bcrypt.hashed(password)
+            if not fits:
+                generated.append(secret.name)
+            continue
         if secret.value is None:
             new = present is None or secret.renew
             if new:
@@ -241,7 +259,7 @@ def main() -> None:
     try:
         wanted = [WantedSecret.parse(str(name), spec) for name, spec in module.params["secrets"].items()]
         result = ensure(Path(module.params["path"]), wanted, module.check_mode)
-    except (SecretError, FilesError, OSError, ValueError) as error:
+    except (SecretError, FilesError, bcrypt.BcryptError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

@@ -195,6 +195,18 @@ def test_flows_are_loaded_and_the_webhook_runs(host: Host, converged: Run) -> No
     assert kestra(host, path)["state"]["current"] == "SUCCESS"
 
 
+def test_n8n_belongs_to_the_owner_of_the_role(host: Host, converged: Run) -> None:
+    """The generated password logs in, and a visitor can't claim n8n."""
+    password = "$(cat /opt/orchestration/secrets/n8n_owner_password)"
+    claim = '{"email": "visitor@example.com", "firstName": "a", "lastName": "b", "password": "Visitor-Passw0rd"}'
+    post = (
+        "curl -sS -o /dev/null -w %{http_code} -H 'Content-Type: application/json' --data @- http://127.0.0.1:5678/rest"
+    )
+    login = f'{{"emailOrLdapLoginId": "admin@example.com", "password": "%s"}}\' "{password}"'
+    assert host.shell(f"printf '{login} | {post}/login") == "200"
+    assert host.shell(f"echo '{claim}' | {post}/owner/setup") == "400"
+
+
 def test_flow_reaches_the_sidecar_on_the_host(host: Host, converged: Run) -> None:
     """From Kestra's container over the Docker bridge to the service on the host, with the token of both."""
     code = host.shell(

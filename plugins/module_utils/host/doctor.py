@@ -171,6 +171,18 @@ def check_from_containers(facts: Facts) -> Iterator[Finding]:
         yield Finding("service", subject, CRITICAL, f"the container does not reach it: {error}", hint)
 
 
+def check_n8n(facts: Facts) -> Iterator[Finding]:
+    """Judge whether n8n has an owner: without one, the first visitor becomes it."""
+    owner = facts["n8n_owner"]
+    if "n8n" not in facts["services"] or not owner.get("known"):
+        return
+    if owner["email"]:
+        yield Finding("service", "n8n owner", OK, owner["email"])
+    else:
+        hint = "Set n8n_owner_email and run site.yml, or open n8n and claim it at once."
+        yield Finding("service", "n8n owner", CRITICAL, "there is none: the first visitor takes n8n over", hint)
+
+
 def check_databases(facts: Facts, limits: Limits) -> Iterator[Finding]:
     """Judge whether each owner gets into its database, and how many connections are left."""
     most = 0
@@ -404,6 +416,7 @@ def evaluate(facts: Facts, limits: Limits, now: datetime) -> list[Finding]:
         *check_kestra(facts),
         *check_sidecar(facts),
         *check_from_containers(facts),
+        *check_n8n(facts),
         *check_units(facts),
         *check_databases(facts, limits),
         *check_disks(facts, limits),

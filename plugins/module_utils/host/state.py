@@ -45,6 +45,17 @@ SELECT json_build_object(
         WHERE grantee = 0 AND privilege_type IN ('CONNECT', 'TEMPORARY')))), '{}')
     FROM pg_database WHERE NOT datistemplate))
 """
+N8N_OWNER = r"""
+SELECT to_regclass('public."user"') IS NOT NULL AS there \gset
+\if :there
+  SELECT 'owner ' || coalesce((
+    SELECT coalesce(lower(email), '?') FROM public."user"
+    WHERE "roleSlug" = 'global:owner' AND (password IS NOT NULL OR "lastActiveAt" IS NOT NULL) LIMIT 1), '');
+\else
+  \echo 'owner '
+\endif
+"""
+"""Ask n8n's database for its owner. Before a user claims n8n, the owner has no password and was never active."""
 PYTHON_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
@@ -53,6 +64,25 @@ def database_command(project: str) -> list[str]:
     limits = ["--env", "PGCONNECT_TIMEOUT=10", "--env", "PGOPTIONS=-c statement_timeout=20s -c lock_timeout=5s"]
     psql = ["psql", "--no-psqlrc", "--no-align", "--tuples-only", "--username", "postgres", "--dbname", "postgres"]
     return ["docker", "exec", *limits, f"{project}-postgres-1", *psql, "--command", DATABASES]
+
+
+def n8n_owner_command(project: str) -> list[str]:
+    """Return the command that asks PostgreSQL in its container for the owner of n8n; N8N_OWNER is its input."""
+    limits = ["--env", "PGCONNECT_TIMEOUT=10", "--env", "PGOPTIONS=-c statement_timeout=20s -c lock_timeout=5s"]
+    psql = ["psql", "--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--set", "ON_ERROR_STOP=1"]
+    login = ["--username", "postgres", "--dbname", "n8n"]
+    return ["docker", "exec", "--interactive", *limits, f"{project}-postgres-1", *psql, *login]
+
+
+def n8n_owner(printed: str, databases: Mapping[str, Any], has_data: bool, environment: str) -> dict[str, Any]:
+    """Return who owns n8n, whether that is known, and whether n8n's environment sets the owner."""
+    asked = re.search(r"^owner (.*)$", printed, re.MULTILINE)
+    nothing = not has_data or (databases["reachable"] and "n8n" not in databases["databases"])
+    return {
+        "known": bool(asked) or nothing,
+        "email": asked[1].strip() if asked else "",
+        "managed": bool(re.search(r"^N8N_INSTANCE_OWNER_MANAGED_BY_ENV='?true'?$", environment, re.MULTILINE)),
+    }
 
 
 def parse_packages(printed: str, asked: Iterable[str]) -> dict[str, str]:

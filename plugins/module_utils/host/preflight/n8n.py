@@ -16,13 +16,24 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     environment,
     filled,
     one_line,
+    ranges,
     time_zones,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers
 
+OWNER_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+OWNER_PASSWORD = re.compile(r"(?=.*[A-Z])(?=.*[0-9]).{8,64}", re.DOTALL)
+"""What n8n's own page asks of a password."""
+LONGEST_PASSWORD = 72
+"""Bytes of a password that bcrypt uses."""
+WEBHOOK_URL_RENAMED = (2, 32)
+"""The version since which n8n prefers N8N_WEBHOOK_URL to WEBHOOK_URL."""
 TRIMMED = re.compile(r"^\s|\s$|^([\"']).*\1$", re.DOTALL)
 """What n8n makes shorter when it reads its settings."""
 _DATABASE = "n8n uses the PostgreSQL of this role. Leave it out."
 _PROXY = "a reverse proxy ends TLS. Leave it out, and set n8n_url to the address that people use."
+_RUNNERS = "the role connects n8n and its runners. Leave it out, and set n8n_runners."
+_OWNER = "the role manages the owner. Set n8n_owner_email, n8n_owner_first_name and n8n_owner_last_name."
 FIXED: Mapping[str, str] = {
     "N8N_PORT": "the port in the container is fixed. Set n8n_port for the one of the host.",
     "N8N_LISTEN_ADDRESS": "the address in the container is fixed. Set n8n_bind_address for the one of the host.",
@@ -34,6 +45,11 @@ FIXED: Mapping[str, str] = {
     "N8N_USER_FOLDER": "n8n's data are in orchestration_root, and the backup takes them from there. Leave it out.",
     "EXECUTIONS_MODE": "the role deploys no Redis and no workers. Leave it out.",
     "DB_POSTGRESDB_PASSWORD": "the role manages the password. Set n8n_database_password.",
+    "N8N_TRUST_PROXY": "n8n has no such variable. Set n8n_proxy_hops.",
+    "N8N_RUNNERS_MODE": "Set n8n_runners.",
+    **{f"N8N_RUNNERS_{part}": _RUNNERS for part in ("AUTH_TOKEN", "BROKER_LISTEN_ADDRESS", "BROKER_PORT")},
+    **{f"N8N_INSTANCE_OWNER_{part}": _OWNER for part in ("MANAGED_BY_ENV", "EMAIL", "FIRST_NAME", "LAST_NAME")},
+    "N8N_INSTANCE_OWNER_PASSWORD_HASH": "the role manages the owner. Set n8n_owner_password.",
     "DB_TYPE": _DATABASE,
     "DB_TABLE_PREFIX": "the backup counts tables without a prefix. Leave it out.",
     **{f"DB_POSTGRESDB_{part}": _DATABASE for part in ("HOST", "PORT", "DATABASE", "USER", "SCHEMA")},
@@ -41,8 +57,7 @@ FIXED: Mapping[str, str] = {
 """What a variable of n8n that belongs to the role is for, and what to set."""
 _LOGIN = "n8n has users of its own. Leave it out."
 MISTAKEN: Mapping[str, str] = {
-    "N8N_TRUST_PROXY": "Set N8N_PROXY_HOPS to the number of proxies.",
-    "N8N_EXPRESS_TRUST_PROXY": "Set N8N_PROXY_HOPS to the number of proxies.",
+    "N8N_EXPRESS_TRUST_PROXY": "Set n8n_proxy_hops.",
     "WEBHOOK_TUNNEL_URL": "Set n8n_url.",
     "N8N_URL": "Set n8n_url.",
     "N8N_BASE_URL": "Set n8n_url.",
@@ -99,6 +114,8 @@ def _n8n_environment(situation: Situation) -> Iterator[str]:
         instead = FIXED.get(name.removesuffix("_FILE"))
         if instead:
             yield f"n8n_environment.{name}: {instead}"
+    if "WEBHOOK_URL" in given and numbers(situation.text("n8n_version")) >= WEBHOOK_URL_RENAMED:
+        yield "n8n_environment.WEBHOOK_URL: n8n ignores it, because n8n_url sets N8N_WEBHOOK_URL. Set N8N_WEBHOOK_URL."
 
 
 def _n8n_mistaken(situation: Situation) -> Iterator[str]:
@@ -115,14 +132,54 @@ def _n8n_mistaken(situation: Situation) -> Iterator[str]:
             )
 
 
+def _n8n_owner(situation: Situation) -> Iterator[str]:
+    email = situation.text("n8n_owner_email")
+    if email and not OWNER_EMAIL.fullmatch(email):
+        yield (
+            f"n8n_owner_email: '{email}' is not an e-mail address, and n8n accepts no other login. Set an address, or"
+            " an empty string to have the first visitor become the owner."
+        )
+    password = situation.text("n8n_owner_password")
+    yield from filled(situation, "n8n_owner_password")
+    if password and not OWNER_PASSWORD.fullmatch(password):
+        yield (
+            "n8n_owner_password: n8n accepts only 8 to 64 characters with an upper-case letter and a digit. Set such a"
+            " password, or leave n8n_owner_password out to have one generated."
+        )
+    elif len(password.encode()) > LONGEST_PASSWORD:
+        yield f"n8n_owner_password: it has more than {LONGEST_PASSWORD} bytes. Set a shorter password."
+    yield from one_line(situation, "n8n_owner_email", "n8n_owner_first_name", "n8n_owner_last_name")
+
+
+def _n8n_runners(situation: Situation) -> Iterator[str]:
+    if situation.text("n8n_runners") == "external":
+        yield from image("n8n_runners")(situation)
+
+
+def _n8n_belongs_to_another(situation: Situation) -> Iterator[str]:
+    """Warn that the account of another owner stays as it is."""
+    owner = situation.host.get("n8n_owner") or {}
+    email, found = situation.text("n8n_owner_email"), str(owner.get("email", ""))
+    if "n8n" not in situation.deployed() or not email or owner.get("managed"):
+        return
+    if found not in ("", email.lower()):
+        yield (
+            f"n8n_owner_email: n8n belongs to {found} already, so no account was changed. Set n8n_owner_email to an"
+            " empty string."
+        )
+
+
 DEPLOYMENT: tuple[Rule, ...] = (
     held_ports("n8n"),
     bind_address("n8n_bind_address"),
     time_zones("n8n_timezone"),
     image("n8n"),
     pinned("n8n", "2.41.1"),
+    ranges(("n8n_proxy_hops", 0, None)),
     _n8n_values,
     _n8n_environment,
+    _n8n_owner,
+    _n8n_runners,
 )
 REMOVAL: tuple[Rule, ...] = ()
-WARNINGS: tuple[Rule, ...] = (_n8n_mistaken,)
+WARNINGS: tuple[Rule, ...] = (_n8n_mistaken, _n8n_belongs_to_another)

@@ -148,6 +148,12 @@ def _bundle(situation: Situation) -> Iterator[str]:
         )
 
 
+def _certificates(situation: Situation) -> Iterator[str]:
+    name = "orchestration_ca_certificates"
+    if name in situation.missing_files:
+        yield f"{name}: the controller lacks one of {', '.join(map(str, situation.items(name)))}. Correct the path."
+
+
 def _purge(situation: Situation) -> Iterator[str]:
     for service in SERVICES:
         name = f"{service}_purge_data"
@@ -167,5 +173,6 @@ RULES: tuple[Rule, ...] = (
     _disk,
     _proxies,
     _bundle,
+    _certificates,
     _purge,
 )

@@ -130,6 +130,7 @@ def test_bare_host_has_all_keys(tmp_path: Path, programs: Path) -> None:
         "databases": {"reachable": False, "roles": {}, "databases": {}},
         "marked_root": "",
         "other_roots": [],
+        "n8n_owner": {"known": True, "email": "", "managed": False},
         "secrets": [],
         "users": {},
         "python": "",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import bcrypt
 from ansible_collections.devorch.orchestration.plugins.modules import secrets
 
 
@@ -66,6 +68,34 @@ def test_renewed_secret_is_another_one(tmp_path: Path) -> None:
     assert (tmp_path / "login").read_text() == result["secrets"]["login"]
 
 
+def test_hash_follows_its_password(tmp_path: Path) -> None:
+    wanted: dict[str, object] = {"login_hash": {"bcrypt_of": "login"}, "login": {}}
+    first = keep(tmp_path, wanted)
+    assert sorted(first["generated"]) == ["login", "login_hash"]
+    known = first["secrets"]["login_hash"]
+    assert re.fullmatch(r"\$2b\$10\$[./A-Za-z0-9]{53}", known)
+    assert (tmp_path / "login_hash").read_text() == known
+    assert not keep(tmp_path, wanted)["changed"]
+    renewed = keep(tmp_path, {**wanted, "login": {"value": "another-Passw0rd"}})
+    assert renewed["generated"] == ["login_hash"]
+    assert bcrypt.matches("another-Passw0rd", renewed["secrets"]["login_hash"])
+    assert not bcrypt.matches("another-Passw0rd", known)
+    assert not bcrypt.matches("another-Passw0rd", "damaged")
+
+
+@pytest.mark.parametrize("password", ["p" * 73, "ä" * 37])
+def test_password_too_long_for_a_hash_is_refused(tmp_path: Path, password: str) -> None:
+    """Bcrypt would use its beginning, and every password that begins like it would do."""
+    with pytest.raises(bcrypt.BcryptError, match="more than 72 bytes"):
+        keep(tmp_path, {"login": {"value": password}, "login_hash": {"bcrypt_of": "login"}})
+    assert not any(tmp_path.iterdir())
+
+
+def test_hash_of_no_secret_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(secrets.SecretError, match="bcrypt_of is 'other', which is none of the secrets"):
+        keep(tmp_path, {"login_hash": {"bcrypt_of": "other"}})
+
+
 def test_loose_modes_are_tightened(tmp_path: Path) -> None:
     (tmp_path / "login").write_text("value")
     (tmp_path / "login").chmod(0o644)
@@ -99,6 +129,7 @@ def test_the_rest_of_a_secret_stays(tmp_path: Path, content: str) -> None:
         ("a/b", {}, "the name is the file's name"),
         (".hidden", {}, "the name is the file's name"),
         ("a", {"size": 3}, "unknown key 'size'"),
+        ("a", {"bcrypt_of": "b", "length": 20}, "unknown key 'bcrypt_of'; known are"),
         ("a", {"kind": "hex"}, "it is one of password, base64"),
         ("a", {"length": 4}, "at least 16"),
         ("a", {"value": ""}, "the value given is empty"),

@@ -26,6 +26,7 @@ def listener(*addresses: str, project: str = "orchestration") -> dict[str, Any]:
 WELL: dict[str, Any] = {
     "project": "orchestration",
     "docker": {"engine": "26.1.5", "compose": "2.26.1"},
+    "n8n_owner": {"known": True, "email": "admin@example.com", "managed": True},
     "services": {
         "kestra": {
             "image": IMAGE,
@@ -283,3 +284,26 @@ def test_units_are_read() -> None:
     )
     assert doctor.parse_units(text)["docker.service"]["UnitFileState"] == "enabled"
     assert set(doctor.parse_units(text)) == {"docker.service", "b.timer"}
+
+
+@pytest.mark.parametrize(
+    ("owner", "statuses"),
+    [
+        ({"known": True, "email": "", "managed": False}, ["critical"]),
+        # n8n's environment names an owner, but this n8n is too old to read it.
+        ({"known": True, "email": "", "managed": True}, ["critical"]),
+        ({"known": True, "email": "a@example.com", "managed": False}, ["ok"]),
+        ({"known": False, "email": "", "managed": False}, []),
+        ({}, []),
+    ],
+)
+def test_n8n_without_an_owner_is_critical(owner: dict[str, Any], statuses: list[str]) -> None:
+    facts = copy.deepcopy(WELL)
+    facts["services"]["n8n"] = facts["services"]["kestra"]
+    facts["n8n_owner"] = owner
+    assert [finding.status for finding in evaluate(facts) if finding.subject == "n8n owner"] == statuses
+
+
+def test_an_absent_n8n_needs_no_owner() -> None:
+    facts = {**WELL, "n8n_owner": {"known": True, "email": "", "managed": False}}
+    assert doctor.worst(evaluate(facts)) == "ok"

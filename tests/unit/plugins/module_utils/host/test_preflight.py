@@ -664,7 +664,10 @@ def test_options_of_a_role() -> None:
     assert action.read_options("nobody") is None
 
 
-IMAGES = {name: VARIABLES[name] for name in ("postgres_image", "kestra_image", "n8n_image")}
+IMAGES = {
+    **{name: VARIABLES[name] for name in ("postgres_image", "kestra_image", "n8n_image")},
+    "n8n_runners_image": "docker.io/n8nio/runners",
+}
 
 
 def task(services: list[str], **options: Any) -> list[dict[str, Any]]:

@@ -199,6 +199,34 @@ def test_databases() -> None:
     assert state.parse_databases("", secrets.get) == {"reachable": False, "roles": {}, "databases": {}}
 
 
+NO_N8N: dict[str, Any] = {"reachable": True, "roles": {}, "databases": {"kestra": {}}}
+WITH_N8N: dict[str, Any] = {"reachable": True, "roles": {}, "databases": {"n8n": {}}}
+DOWN: dict[str, Any] = {"reachable": False, "roles": {}, "databases": {}}
+MANAGED = "N8N_PORT='5678'\nN8N_INSTANCE_OWNER_MANAGED_BY_ENV='true'\n"
+
+
+@pytest.mark.parametrize(
+    ("printed", "databases", "has_data", "environment", "expected"),
+    [
+        ("owner alice@example.com\n", WITH_N8N, True, "", (True, "alice@example.com", False)),
+        ("owner alice@example.com\n", WITH_N8N, True, MANAGED, (True, "alice@example.com", True)),
+        ("owner \n", WITH_N8N, True, "", (True, "", False)),
+        ("", NO_N8N, True, "", (True, "", False)),
+        ("", DOWN, False, "", (True, "", False)),
+        # An owner may be there, and PostgreSQL does not answer.
+        ("", DOWN, True, "", (False, "", False)),
+        ("", WITH_N8N, True, "", (False, "", False)),
+        ("", DOWN, True, MANAGED, (False, "", True)),
+        ("", DOWN, True, MANAGED.replace("true", "false"), (False, "", False)),
+    ],
+)
+def test_owner_of_n8n(
+    printed: str, databases: dict[str, Any], has_data: bool, environment: str, expected: tuple[bool, str, bool]
+) -> None:
+    found = state.n8n_owner(printed, databases, has_data, environment)
+    assert (found["known"], found["email"], found["managed"]) == expected
+
+
 def test_users_and_groups() -> None:
     found = state.users(["root", "no-such-user"])
     assert list(found) == ["root"]
