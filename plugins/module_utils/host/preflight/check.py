@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import (
     backup,
     docker,
+    images,
     kestra,
     n8n,
     ports,
