@@ -145,7 +145,7 @@ def backed_up() -> list[str]:
 
 def test_files_and_community_nodes_outlive_the_container() -> None:
     """Community nodes are in the directory nodes of n8n's own directory, which is mounted as a whole."""
-    mounts = dict(reversed(volume.split(":")[:2]) for volume in compose()["volumes"])
+    mounts = {volume["target"]: volume["source"] for volume in compose()["volumes"]}
     assert mounts == {
         "/home/node/.n8n": "/opt/orchestration/data/n8n",
         "/files": "/opt/orchestration/data/n8n-files",
@@ -169,8 +169,9 @@ def test_certificates_of_further_authorities(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n")
     given = {"orchestration_ca_certificates": [str(tmp_path / "one"), str(tmp_path / "two")]}
     path = environment(**given)["NODE_EXTRA_CA_CERTS"]
-    mounts = {mount: (source, mode) for source, mount, mode in (v.split(":") for v in compose(**given)["volumes"][3:])}
-    assert mounts == {str(Path(path).parent): ("/opt/orchestration/n8n-config", "ro")}
+    mounts = {volume["target"]: volume for volume in compose(**given)["volumes"]}
+    mount = mounts[str(Path(path).parent)]
+    assert mount["source"] == "/opt/orchestration/n8n-config" and mount["read_only"]
     written = {file["path"]: file for file in deployment(**given)["files"]}["/opt/orchestration/n8n-config/ca.pem"]
     assert written["content"] == (tmp_path / "one").read_text() + (tmp_path / "two").read_text()
     assert deployment(**given)["directories"]["/opt/orchestration/n8n-config"] == "0755"
@@ -204,7 +205,7 @@ def test_external_runners_share_a_token_that_no_file_but_the_environment_has() -
     assert server["N8N_RUNNERS_MODE"] == "external"
     # The broker is reached from the other container, and no port of the host leads to it.
     assert server["N8N_RUNNERS_BROKER_LISTEN_ADDRESS"] == "0.0.0.0"  # noqa: S104
-    assert [port.rpartition(":")[2] for port in compose(**EXTERNAL)["ports"]] == ["5678"]
+    assert [port["target"] for port in compose(**EXTERNAL)["ports"]] == [5678]
     runner = evaluate("{{ _n8n_runners_environment }}", known(**EXTERNAL))
     assert runner["N8N_RUNNERS_AUTH_TOKEN"] == server["N8N_RUNNERS_AUTH_TOKEN"] == "shared"
     assert runner["N8N_RUNNERS_TASK_BROKER_URI"] == "http://n8n:5679"

@@ -248,10 +248,11 @@ def _kept(situation: Situation) -> Iterator[str]:
             )
     engine = _replaced_engine(situation)
     if engine:
+        sources = {package: source for source, package in ENGINES.items()}
         yield (
             f"docker_package_source: apt replaces the package {engine} by"
             f" {ENGINES[situation.text('docker_package_source')]}, which restarts Docker. Set docker_package_source to"
-            f" '{next(name for name, package in ENGINES.items() if package == engine)}' to keep it."
+            f" '{sources[engine]}' to keep it."
         )
 
 

@@ -85,7 +85,7 @@ def found(variables: dict[str, Any], host: dict[str, Any] | None = None, **more:
 ADDRESSES = {"addresses": ["127.0.0.1", "10.0.0.5", "::1", "2001:db8::5"]}
 PROXY = {"listeners": {"8080": {**listener(process="nginx"), "addresses": ["10.0.0.5"]}}}
 FULL = {"disk_free_bytes": 10_240_000_000}
-DATABASE = "docker.io/library/postgres:17"
+DATABASE = "docker.io/library/postgres:17.12-trixie"
 ROOT_WITHOUT_DATA = {"/opt/orchestration": {"type": "directory"}, "/run/snapd.socket": {"type": "other"}}
 NOBODY = {"listeners": {"8080": listener()}}
 SQUATTER = {"listeners": {"5678": listener(process="python3", unit="squatter.service")}}
@@ -107,7 +107,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "orchestration_minimum_memory: the host has 2048 MiB of memory and needs 3500 MiB.",
     ),
     ({}, FULL | {"docker": {"engine": ""}}, "/opt/orchestration has 9765 MiB of free space and needs 10000 MiB."),
-    ({}, FULL | {"missing_images": [DATABASE]}, "9765 MiB of free space and needs 10000 MiB. Free some."),
+    ({}, FULL | {"missing_images": [DATABASE], "versions": {}}, "9765 MiB of free space and needs 10000 MiB. Free some."),
     (
         {},
         FULL | {"missing_images": [SPARE], "versions": {}, "postgres_major": ""},
@@ -550,7 +550,7 @@ def test_registries(reference: str, expected: list[str]) -> None:
         ({"postgres_version": "17.12"}, "may be made of another release of Debian. If PostgreSQL logs a collation"),
         ({"kestra_java_opts": "-Xms1g -Xmx8g"}, "kestra_java_opts: -Xmx8g is not less than the memory of the host"),
         ({"kestra_secrets": {"TOKEN": "hunter2\n"}}, "kestra_secrets.TOKEN: ends with a line break, which flows get"),
-        ({"n8n_environment": {"N8N_TRUST_PROXY": True}}, "N8N_TRUST_PROXY: n8n has no such variable. Set N8N"),
+        ({"n8n_environment": {"N8N_URL": "x"}}, "n8n_environment.N8N_URL: n8n has no such variable. Set n8n_url."),
         ({"n8n_environment": {"N8N_SMTP_PASS": " hunter2"}}, "n8n_environment.N8N_SMTP_PASS: begins or ends with a"),
         (
             {"kestra_config": {"kestra": {"storage": {"type": "s3"}}}, "kestra_config_allowed": ["kestra.storage"]},

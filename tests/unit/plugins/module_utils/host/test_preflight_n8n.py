@@ -15,32 +15,36 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"n8n_proxy_hops": "-1"}, "n8n_proxy_hops: -1 is out of range. Set it to 0 or more."),
     (
         {"n8n_environment": {"N8N_TRUST_PROXY": "true"}},
-        "n8n_environment: N8N_TRUST_PROXY is for n8n_proxy_hops to set.",
+        "n8n_environment.N8N_TRUST_PROXY: n8n has no such variable. Set n8n_proxy_hops.",
     ),
     (
         {"n8n_environment": {"N8N_INSTANCE_OWNER_EMAIL": "a@example.com"}},
-        "n8n_environment: N8N_INSTANCE_OWNER_EMAIL is for n8n_owner_email to set. Remove it, and set n8n_owner_email.",
+        "n8n_environment.N8N_INSTANCE_OWNER_EMAIL: the role manages the owner. Set n8n_owner_email,",
     ),
     (
         {"n8n_owner_email": "admin"},
         "n8n_owner_email: 'admin' is not an e-mail address, and n8n accepts no other login.",
     ),
-    ({"n8n_owner_email": "o'b@example.com"}, "n8n_owner_email: the value holds a single quote"),
+    ({"n8n_owner_first_name": "two\nlines"}, "n8n_owner_first_name: the value has a line break"),
     ({"n8n_owner_password": ""}, "n8n_owner_password: is empty."),
     ({"n8n_owner_password": "Short1"}, "n8n_owner_password: n8n accepts only 8 to 64 characters with an upper-case"),
     ({"n8n_owner_password": "no-capital-1"}, "n8n_owner_password: n8n accepts only"),
     ({"n8n_owner_password": "No-digit-here"}, "n8n_owner_password: n8n accepts only"),
     ({"n8n_owner_password": "A1" + "ä" * 40}, "n8n_owner_password: it has more than 72 bytes."),
-    ({"n8n_environment": {"WEBHOOK_URL": "https://x.example"}}, "n8n_environment: n8n ignores WEBHOOK_URL, because"),
+    ({"n8n_environment": {"WEBHOOK_URL": "https://x.example"}}, "n8n_environment.WEBHOOK_URL: n8n ignores it, because"),
 ]
 ACCEPTED: list[dict[str, Any]] = [
     {"n8n_proxy_hops": "2"},
     {"n8n_owner_email": ""},
     {"n8n_runners": "internal", "n8n_runners_image": "docker.io/n8nio/Runners"},
     {"n8n_runners": "external", "n8n_runners_image": "docker.io/n8nio/runners", "n8n_runners_version": "2.41.1"},
-    {"n8n_owner_email": "Ops+n8n@example.com", "n8n_owner_password": "It's $fine 1\\2"},
+    {"n8n_owner_email": "O'b+n8n@example.com", "n8n_owner_password": "It's $fine 1\\2"},
     {"n8n_environment": {"N8N_WEBHOOK_URL": "https://hooks.example.com"}},
-    {"n8n_environment": {"WEBHOOK_URL": "https://hooks.example.com"}, "n8n_version": "2.20.1"},
+    {
+        "n8n_environment": {"WEBHOOK_URL": "https://hooks.example.com"},
+        "n8n_version": "2.20.1",
+        "orchestration_upgrade_without_backup": True,
+    },
 ]
 
 
