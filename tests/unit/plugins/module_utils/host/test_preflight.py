@@ -107,7 +107,11 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "orchestration_minimum_memory: the host has 2048 MiB of memory and needs 3500 MiB.",
     ),
     ({}, FULL | {"docker": {"engine": ""}}, "/opt/orchestration has 9765 MiB of free space and needs 10000 MiB."),
-    ({}, FULL | {"missing_images": [DATABASE], "versions": {}}, "9765 MiB of free space and needs 10000 MiB. Free some."),
+    (
+        {},
+        FULL | {"missing_images": [DATABASE], "versions": {}},
+        "9765 MiB of free space and needs 10000 MiB. Free some.",
+    ),
     (
         {},
         FULL | {"missing_images": [SPARE], "versions": {}, "postgres_major": ""},
