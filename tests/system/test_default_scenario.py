@@ -13,7 +13,7 @@ from tests.sampling import LONG
 
 from .check_page import PLAYBOOKS, check_page
 from .conftest import ROOT, Host, Run
-from .data import CANARIES, leaks, secrets
+from .data import CANARIES, WEBHOOK, leaks, secrets
 
 SERVICES = ("postgres", "kestra", "n8n")
 TOUCHED = (
@@ -162,8 +162,7 @@ def test_flows_are_loaded_and_the_webhook_runs(host: Host, converged: Run) -> No
     found = kestra(host, "/api/v1/main/flows/search?size=100")
     flows = {f"{flow['namespace']}/{flow['id']}" for flow in found["results"]}
     assert flows == {"default/hello-world", "devops/environment-orchestration", "analytics/data-processing"}
-    address = "http://127.0.0.1:8080/api/v1/main/executions/webhook/default/hello-world/hello-world-trigger"
-    execution = json.loads(host.shell(f"curl -sS --fail -X POST {address}"))["id"]
+    execution = json.loads(host.shell(f"curl -sS --fail -X POST {WEBHOOK}"))["id"]
     path = f"/api/v1/main/executions/{execution}"
     host.wait("the execution has ended", lambda: kestra(host, path)["state"]["current"] in {"SUCCESS", "FAILED"}, 60)
     assert kestra(host, path)["state"]["current"] == "SUCCESS"

@@ -40,7 +40,7 @@ NEIGHBOURS = (
     "docker_insecure_registries",
     "kestra_database_password",
     "n8n_database_password",
-    "sidecar_token",
+    "kestra_sidecar_token",
 )
 """The variables of services outside of the run that the rules of others ask for."""
 

@@ -19,6 +19,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import config_schema
 
 EMAIL = re.compile(r"[a-zA-Z0-9_!#$%&*+/=?`{|}~^.-]+@[a-zA-Z0-9.-]+")
+WEBHOOK_KEY = re.compile(r"[A-Za-z0-9_-]{16,256}")
 KEY_LENGTHS = (16, 24, 32)
 """Bytes of the keys that AES has."""
 
@@ -54,6 +55,14 @@ def _kestra_key(situation: Situation) -> Iterator[str]:
         )
 
 
+def _webhook_key(situation: Situation) -> Iterator[str]:
+    if situation.given("kestra_webhook_key") and not WEBHOOK_KEY.fullmatch(situation.text("kestra_webhook_key")):
+        yield (
+            "kestra_webhook_key: is not 16 to 256 letters, digits, underscores and hyphens, which an address may have."
+            " Make one with 'openssl rand -hex 32', or leave it out to have one generated."
+        )
+
+
 def _kestra_config(situation: Situation) -> Iterator[str]:
     texts: dict[str, Any] = {}
     if situation.given("kestra_config"):
@@ -68,7 +77,7 @@ def _kestra_config(situation: Situation) -> Iterator[str]:
 
 
 def _kestra_values(situation: Situation) -> Iterator[str]:
-    secrets = ("kestra_password", "kestra_encryption_key", "kestra_database_password", "sidecar_token")
+    secrets = ("kestra_password", "kestra_encryption_key", "kestra_database_password")
     yield from filled(situation, "kestra_encryption_key", "kestra_database_password")
     names = (*secrets, "kestra_java_opts", "kestra_timezone")
     envs = {f"kestra_envs.{name}": value for name, value in situation.mapping("kestra_envs").items()}
@@ -91,6 +100,7 @@ def _heap(situation: Situation) -> Iterator[str]:
 DEPLOYMENT: tuple[Rule, ...] = (
     _kestra_login,
     _kestra_key,
+    _webhook_key,
     _kestra_config,
     held_ports("kestra"),
     image("kestra"),

@@ -146,11 +146,14 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     ({"kestra_encryption_key": "short"}, {}, "kestra_encryption_key: the value is not 32 bytes in Base64."),
     ({"kestra_encryption_key": ""}, {}, "kestra_encryption_key: is empty."),
+    *(
+        ({"kestra_webhook_key": key}, {}, "kestra_webhook_key: is not 16 to 256 letters, digits")
+        for key in ("", "short", "a/b" * 10, "k" * 257)
+    ),
     ({"kestra_config": {"kestra": {"zzz": 1}}}, {}, "kestra_config: kestra.zzz: Kestra has no such key in kestra."),
     ({"kestra_config": ["a"]}, {}, "kestra_config: the configuration is not a dictionary."),
     ({"kestra_envs": {"name": "a\nb"}}, {}, "kestra_envs.name: the value holds a single quote"),
     ({"kestra_java_opts": "-Dx='y'"}, {}, "kestra_java_opts: the value holds a single quote"),
-    ({"sidecar_token": "'" + "t" * 32}, {}, "sidecar_token: the value holds a single quote"),
     # n8n
     ({"n8n_encryption_key": "short"}, {}, "n8n_encryption_key: shorter than 16 characters."),
     ({"n8n_environment": {"A B": "x"}}, {}, "n8n_environment: 'A B' is not a name of an environment variable."),
@@ -178,6 +181,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"sidecar_tokens": [{"name": "A", "scope": "read"}]}, {}, "sidecar_tokens: 'A' is not a name of a token."),
     ({"sidecar_tokens": [{"name": "admin", "scope": "read"}]}, {}, "sidecar_tokens: a name occurs twice."),
     ({"sidecar_token": "short"}, {}, "sidecar_token: needs at least 32 characters"),
+    ({"kestra_sidecar_token": "short"}, {}, "kestra_sidecar_token: needs at least 32 characters"),
+    ({"sidecar_tokens": [{"name": "kestra", "scope": "read"}]}, {}, "sidecar_tokens: a name occurs twice."),
     ({}, {"python": "3.9"}, "sidecar_python: /usr/bin/python3 is Python 3.9, and the sidecar needs Python 3.11."),
     ({}, {"python": ""}, "sidecar_python: /usr/bin/python3 is missing or does not start"),
     ({"sidecar_groups": "sudo,nosuch"}, {}, "sidecar_groups: the host has no group nosuch."),
@@ -242,6 +247,7 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"postgres_digest": "sha256:" + "a" * 64}, {}),
     # values
     ({"kestra_password": "Good-password-1", "kestra_encryption_key": "A" * 43 + "=", "sidecar_token": "t" * 32}, {}),
+    ({"kestra_webhook_key": "Aa0_-" * 5, "kestra_sidecar_token": "t" * 32, "sidecar_token": "'" + "t" * 32}, {}),
     ({"kestra_config": {"kestra": {"zzz": 1}}, "kestra_config_allowed": ["kestra.zzz"]}, {}),
     ({"orchestration_http_proxy": "http://proxy.example.com:3128/"}, {}),
     ({"backup_encryption": "age", "backup_recipients": ["age1x"], "backup_schedule": "", "backup_keep_days": 3}, {}),
