@@ -161,7 +161,12 @@ def kestra(host: Host, path: str, *options: str) -> Any:
 def test_flows_are_loaded_and_the_webhook_runs(host: Host, converged: Run) -> None:
     found = kestra(host, "/api/v1/main/flows/search?size=100")
     flows = {f"{flow['namespace']}/{flow['id']}" for flow in found["results"]}
-    assert flows == {"default/hello-world", "devops/environment-orchestration", "analytics/data-processing"}
+    assert flows == {
+        "default/hello-world",
+        "devops/environment-orchestration",
+        "analytics/data-processing",
+        "system.orchestration/purge",
+    }
     execution = json.loads(host.shell(f"curl -sS --fail -X POST {WEBHOOK}"))["id"]
     path = f"/api/v1/main/executions/{execution}"
     host.wait("the execution has ended", lambda: kestra(host, path)["state"]["current"] in {"SUCCESS", "FAILED"}, 60)

@@ -20,6 +20,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     docker,
     images,
     kestra,
+    limits,
     n8n,
     ports,
     postgres,
@@ -86,8 +87,10 @@ _SERVICES: Mapping[str, Any] = {
 }
 RULES: tuple[Rule, ...] = (*server.RULES, *ports.RULES)
 """What holds for the host and for several services."""
-DEPLOYMENT: Mapping[str, tuple[Rule, ...]] = {service: rules.DEPLOYMENT for service, rules in _SERVICES.items()}
+DEPLOYMENT: Mapping[str, tuple[Rule, ...]] = {
+    service: (*rules.DEPLOYMENT, *limits.DEPLOYMENT.get(service, ())) for service, rules in _SERVICES.items()
+}
 """What holds for a service that is deployed."""
 REMOVAL: Mapping[str, tuple[Rule, ...]] = {service: rules.REMOVAL for service, rules in _SERVICES.items()}
 """What holds for a service that is removed."""
-WARNINGS: tuple[Rule, ...] = (*images.WARNINGS, *kestra.WARNINGS, *backup.WARNINGS, *sidecar.WARNINGS)
+WARNINGS: tuple[Rule, ...] = (*images.WARNINGS, *limits.WARNINGS, *kestra.WARNINGS, *backup.WARNINGS, *sidecar.WARNINGS)

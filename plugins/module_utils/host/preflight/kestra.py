@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.limits import heap
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import MIB, Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import filled, quotable
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import config_schema
 
 EMAIL = re.compile(r"[a-zA-Z0-9_!#$%&*+/=?`{|}~^.-]+@[a-zA-Z0-9.-]+")
+RETENTION = re.compile(r"[1-9][0-9]{0,4}d")
 WEBHOOK_KEY = re.compile(r"[A-Za-z0-9_-]{16,256}")
 KEY_LENGTHS = (16, 24, 32)
 """Bytes of the keys that AES has."""
@@ -85,16 +87,19 @@ def _kestra_values(situation: Situation) -> Iterator[str]:
 
 
 def _heap(situation: Situation) -> Iterator[str]:
-    found = re.search(r"(?:^|\s)-Xmx(\d+)([kKmMgG]?)(?:\s|$)", situation.text("kestra_java_opts"))
     memory = situation.host.get("memory_bytes")
-    if "kestra" not in situation.deployed() or not found or not memory:
-        return
-    size = int(found[1]) * {"": 1, "k": 1024, "m": MIB, "g": 1024 * MIB}[found[2].lower()]
-    if size >= memory:
+    written, size = heap(situation.text("kestra_java_opts"))
+    if "kestra" in situation.deployed() and memory and size >= memory:
         yield (
-            f"kestra_java_opts: -Xmx{found[1]}{found[2]} is not less than the memory of the host ({memory // MIB} MiB)."
-            " Set a smaller heap."
+            f"kestra_java_opts: {written} is not less than the memory of the host ({memory // MIB} MiB). Set a smaller"
+            " heap."
         )
+
+
+def _retention(situation: Situation) -> Iterator[str]:
+    text = situation.text("kestra_retention")
+    if text and not RETENTION.fullmatch(text):
+        yield f"kestra_retention: '{text}' is not a number of days. Set one such as 90d, or '' to keep everything."
 
 
 DEPLOYMENT: tuple[Rule, ...] = (
@@ -105,6 +110,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     held_ports("kestra"),
     image("kestra"),
     _kestra_values,
+    _retention,
 )
 REMOVAL: tuple[Rule, ...] = ()
 WARNINGS: tuple[Rule, ...] = (_heap,)

@@ -64,8 +64,8 @@ def _sidecar_tokens(situation: Situation) -> Iterator[str]:
             )
     if len({"admin", "kestra", *names}) != len(names) + 2:
         yield (
-            "sidecar_tokens: a name occurs twice. Use each name once; 'admin' is the name of sidecar_token, and 'kestra'"
-            " that of kestra_sidecar_token."
+            "sidecar_tokens: a name occurs twice. Use each name once; 'admin' is the name of sidecar_token, and"
+            " 'kestra' that of kestra_sidecar_token."
         )
     for name in ("sidecar_token", "kestra_sidecar_token"):
         if situation.given(name) and not re.fullmatch("[!-~]{32,}", situation.text(name)):
