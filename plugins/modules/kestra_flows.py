@@ -128,8 +128,8 @@ options:
     default: rollback
   task_runners:
     description:
-      - Task runners that the server has by itself, V(process) and V(docker). The module warns about a flow to be written
-        that has a task with another of the two. If the list is empty, it does not check that.
+      - Task runners that the server has by itself, V(process) and V(docker). The module warns about a flow that it is
+        to write, if a task of it needs the other one. If the list is empty, the module does not check that.
       - A script that names no task runner runs in Docker.
     type: list
     elements: str

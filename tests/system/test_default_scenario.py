@@ -205,7 +205,7 @@ def test_kestra_recovers_when_postgresql_restarts_under_it(host: Host, converged
     host.wait("the watchdog has restarted Kestra", lambda: started(host, "kestra") != before, 180)
     host.wait("all services are healthy", lambda: all_healthy(host), 300)
     assert "restarting the unhealthy container" in host.shell("journalctl --no-pager -u orchestration-watchdog")
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
 
 
 def test_everything_comes_back_after_a_reboot(host: Host, converged: Run) -> None:
@@ -222,7 +222,7 @@ def test_everything_comes_back_after_a_reboot(host: Host, converged: Run) -> Non
         lambda: host.shell("curl -s http://127.0.0.1:8090/health || true").startswith("{"),
         60,
     )
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
 
 
 def test_passwords_change_by_running_again(host: Host, converged: Run) -> None:
@@ -236,7 +236,7 @@ def test_passwords_change_by_running_again(host: Host, converged: Run) -> None:
     assert run.recap["changed"] > 0
     after = secrets(host)
     assert {name: value for name, value in after.items() if before[name] != value} == given
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
     again = host.site(given, about="about a minute").succeeded()
     assert again.recap["changed"] == 0
 
@@ -253,7 +253,7 @@ def test_removal_keeps_the_data_and_site_brings_it_back(host: Host, converged: R
     host.site({}, about="about 2 minutes").succeeded()
     assert secrets(host) == before
     assert all_healthy(host)
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
 
 
 # Five minutes, so that make test-long alone has it.
@@ -278,4 +278,4 @@ if LONG:
         changed = {name for name, value in before.items() if after[name] != value}
         assert not changed & {"postgres_password", "sidecar_token"} and changed & {"kestra_encryption_key"}
         assert all_healthy(host)
-        assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+        assert kestra(host, "/api/v1/main/flows/search")["total"] == 4

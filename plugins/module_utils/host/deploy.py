@@ -214,10 +214,7 @@ def foreign(path: Path, owner: tuple[int, int]) -> Iterator[tuple[str, int]]:
         for name in (*directories, *files):
             with contextlib.suppress(FileNotFoundError):
                 status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                if any(
-                    wanted not in (-1, found)
-                    for wanted, found in zip(owner, (status.st_uid, status.st_gid), strict=True)
-                ):
+                if owner[0] not in (-1, status.st_uid) or owner[1] not in (-1, status.st_gid):
                     yield name, descriptor
 
 

@@ -35,10 +35,8 @@ def size(text: str) -> int:
 
 def heap(options: str) -> tuple[str, int]:
     """Return the maximum heap in Java's options, as it is written and in bytes; the last one counts."""
-    found = None
-    for found in HEAP.finditer(options):
-        pass
-    return (found[0].strip(), int(found[1]) * UNITS[found[2].lower()]) if found else ("", 0)
+    found = [(match[0].strip(), int(match[1]) * UNITS[match[2].lower()]) for match in HEAP.finditer(options)]
+    return found[-1] if found else ("", 0)
 
 
 def limited(service: str) -> Rule:

@@ -44,7 +44,8 @@ def _tasks(section: Node | None, missing: dict[str, str]) -> Iterator[Finding]:
             message = f"the server has no task runner {missing[named.text]}; set taskRunner.type to {_others(missing)}"
             yield Finding(named.line, message, False)
         elif runner is None and RUNNERS["docker"] in missing and kind.text.startswith(SCRIPTS):
-            message = f"a script without taskRunner runs in Docker, which the server lacks; set its type to {_others(missing)}"
+            message = "a script without taskRunner runs in Docker, which the server does not have"
+            message += f"; set taskRunner.type to {_others(missing)}"
             yield Finding(kind.line, message, False)
 
 

@@ -31,13 +31,19 @@ SPARE = "docker.io/kestra/kestra:v2.0.5"
 VARIABLES = {name: option["default"] for name, option in OPTIONS.items() if "default" in option} | {
     "postgres_image": "docker.io/library/postgres",
     "kestra_image": "docker.io/kestra/kestra",
+    "kestra_dind_image": "docker.io/library/docker",
     "n8n_image": "docker.io/n8nio/n8n",
     "kestra_url": "http://localhost:8080",
     "n8n_url": "http://localhost:5678",
     "backup_state": "present",
     "backup_directory": "/opt/orchestration/backups",
 }
-FACTS = {"distribution": "Debian", "distribution_version": "13.1", "distribution_major_version": "13"}
+FACTS = {
+    "processor_vcpus": 4,
+    "distribution": "Debian",
+    "distribution_version": "13.1",
+    "distribution_major_version": "13",
+}
 HOST: dict[str, Any] = {
     "memory_bytes": 8 * GIB,
     "disk_free_bytes": 80 * GIB,
@@ -154,6 +160,31 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"kestra_config": ["a"]}, {}, "kestra_config: the configuration is not a dictionary."),
     ({"kestra_envs": {"name": "a\nb"}}, {}, "kestra_envs.name: the value holds a single quote"),
     ({"kestra_java_opts": "-Dx='y'"}, {}, "kestra_java_opts: the value holds a single quote"),
+    # limits
+    (
+        {"kestra_java_opts": "-Xmx1g -Xmx4g"},
+        {},
+        "kestra_java_opts: -Xmx4g does not fit into kestra_memory_limit (2g), because Java needs 512 MiB beside the heap."
+        " Set a smaller heap, or kestra_memory_limit to 4608m or more.",
+    ),
+    (
+        {"kestra_memory_limit": "256m", "kestra_java_opts": ""},
+        {},
+        "kestra_java_opts: the heap does not fit into kestra",
+    ),
+    ({"kestra_memory_limit": "2 GB"}, {}, "kestra_memory_limit: '2 GB' is not a size of 6m or more."),
+    ({"n8n_memory_limit": "0"}, {}, "n8n_memory_limit: '0' is not a size of 6m or more."),
+    ({"postgres_memory_limit": "much"}, {}, "postgres_memory_limit: 'much' is not a size"),
+    ({"kestra_dind_memory_limit": "1.5g"}, {}, "kestra_dind_memory_limit: '1.5g' is not a size"),
+    (
+        {"postgres_shared_buffers": "1GB"},
+        {},
+        "postgres_shared_buffers: 1GB does not fit into postgres_memory_limit (512m)",
+    ),
+    ({"kestra_cpu_limit": "all"}, {}, "kestra_cpu_limit: 'all' is not a number of processors."),
+    ({"n8n_cpu_limit": "0"}, {}, "n8n_cpu_limit: '0' is not a number of processors."),
+    ({"postgres_cpu_limit": "8"}, {}, "postgres_cpu_limit: 8 is more than the 4 processors of the host."),
+    *(({"kestra_retention": text}, {}, f"kestra_retention: '{text}' is not a number") for text in ("90", "0d", "3M")),
     # n8n
     ({"n8n_encryption_key": "short"}, {}, "n8n_encryption_key: shorter than 16 characters."),
     ({"n8n_environment": {"A B": "x"}}, {}, "n8n_environment: 'A B' is not a name of an environment variable."),
@@ -247,6 +278,8 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"postgres_digest": "sha256:" + "a" * 64}, {}),
     # values
     ({"kestra_password": "Good-password-1", "kestra_encryption_key": "A" * 43 + "=", "sidecar_token": "t" * 32}, {}),
+    ({"kestra_memory_limit": "", "kestra_java_opts": "-Xmx4g", "n8n_memory_limit": "", "kestra_retention": ""}, {}),
+    ({"kestra_memory_limit": "5g", "kestra_java_opts": "-Xmx4g", "kestra_cpu_limit": 2.5, "n8n_cpu_limit": "4"}, {}),
     ({"kestra_webhook_key": "Aa0_-" * 5, "kestra_sidecar_token": "t" * 32, "sidecar_token": "'" + "t" * 32}, {}),
     ({"kestra_config": {"kestra": {"zzz": 1}}, "kestra_config_allowed": ["kestra.zzz"]}, {}),
     ({"orchestration_http_proxy": "http://proxy.example.com:3128/"}, {}),
@@ -356,7 +389,15 @@ def test_registries(reference: str, expected: list[str]) -> None:
     ("variables", "message"),
     [
         ({"kestra_version": "latest"}, "kestra_version: 'latest' does not name a version"),
-        ({"kestra_java_opts": "-Xms1g -Xmx8g"}, "kestra_java_opts: -Xmx8g is not less than the memory of the host"),
+        (
+            {"kestra_java_opts": "-Xms1g -Xmx8g", "kestra_memory_limit": ""},
+            "kestra_java_opts: -Xmx8g is not less than the memory of the host",
+        ),
+        (
+            {"n8n_memory_limit": "6g"},
+            "postgres_memory_limit, kestra_memory_limit and n8n_memory_limit: together they are 8704 MiB, and the host has"
+            " 8192 MiB",
+        ),
         ({"backup_recipients": ["age1x"]}, "backup_encryption: is 'none', so the archives are not encrypted"),
     ],
 )
@@ -464,7 +505,7 @@ def test_options_of_a_role() -> None:
     assert action.read_options("nobody") is None
 
 
-IMAGES = {name: VARIABLES[name] for name in ("postgres_image", "kestra_image", "n8n_image")}
+IMAGES = {name: VARIABLES[name] for name in ("postgres_image", "kestra_image", "kestra_dind_image", "n8n_image")}
 
 
 def task(services: list[str], **options: Any) -> list[dict[str, Any]]:
