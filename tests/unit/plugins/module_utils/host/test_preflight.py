@@ -164,8 +164,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {"kestra_java_opts": "-Xmx1g -Xmx4g"},
         {},
-        "kestra_java_opts: -Xmx4g does not fit into kestra_memory_limit (2g), because Java needs 512 MiB beside the heap."
-        " Set a smaller heap, or kestra_memory_limit to 4608m or more.",
+        "kestra_java_opts: -Xmx4g does not fit into kestra_memory_limit (2g), because Java needs 512 MiB beside the"
+        " heap. Set a smaller heap, or kestra_memory_limit to 4608m or more.",
     ),
     (
         {"kestra_memory_limit": "256m", "kestra_java_opts": ""},
@@ -395,8 +395,8 @@ def test_registries(reference: str, expected: list[str]) -> None:
         ),
         (
             {"n8n_memory_limit": "6g"},
-            "postgres_memory_limit, kestra_memory_limit and n8n_memory_limit: together they are 8704 MiB, and the host has"
-            " 8192 MiB",
+            "postgres_memory_limit, kestra_memory_limit and n8n_memory_limit: together they are 8704 MiB, and the host"
+            " has 8192 MiB",
         ),
         ({"backup_recipients": ["age1x"]}, "backup_encryption: is 'none', so the archives are not encrypted"),
     ],
