@@ -128,7 +128,9 @@ options:
   directories:
     description:
       - Directories to create, by path. Each value is a mode as octal digits in a string, or a dictionary of C(mode),
-        C(owner) and C(group). An attribute that is left out is not changed.
+        C(owner), C(group) and C(recurse). An attribute that is left out is not changed.
+      - With C(recurse), everything below the directory gets its owner and group when the service is started with other
+        files. If something has another owner, the service is stopped before.
     type: dict
     default: {}
   depends_on:

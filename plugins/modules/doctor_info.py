@@ -450,7 +450,9 @@ class Collector:
         found = []
         for path in paths:
             status = path.stat()
-            found.append({"path": str(path), "mode": status.st_mode & 0o7777, "uid": status.st_uid})
+            found.append(
+                {"path": str(path), "mode": status.st_mode & 0o7777, "uid": status.st_uid, "gid": status.st_gid}
+            )
         return found
 
     def kestra(self, now: datetime) -> dict[str, Any]:

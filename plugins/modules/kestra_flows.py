@@ -126,6 +126,16 @@ options:
     version_added: 0.2.0
     choices: [rollback, keep]
     default: rollback
+  task_runners:
+    description:
+      - Task runners that the server has by itself, V(process) and V(docker). The module warns about a flow that it is
+        to write, if a task of it needs the other one. If the list is empty, the module does not check that.
+      - A script that names no task runner runs in Docker.
+    type: list
+    elements: str
+    version_added: 0.3.0
+    choices: [process, docker]
+    default: []
   save_plan:
     description:
       - File to save the plan to, on the host the module runs on. It contains the texts of the flows and has mode 0600.
@@ -448,6 +458,7 @@ def main() -> None:
             "prune": {"type": "bool", "default": False},
             "prune_limit": {"type": "str", "default": "10"},
             "owner_labels": {"type": "dict", "default": {"managed-by": "ansible"}},
+            "task_runners": {"type": "list", "elements": "str", "choices": ["process", "docker"], "default": []},
             "drift": {"type": "str", "choices": ["overwrite", "report", "fail"], "default": "overwrite"},
             "on_failure": {"type": "str", "choices": ["rollback", "keep"], "default": "rollback"},
             "save_plan": {"type": "path"},

@@ -22,6 +22,7 @@ FLOWS = sorted((ROOT / "kestra-flows").rglob("*.yaml"))
 ENDED = {"SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED"}
 HELLO = "default/hello-world"
 ENVIRONMENTS = "devops/environment-orchestration"
+WEBHOOK_KEY = "a-key-for-tests-of-webhooks"
 DATA = "analytics/data-processing"
 ORDERS = """order_id,product_id,price,quantity,total,note
 1,a,2.5,2,5.0,
@@ -110,7 +111,7 @@ class Bench:
 
     def hook(self, flow: str, **options: Any) -> dict[str, Any]:
         """Call a flow's webhook as a stranger does, without credentials, and wait for the end."""
-        url = f"{self.kestra.url}/api/v1/main/executions/webhook/{flow}/{flow.rpartition('/')[2]}-trigger"
+        url = f"{self.kestra.url}/api/v1/main/executions/webhook/{flow}/{WEBHOOK_KEY}"
         answer = requests.post(url, timeout=60, **options)
         assert answer.status_code == 200, answer.text
         return self.ended(answer.json())
@@ -167,6 +168,7 @@ def bench(
             "ENV_SIDECAR_URL": f"http://host.docker.internal:{sidecar.port}",
             "ENV_CONFIGURED_BACKEND": "sidecar",
             "SECRET_SIDECAR_TOKEN": base64.b64encode(TOKENS["operate"].encode()).decode(),
+            "SECRET_WEBHOOK_KEY": base64.b64encode(WEBHOOK_KEY.encode()).decode(),
         }
         with start_kestra(standalone, environment(postgres, **variables), postgres.network) as kestra:
             for path in FLOWS:

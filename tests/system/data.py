@@ -26,7 +26,8 @@ CANARIES = {
     for number, value in enumerate(re.findall(r"canary-[\w-]+", json.dumps(SCENARIO["provisioner"]["inventory"])))
 }
 """Secrets that the site gives in the inventory of the scenario."""
-WEBHOOK = "http://127.0.0.1:8080/api/v1/main/executions/webhook/default/hello-world/hello-world-trigger"
+WEBHOOKS = "http://127.0.0.1:8080/api/v1/main/executions/webhook"
+WEBHOOK = f"{WEBHOOKS}/default/hello-world/$(cat {ROOT}/secrets/kestra_webhook_key)"
 # Logs in with the password that the host keeps; no command line holds it.
 LOGIN = f'printf "user = admin@example.com:%s" "$(cat {ROOT}/secrets/kestra_password)"'
 

@@ -15,7 +15,7 @@ from tests.sampling import LONG
 
 from .check_page import PLAYBOOKS, check_page
 from .conftest import ROOT, Host, Run
-from .data import CANARIES, leaks, secrets
+from .data import CANARIES, WEBHOOK, leaks, secrets
 
 SERVICES = ("postgres", "kestra", "n8n")
 TOUCHED = (
@@ -187,9 +187,13 @@ def kestra(host: Host, path: str, *options: str) -> Any:
 def test_flows_are_loaded_and_the_webhook_runs(host: Host, converged: Run) -> None:
     found = kestra(host, "/api/v1/main/flows/search?size=100")
     flows = {f"{flow['namespace']}/{flow['id']}" for flow in found["results"]}
-    assert flows == {"default/hello-world", "devops/environment-orchestration", "analytics/data-processing"}
-    address = "http://127.0.0.1:8080/api/v1/main/executions/webhook/default/hello-world/hello-world-trigger"
-    execution = json.loads(host.shell(f"curl -sS --fail -X POST {address}"))["id"]
+    assert flows == {
+        "default/hello-world",
+        "devops/environment-orchestration",
+        "analytics/data-processing",
+        "system.orchestration/purge",
+    }
+    execution = json.loads(host.shell(f"curl -sS --fail -X POST {WEBHOOK}"))["id"]
     path = f"/api/v1/main/executions/{execution}"
     host.wait("the execution has ended", lambda: kestra(host, path)["state"]["current"] in {"SUCCESS", "FAILED"}, 60)
     assert kestra(host, path)["state"]["current"] == "SUCCESS"
@@ -239,7 +243,7 @@ def test_kestra_recovers_when_postgresql_restarts_under_it(host: Host, converged
     host.wait("the watchdog has restarted Kestra", lambda: started(host, "kestra") != before, 180)
     host.wait("all services are healthy", lambda: all_healthy(host), 300)
     assert "restarting the unhealthy container" in host.shell("journalctl --no-pager -u orchestration-watchdog")
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
 
 
 def test_everything_comes_back_after_a_reboot(host: Host, converged: Run) -> None:
@@ -256,7 +260,7 @@ def test_everything_comes_back_after_a_reboot(host: Host, converged: Run) -> Non
         lambda: host.shell("curl -s http://127.0.0.1:8090/health || true").startswith("{"),
         60,
     )
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
 
 
 def test_container_without_its_data_does_not_start_and_no_run_replaces_them(host: Host, converged: Run) -> None:
@@ -282,7 +286,7 @@ def test_passwords_change_by_running_again(host: Host, converged: Run) -> None:
     assert run.recap["changed"] > 0
     after = secrets(host)
     assert {name: value for name, value in after.items() if before[name] != value} == given
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
     again = host.site(given, about="about a minute").succeeded()
     assert again.recap["changed"] == 0
 
@@ -299,7 +303,7 @@ def test_removal_keeps_the_data_and_site_brings_it_back(host: Host, converged: R
     host.site({}, about="about 2 minutes").succeeded()
     assert secrets(host) == before
     assert all_healthy(host)
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
 
 
 # Five minutes, so that make test-long alone has it.
@@ -324,4 +328,4 @@ if LONG:
         changed = {name for name, value in before.items() if after[name] != value}
         assert not changed & {"postgres_password", "sidecar_token"} and changed & {"kestra_encryption_key"}
         assert all_healthy(host)
-        assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+        assert kestra(host, "/api/v1/main/flows/search")["total"] == 4

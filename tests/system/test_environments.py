@@ -59,7 +59,7 @@ def stage(host: Host, converged: Run, tmp_path_factory: pytest.TempPathFactory) 
 def hook(host: Host, action: str) -> dict[str, Any]:
     """Call the flow's webhook and return its outputs when it has ended well."""
     body = shlex.quote(json.dumps({"environment": "stage", "action": action, "backend": "sidecar"}))
-    key = f"{FLOW.rpartition('/')[2]}-trigger"
+    key = f"$(cat {ROOT}/secrets/kestra_webhook_key)"
     address = f"http://127.0.0.1:8080/api/v1/main/executions/webhook/{FLOW}/{key}"
     execution = json.loads(host.shell(f"curl -sS --fail --json {body} {address}"))["id"]
     login = f'printf "user = admin@example.com:%s" "$(cat {ROOT}/secrets/kestra_password)"'
@@ -73,7 +73,7 @@ def hook(host: Host, action: str) -> dict[str, Any]:
     host.wait(f"the {action} has ended", ended, 180)
     words = "\n".join(entry["message"] for entry in ask(f"/logs/{execution}"))
     assert ask(f"/executions/{execution}")["state"]["current"] == "SUCCESS", words
-    assert host.shell(f"cat {ROOT}/secrets/sidecar_token") not in words
+    assert host.shell(f"cat {ROOT}/secrets/kestra_sidecar_token") not in words
     outputs: dict[str, Any] = ask(f"/outputs/executions/{execution}")
     return outputs
 

@@ -103,6 +103,8 @@ class Runtime(Protocol):
 
     def start(self, changed: bool) -> Started: ...
 
+    def stop(self) -> None: ...
+
     def wait(self, timeout: float) -> str: ...
 
     def verify(self) -> str: ...
@@ -199,6 +201,24 @@ def number_of(lookup: Any, name: str | None, what: str) -> int:
         return int(lookup(name)[2])
     except KeyError as error:
         raise DeployError(f"directories: the host has no {what} {name}") from error
+
+
+def owner_of(directory: WantedDirectory) -> tuple[int, int]:
+    """Return the numbers of a directory's user and group; -1 for one that stays as it is."""
+    return number_of(pwd.getpwnam, directory.owner, "user"), number_of(grp.getgrnam, directory.group, "group")
+
+
+def foreign(path: Path, owner: tuple[int, int]) -> Iterator[tuple[str, int]]:
+    """Yield what is below a directory and belongs to others: a name, and the descriptor of the directory that has it.
+
+    No link is followed: who may write there can put one in the place of anything.
+    """
+    for _directory, directories, files, descriptor in os.fwalk(path, follow_symlinks=False):
+        for name in (*directories, *files):
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                if owner[0] not in (-1, status.st_uid) or owner[1] not in (-1, status.st_gid):
+                    yield name, descriptor
 
 
 class Deployment:
@@ -373,16 +393,27 @@ class Deployment:
         path = Path(directory.path)
         follow = self.may_be_link(path)
         found = inspect(path, follow=follow)
-        owner = number_of(pwd.getpwnam, directory.owner, "user"), number_of(grp.getgrnam, directory.group, "group")
+        owner = owner_of(directory)
         mode = directory.mode if directory.mode is not None else found.mode if found else 0o755
         try:
             make_directory(path, mode, owner, follow=follow)
         except FilesError as error:
             raise DeployError(str(error)) from error
 
+    def _own_contents(self) -> None:
+        """Give what is below a directory to its owner. A service that could add to it meanwhile is stopped first."""
+        for directory in self.wanted.directories:
+            path, owner = Path(directory.path), owner_of(directory)
+            if directory.recurse and any(True for _each in foreign(path, owner)):
+                self.runtime.stop()
+                for name, descriptor in foreign(path, owner):
+                    os.chown(name, *owner, dir_fd=descriptor, follow_symlinks=False)
+
     def start(self, plan: DeployPlan) -> str:
         """Start, wait and verify; return an empty string, or what failed."""
         try:
+            if plan.pending or plan.changed or plan.directories:
+                self._own_contents()
             self.started = self.runtime.start(plan.pending or bool(plan.changed))
             return self.runtime.wait(self.order.wait_timeout) or self.runtime.verify()
         except (DeployError, OSError) as error:

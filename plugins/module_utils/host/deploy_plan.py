@@ -70,6 +70,8 @@ class WantedDirectory:
     mode: int | None = None
     owner: str | None = None
     group: str | None = None
+    recurse: bool = False
+    """Whether everything below it has the same owner before the service starts."""
 
 
 @dataclass(frozen=True)
@@ -278,15 +280,16 @@ def _directory(path: str, value: Any) -> WantedDirectory:
         return WantedDirectory(path, octal(value, option), "root", "root")
     if not isinstance(value, Mapping):
         raise PlanError(f"{option}: {value!r} is not a mode. Set octal digits in quotes, or mode, owner and group")
-    unknown = sorted(set(value) - {"mode", "owner", "group"})
+    unknown = sorted(set(value) - {"mode", "owner", "group", "recurse"})
     if unknown:
-        raise PlanError(f"{option}: the key {unknown[0]!r} is unknown. Set mode, owner and group")
+        raise PlanError(f"{option}: the key {unknown[0]!r} is unknown. Set mode, owner, group and recurse")
     mode, owner, group = (value.get(key) for key in ("mode", "owner", "group"))
     return WantedDirectory(
         path,
         None if mode is None else octal(mode, option),
         None if owner is None else str(owner),
         None if group is None else str(group),
+        bool(value.get("recurse", False)),
     )
 
 

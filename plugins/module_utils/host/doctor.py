@@ -393,7 +393,8 @@ def check_modes(facts: Facts) -> Iterator[Finding]:
     bad = 0
     for entry in facts["modes"]:
         problem = ""
-        if entry["mode"] & 0o077:
+        # The group root has no other members.
+        if entry["mode"] & (0o027 if entry.get("gid", -1) == 0 else 0o077):
             problem = f"mode {entry['mode']:04o} lets others in"
         elif entry["uid"] != 0:
             problem = f"belongs to user {entry['uid']}"

@@ -185,6 +185,9 @@ class Files:
         del changed
         return Started()
 
+    def stop(self) -> None:
+        """Stop it until the next start; raise DeployError if that fails."""
+
     def wait(self, timeout: float) -> str:
         """Wait until it is well; return an empty string, or why it is not, before the time is over if it can't be."""
         begin = self.host.monotonic()
@@ -260,6 +263,11 @@ class Compose(Files):
             state = self._state()
         same = before is not None and state is not None and (before.id, before.started) == (state.id, state.started)
         return Started(not same, before is not None and before.status == "running" and not same)
+
+    def stop(self) -> None:
+        ended = self.host.run(["docker", "stop", self.name])
+        if ended.code != 0 and self._state() is not None:
+            raise DeployError(f"{self.name}: Docker does not stop it: {ended.errors.strip()}")
 
     def evaluate(self) -> str | None:
         state = self._state()

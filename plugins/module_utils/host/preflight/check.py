@@ -20,6 +20,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     docker,
     images,
     kestra,
+    limits,
     n8n,
     ports,
     postgres,
@@ -40,7 +41,7 @@ NEIGHBOURS = (
     "docker_insecure_registries",
     "kestra_database_password",
     "n8n_database_password",
-    "sidecar_token",
+    "kestra_sidecar_token",
 )
 """The variables of services outside of the run that the rules of others ask for."""
 
@@ -87,13 +88,16 @@ _SERVICES: Mapping[str, Any] = {
 }
 RULES: tuple[Rule, ...] = (*server.RULES, *ports.RULES)
 """What holds for the host and for several services."""
-DEPLOYMENT: Mapping[str, tuple[Rule, ...]] = {service: rules.DEPLOYMENT for service, rules in _SERVICES.items()}
+DEPLOYMENT: Mapping[str, tuple[Rule, ...]] = {
+    service: (*rules.DEPLOYMENT, *limits.DEPLOYMENT.get(service, ())) for service, rules in _SERVICES.items()
+}
 """What holds for a service that is deployed."""
 REMOVAL: Mapping[str, tuple[Rule, ...]] = {service: rules.REMOVAL for service, rules in _SERVICES.items()}
 """What holds for a service that is removed."""
 WARNINGS: tuple[Rule, ...] = (
     *docker.WARNINGS,
     *images.WARNINGS,
+    *limits.WARNINGS,
     *postgres.WARNINGS,
     *kestra.WARNINGS,
     *n8n.WARNINGS,

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image, pinned
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.limits import heap
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import MIB, Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
@@ -26,6 +27,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import config_schema
 
 EMAIL = re.compile(r"[a-zA-Z0-9_!#$%&*+/=?`{|}~^.-]+@[a-zA-Z0-9.-]+")
+RETENTION = re.compile(r"[1-9][0-9]{0,4}d")
+WEBHOOK_KEY = re.compile(r"[A-Za-z0-9_-]{16,256}")
 KEY_LENGTHS = (16, 24, 32)
 """Bytes of the keys that AES has."""
 
@@ -58,6 +61,14 @@ def _kestra_key(situation: Situation) -> Iterator[str]:
         yield (
             "kestra_encryption_key: the value is not 32 bytes in Base64. Make one with 'openssl rand -base64 32', or"
             " leave it out to have one generated."
+        )
+
+
+def _webhook_key(situation: Situation) -> Iterator[str]:
+    if situation.given("kestra_webhook_key") and not WEBHOOK_KEY.fullmatch(situation.text("kestra_webhook_key")):
+        yield (
+            "kestra_webhook_key: is not 16 to 256 letters, digits, underscores and hyphens, which an address may have."
+            " Make one with 'openssl rand -hex 32', or leave it out to have one generated."
         )
 
 
@@ -110,15 +121,12 @@ def _final_line_break(situation: Situation) -> Iterator[str]:
 
 
 def _heap(situation: Situation) -> Iterator[str]:
-    found = re.search(r"(?:^|\s)-Xmx(\d+)([kKmMgG]?)(?:\s|$)", situation.text("kestra_java_opts"))
     memory = situation.host.get("memory_bytes")
-    if "kestra" not in situation.deployed() or not found or not memory:
-        return
-    size = int(found[1]) * {"": 1, "k": 1024, "m": MIB, "g": 1024 * MIB}[found[2].lower()]
-    if size >= memory:
+    written, size = heap(situation.text("kestra_java_opts"))
+    if "kestra" in situation.deployed() and memory and size >= memory:
         yield (
-            f"kestra_java_opts: -Xmx{found[1]}{found[2]} is not less than the memory of the host ({memory // MIB} MiB)."
-            " Set a smaller heap."
+            f"kestra_java_opts: {written} is not less than the memory of the host ({memory // MIB} MiB). Set a smaller"
+            " heap."
         )
 
 
@@ -142,9 +150,16 @@ def _not_backed_up(situation: Situation) -> Iterator[str]:
         )
 
 
+def _retention(situation: Situation) -> Iterator[str]:
+    text = situation.text("kestra_retention")
+    if text and not RETENTION.fullmatch(text):
+        yield f"kestra_retention: '{text}' is not a number of days. Set one such as 90d, or '' to keep everything."
+
+
 DEPLOYMENT: tuple[Rule, ...] = (
     _kestra_login,
     _kestra_key,
+    _webhook_key,
     _kestra_config,
     _kestra_url,
     held_ports("kestra"),
@@ -153,6 +168,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     image("kestra"),
     pinned("kestra", "v2.0.5"),
     _kestra_values,
+    _retention,
 )
 REMOVAL: tuple[Rule, ...] = ()
 WARNINGS: tuple[Rule, ...] = (_heap, _final_line_break, _not_backed_up)

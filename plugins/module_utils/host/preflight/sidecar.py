@@ -62,13 +62,17 @@ def _sidecar_tokens(situation: Situation) -> Iterator[str]:
                 f"sidecar_tokens: '{name}' is not a name of a token. Use lower-case letters, digits and underscores,"
                 " with a letter first."
             )
-    if len({"admin", *names}) != len(names) + 1:
-        yield "sidecar_tokens: a name occurs twice. Use each name once; 'admin' is the name of sidecar_token."
-    if situation.given("sidecar_token") and not re.fullmatch("[!-~]{32,}", situation.text("sidecar_token")):
+    if len({"admin", "kestra", *names}) != len(names) + 2:
         yield (
-            "sidecar_token: needs at least 32 characters of ASCII, without spaces. Set a longer one ('openssl rand -hex"
-            " 32'), or leave it out to have one generated."
+            "sidecar_tokens: a name occurs twice. Use each name once; 'admin' is the name of sidecar_token, and"
+            " 'kestra' that of kestra_sidecar_token."
         )
+    for name in ("sidecar_token", "kestra_sidecar_token"):
+        if situation.given(name) and not re.fullmatch("[!-~]{32,}", situation.text(name)):
+            yield (
+                f"{name}: needs at least 32 characters of ASCII, without spaces. Set a longer one ('openssl rand -hex"
+                " 32'), or leave it out to have one generated."
+            )
 
 
 def _sidecar_host(situation: Situation) -> Iterator[str]:

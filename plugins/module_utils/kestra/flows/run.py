@@ -15,7 +15,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import findings
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import runners
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding, findings
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
     DRIFT_WORDS,
     Plan,
@@ -40,6 +41,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     read_all,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import DONE, FlowSync, Outcome
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import Node
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import unpack
 
@@ -188,7 +190,11 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
     for flow in stored.values():
         if flow.broken is None:
             known.setdefault(flow.text, []).append(flow.key)
-    flows, found = parse_sources(sources, module.params["namespace_map"], known, findings)
+
+    def inspect(root: Node, text: str) -> list[Finding]:
+        return findings(root, text) + runners.findings(root, module.params["task_runners"])
+
+    flows, found = parse_sources(sources, module.params["namespace_map"], known, inspect)
     state.problems += found
     if state.problems:
         raise Failure(describe(state.problems, "in the flow files"))

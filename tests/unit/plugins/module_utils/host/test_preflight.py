@@ -45,13 +45,19 @@ SPARE = "docker.io/kestra/kestra:v2.0.5"
 VARIABLES = {name: option["default"] for name, option in OPTIONS.items() if "default" in option} | {
     "postgres_image": "docker.io/library/postgres",
     "kestra_image": "docker.io/kestra/kestra",
+    "kestra_dind_image": "docker.io/library/docker",
     "n8n_image": "docker.io/n8nio/n8n",
     "kestra_url": "http://localhost:8080",
     "n8n_url": "http://localhost:5678",
     "backup_state": "present",
     "backup_directory": "/opt/orchestration/backups",
 }
-FACTS = {"distribution": "Debian", "distribution_version": "13.1", "distribution_major_version": "13"}
+FACTS = {
+    "processor_vcpus": 4,
+    "distribution": "Debian",
+    "distribution_version": "13.1",
+    "distribution_major_version": "13",
+}
 HOST: dict[str, Any] = {
     "memory_bytes": 8 * GIB,
     "disk_free_bytes": 80 * GIB,
@@ -238,6 +244,10 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     ({"kestra_encryption_key": "short"}, {}, "kestra_encryption_key: the value is not 32 bytes in Base64."),
     ({"kestra_encryption_key": ""}, {}, "kestra_encryption_key: is empty."),
+    *(
+        ({"kestra_webhook_key": key}, {}, "kestra_webhook_key: is not 16 to 256 letters, digits")
+        for key in ("", "short", "a/b" * 10, "k" * 257)
+    ),
     ({"kestra_config": {"kestra": {"zzz": 1}}}, {}, "kestra_config: kestra.zzz: Kestra has no such key in kestra."),
     (
         {"kestra_config": {"kestra": {"storage": {"type": "s3"}}}},
@@ -272,6 +282,31 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
             (datetime.datetime(2026, 1, 1), "is a point in time, which YAML reads from the text. Put it into quotes."),
         )
     ),
+    # limits
+    (
+        {"kestra_java_opts": "-Xmx1g -Xmx4g"},
+        {},
+        "kestra_java_opts: -Xmx4g does not fit into kestra_memory_limit (2g), because Java needs 512 MiB beside the"
+        " heap. Set a smaller heap, or kestra_memory_limit to 4608m or more.",
+    ),
+    (
+        {"kestra_memory_limit": "256m", "kestra_java_opts": ""},
+        {},
+        "kestra_java_opts: the heap does not fit into kestra",
+    ),
+    ({"kestra_memory_limit": "2 GB"}, {}, "kestra_memory_limit: '2 GB' is not a size of 6m or more."),
+    ({"n8n_memory_limit": "0"}, {}, "n8n_memory_limit: '0' is not a size of 6m or more."),
+    ({"postgres_memory_limit": "much"}, {}, "postgres_memory_limit: 'much' is not a size"),
+    ({"kestra_dind_memory_limit": "1.5g"}, {}, "kestra_dind_memory_limit: '1.5g' is not a size"),
+    (
+        {"postgres_shared_buffers": "1GB"},
+        {},
+        "postgres_shared_buffers: 1GB does not fit into postgres_memory_limit (512m)",
+    ),
+    ({"kestra_cpu_limit": "all"}, {}, "kestra_cpu_limit: 'all' is not a number of processors."),
+    ({"n8n_cpu_limit": "0"}, {}, "n8n_cpu_limit: '0' is not a number of processors."),
+    ({"postgres_cpu_limit": "8"}, {}, "postgres_cpu_limit: 8 is more than the 4 processors of the host."),
+    *(({"kestra_retention": text}, {}, f"kestra_retention: '{text}' is not a number") for text in ("90", "0d", "3M")),
     # n8n
     ({"n8n_encryption_key": "short"}, {}, "n8n_encryption_key: shorter than 16 characters."),
     ({"n8n_environment": {"A B": "x"}}, {}, "n8n_environment: 'A B' is not a name of an environment variable."),
@@ -322,6 +357,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"sidecar_tokens": [{"name": "A", "scope": "read"}]}, {}, "sidecar_tokens: 'A' is not a name of a token."),
     ({"sidecar_tokens": [{"name": "admin", "scope": "read"}]}, {}, "sidecar_tokens: a name occurs twice."),
     ({"sidecar_token": "short"}, {}, "sidecar_token: needs at least 32 characters"),
+    ({"kestra_sidecar_token": "short"}, {}, "kestra_sidecar_token: needs at least 32 characters"),
+    ({"sidecar_tokens": [{"name": "kestra", "scope": "read"}]}, {}, "sidecar_tokens: a name occurs twice."),
     ({}, {"python": "3.9"}, "sidecar_python: /usr/bin/python3 is Python 3.9, and the sidecar needs Python 3.11."),
     ({}, {"python": ""}, "sidecar_python: /usr/bin/python3 is missing or does not start"),
     ({"sidecar_groups": "sudo,nosuch"}, {}, "sidecar_groups: the host has no group nosuch."),
@@ -408,6 +445,9 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"postgres_digest": "sha256:" + "a" * 64}, {}),
     # values
     ({"kestra_password": "Good-password-1", "kestra_encryption_key": "A" * 43 + "=", "sidecar_token": "t" * 32}, {}),
+    ({"kestra_memory_limit": "", "kestra_java_opts": "-Xmx4g", "n8n_memory_limit": "", "kestra_retention": ""}, {}),
+    ({"kestra_memory_limit": "5g", "kestra_java_opts": "-Xmx4g", "kestra_cpu_limit": 2.5, "n8n_cpu_limit": "4"}, {}),
+    ({"kestra_webhook_key": "Aa0_-" * 5, "kestra_sidecar_token": "t" * 32, "sidecar_token": "'" + "t" * 32}, {}),
     ({"kestra_config": {"kestra": {"zzz": 1}}, "kestra_config_allowed": ["kestra.zzz"]}, {}),
     *(
         (
@@ -552,7 +592,15 @@ def test_registries(reference: str, expected: list[str]) -> None:
             "postgres_version: PostgreSQL 17.12-trixie is replaced with 17.13-trixie on the same data, and restarts.",
         ),
         ({"postgres_version": "17.12"}, "may be made of another release of Debian. If PostgreSQL logs a collation"),
-        ({"kestra_java_opts": "-Xms1g -Xmx8g"}, "kestra_java_opts: -Xmx8g is not less than the memory of the host"),
+        (
+            {"kestra_java_opts": "-Xms1g -Xmx8g", "kestra_memory_limit": ""},
+            "kestra_java_opts: -Xmx8g is not less than the memory of the host",
+        ),
+        (
+            {"n8n_memory_limit": "6g"},
+            "postgres_memory_limit, kestra_memory_limit and n8n_memory_limit: together they are 8704 MiB, and the host"
+            " has 8192 MiB",
+        ),
         ({"kestra_secrets": {"TOKEN": "hunter2\n"}}, "kestra_secrets.TOKEN: ends with a line break, which flows get"),
         ({"n8n_environment": {"N8N_URL": "x"}}, "n8n_environment.N8N_URL: n8n has no such variable. Set n8n_url."),
         ({"n8n_environment": {"N8N_SMTP_PASS": " hunter2"}}, "n8n_environment.N8N_SMTP_PASS: begins or ends with a"),
@@ -669,7 +717,7 @@ def test_options_of_a_role() -> None:
 
 
 IMAGES = {
-    **{name: VARIABLES[name] for name in ("postgres_image", "kestra_image", "n8n_image")},
+    **{name: VARIABLES[name] for name in ("postgres_image", "kestra_image", "kestra_dind_image", "n8n_image")},
     "n8n_runners_image": "docker.io/n8nio/runners",
 }
 

@@ -1,0 +1,104 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rules for the memory and the processors of the containers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
+    IN_DOCKER,
+    MIB,
+    Rule,
+    Situation,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import listed
+
+SIZE = re.compile(r"(\d+)([bkmg]?)b?", re.IGNORECASE)
+UNITS = {"": 1, "b": 1, "k": 1024, "m": MIB, "g": 1024 * MIB}
+HEAP = re.compile(r"(?:^|\s)-Xmx(\d+)([kKmMgG]?)(?=\s|$)")
+CPUS = re.compile(r"\d+([.]\d+)?")
+SMALLEST = 6 * MIB
+"""The least that Docker accepts."""
+BESIDE_HEAP = 512 * MIB
+"""What Java needs beside the heap: classes, compiled code, threads and buffers."""
+
+
+def size(text: str) -> int:
+    """Return a size such as V(512m) in bytes, -1 if it is none."""
+    found = SIZE.fullmatch(text)
+    return int(found[1]) * UNITS[found[2].lower()] if found else -1
+
+
+def heap(options: str) -> tuple[str, int]:
+    """Return the maximum heap in Java's options, as it is written and in bytes; the last one counts."""
+    found = [(match[0].strip(), int(match[1]) * UNITS[match[2].lower()]) for match in HEAP.finditer(options)]
+    return found[-1] if found else ("", 0)
+
+
+def limited(service: str) -> Rule:
+    """Return a rule for the limits of one service's containers."""
+
+    def rule(situation: Situation) -> Iterator[str]:
+        names = [f"{service}_memory_limit", *(["kestra_dind_memory_limit"] if service == "kestra" else [])]
+        for name in names:
+            text = situation.text(name)
+            if text and size(text) < SMALLEST:
+                yield f"{name}: '{text}' is not a size of 6m or more. Set one such as 512m or 2g, or '' for no limit."
+        name, text = f"{service}_cpu_limit", situation.text(f"{service}_cpu_limit")
+        if not text:
+            return
+        present = situation.facts.get("processor_vcpus")
+        if not CPUS.fullmatch(text) or float(text) < 0.01:
+            yield f"{name}: '{text}' is not a number of processors. Set one such as 1.5, or '' for no limit."
+        elif present and float(text) > int(present):
+            yield f"{name}: {text} is more than the {present} processors of the host. Set a smaller number."
+
+    return rule
+
+
+def kestra_heap(situation: Situation) -> Iterator[str]:
+    written, wanted = heap(situation.text("kestra_java_opts"))
+    limit = size(situation.text("kestra_memory_limit"))
+    if limit > 0 and wanted + BESIDE_HEAP > limit:
+        least = -(-(wanted + BESIDE_HEAP) // MIB)
+        yield (
+            f"kestra_java_opts: {written or 'the heap'} does not fit into kestra_memory_limit"
+            f" ({situation.text('kestra_memory_limit')}), because Java needs {BESIDE_HEAP // MIB} MiB beside the heap."
+            f" Set a smaller heap, or kestra_memory_limit to {least}m or more."
+        )
+
+
+def postgres_buffers(situation: Situation) -> Iterator[str]:
+    buffers, limit = (size(situation.text(f"postgres_{name}")) for name in ("shared_buffers", "memory_limit"))
+    if 0 < limit <= buffers:
+        yield (
+            f"postgres_shared_buffers: {situation.text('postgres_shared_buffers')} does not fit into"
+            f" postgres_memory_limit ({situation.text('postgres_memory_limit')}). Set fewer buffers, or a higher limit."
+        )
+
+
+def _sum(situation: Situation) -> Iterator[str]:
+    memory = situation.host.get("memory_bytes")
+    limits = {
+        f"{service}_memory_limit": size(situation.text(f"{service}_memory_limit"))
+        for service in IN_DOCKER
+        if service in situation.deployed()
+    }
+    total = sum(limit for limit in limits.values() if limit > 0)
+    if memory and total > memory:
+        yield (
+            f"{listed(list(limits))}: together they are {total // MIB} MiB, and the host has {memory // MIB} MiB of"
+            " memory. If the services use it all, the kernel ends one of them. Set lower limits, or give the host more."
+        )
+
+
+DEPLOYMENT: dict[str, tuple[Rule, ...]] = {
+    "postgres": (limited("postgres"), postgres_buffers),
+    "kestra": (limited("kestra"), kestra_heap),
+    "n8n": (limited("n8n"),),
+}
+WARNINGS: tuple[Rule, ...] = (_sum,)
