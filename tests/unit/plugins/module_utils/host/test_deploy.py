@@ -47,6 +47,7 @@ class Program:
     """What the start fails with if a file is bad; without it, the wait does."""
 
     waited: list[float] = field(default_factory=list)
+    owners: list[dict[str, int]] = field(default_factory=list)
     starts: int = 0
 
     @property
@@ -69,6 +70,9 @@ class Program:
         if self.refuses and self.wait(0):
             raise DeployError(self.refuses)
         return Started(changed or not before, changed and before)
+
+    def stop(self) -> None:
+        self.owners.append(owners(self.root / "data"))
 
     def wait(self, timeout: float) -> str:
         self.waited.append(timeout)
@@ -94,6 +98,7 @@ class Site:
     validators: dict[str, list[str]] = field(default_factory=dict)
     preserved_env: dict[str, str] = field(default_factory=dict)
     wait_timeout: float = 60.0
+    owner: str | None = None
     program: Program = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +119,8 @@ class Site:
             deploy_plan.WantedFile(path, deploy_plan.sha256(content), 0o600 if path == str(self.env) else 0o644)
             for path, content in contents.items()
         ]
-        directories = (deploy_plan.WantedDirectory(str(self.root / "data"), 0o750),)
+        recurse = self.owner is not None
+        directories = (deploy_plan.WantedDirectory(str(self.root / "data"), 0o750, self.owner, self.owner, recurse),)
         root = PurePosixPath(self.root)
         wanted = deploy_plan.WantedService("application", "compose", root, "x", tuple(files), directories)
         order = DeployRequest(
@@ -578,6 +584,27 @@ def test_link_that_is_planted_after_the_look_is_not_followed(tmp_path: Path, tar
     with pytest.raises(DeployError, match="data: is a symbolic link"):
         deployment._make(wanted)
     assert etc.stat().st_mode & 0o777 == 0o711 and not (tmp_path / "nowhere").exists()
+
+
+def owners(directory: Path) -> dict[str, int]:
+    return {path.name: path.lstat().st_uid for path in directory.rglob("*")}
+
+
+def test_contents_of_a_directory_get_its_owner_while_the_service_is_stopped(healthy: Site, tmp_path: Path) -> None:
+    elsewhere, data = tmp_path / "elsewhere", healthy.root / "data"
+    elsewhere.write_text("of the host")
+    (data / "flows").mkdir()
+    (data / "flows" / "one").write_text("1")
+    (data / "link").symlink_to(elsewhere)
+    mine = dict.fromkeys(("flows", "one", "link"), os.getuid())
+    healthy.run(TWO, "port: 1\n")
+    assert owners(data) == mine and healthy.program.owners == []
+    healthy.owner = "4321"
+    healthy.run(ONE, "port: 1\n")
+    assert owners(data) == dict.fromkeys(mine, 4321) and elsewhere.stat().st_uid == os.getuid()
+    assert healthy.program.owners == [mine]
+    healthy.run(TWO, "port: 1\n")
+    assert len(healthy.program.owners) == 1
 
 
 def test_root_and_directories_elsewhere_may_be_links(tmp_path: Path) -> None:

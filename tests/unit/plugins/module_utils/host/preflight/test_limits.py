@@ -1,0 +1,31 @@
+"""Sizes of memory, as Docker and Java read them."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import limits
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("512m", 512 * MIB), ("2g", 2048 * MIB), ("2GB", 2048 * MIB), ("1024", 1024), ("8k", 8192)]
+    + [(text, -1) for text in ("", "2 g", "1.5g", "-1g", "g", "2t")],
+)
+def test_size(text: str, expected: int) -> None:
+    assert limits.size(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("-Xms512m -Xmx1g", ("-Xmx1g", 1024 * MIB)),
+        ("-Xmx1g -Xmx4g", ("-Xmx4g", 4096 * MIB)),
+        ("-Xmx1048576", ("-Xmx1048576", MIB)),
+        ("-Dx=-Xmx1g", ("", 0)),
+        ("", ("", 0)),
+    ],
+)
+def test_heap(options: str, expected: tuple[str, int]) -> None:
+    assert limits.heap(options) == expected
