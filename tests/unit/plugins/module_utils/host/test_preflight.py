@@ -784,6 +784,7 @@ def test_playbook_leaves_the_template_of_a_removed_service_alone(tmp_path: Path)
         (("--tags", "kestra"), {"tags": "always"}, "--tags: no task has the tag kestra. Leave it out."),
         (("--tags", "untagged"), {"tags": "always"}, "--tags: no task has the tag untagged."),
         (("--skip-tags", "kestra"), {"tags": "always"}, "--skip-tags: no task has the tag kestra."),
+        (("--skip-tags", "molecule-notest,notest"), {"tags": "always"}, ""),
         (("--tags", "all"), {"tags": "always"}, ""),
         (("--tags", "mine"), {"tags": ["mine"]}, ""),
         (("--skip-tags", "other"), {"tags": ["mine"]}, ""),
