@@ -191,7 +191,6 @@ def test_flows_are_loaded_and_the_webhook_runs(host: Host, converged: Run) -> No
         "default/hello-world",
         "devops/environment-orchestration",
         "analytics/data-processing",
-        "system.orchestration/purge",
     }
     execution = json.loads(host.shell(f"curl -sS --fail -X POST {WEBHOOK}"))["id"]
     path = f"/api/v1/main/executions/{execution}"
@@ -243,7 +242,7 @@ def test_kestra_recovers_when_postgresql_restarts_under_it(host: Host, converged
     host.wait("the watchdog has restarted Kestra", lambda: started(host, "kestra") != before, 180)
     host.wait("all services are healthy", lambda: all_healthy(host), 300)
     assert "restarting the unhealthy container" in host.shell("journalctl --no-pager -u orchestration-watchdog")
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
 
 
 def test_everything_comes_back_after_a_reboot(host: Host, converged: Run) -> None:
@@ -260,7 +259,7 @@ def test_everything_comes_back_after_a_reboot(host: Host, converged: Run) -> Non
         lambda: host.shell("curl -s http://127.0.0.1:8090/health || true").startswith("{"),
         60,
     )
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
 
 
 def test_container_without_its_data_does_not_start_and_no_run_replaces_them(host: Host, converged: Run) -> None:
@@ -286,7 +285,7 @@ def test_passwords_change_by_running_again(host: Host, converged: Run) -> None:
     assert run.recap["changed"] > 0
     after = secrets(host)
     assert {name: value for name, value in after.items() if before[name] != value} == given
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
     again = host.site(given, about="about a minute").succeeded()
     assert again.recap["changed"] == 0
 
@@ -303,7 +302,7 @@ def test_removal_keeps_the_data_and_site_brings_it_back(host: Host, converged: R
     host.site({}, about="about 2 minutes").succeeded()
     assert secrets(host) == before
     assert all_healthy(host)
-    assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
+    assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
 
 
 # Five minutes, so that make test-long alone has it.
@@ -328,4 +327,4 @@ if LONG:
         changed = {name for name, value in before.items() if after[name] != value}
         assert not changed & {"postgres_password", "sidecar_token"} and changed & {"kestra_encryption_key"}
         assert all_healthy(host)
-        assert kestra(host, "/api/v1/main/flows/search")["total"] == 4
+        assert kestra(host, "/api/v1/main/flows/search")["total"] == 3

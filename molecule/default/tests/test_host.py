@@ -24,11 +24,21 @@ def test_directory(host, path, mode):
     assert (directory.user, directory.mode) == ("root", mode)
 
 
-@pytest.mark.parametrize("pattern", [f"{ROOT}/secrets/*", f"{ROOT}/env/*", f"{ROOT}/kestra-config/*"])
-def test_files_with_secrets_are_private(host, pattern):
-    listed = host.check_output(f"stat --format '%U %a' {pattern}").splitlines()
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (f"{ROOT}/secrets/*", "root root 600"),
+        (f"{ROOT}/env/*", "root root 600"),
+        # Kestra does not run as root, and reads its configuration by the group.
+        (f"{ROOT}/kestra-config", "root root 750"),
+        (f"{ROOT}/kestra-config/*", "root root 640"),
+    ],
+)
+def test_files_with_secrets_are_private(host, pattern, expected):
+    listed = host.check_output(f"stat --format '%U %G %a' {pattern}").splitlines()
     assert listed
-    assert set(listed) == {"root 600"}
+    assert set(listed) == {expected}
+    assert host.group("root").members == []
 
 
 @pytest.mark.parametrize("port", [8080, 8081, 5678, 8090])
