@@ -337,6 +337,7 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         secrecy={spec["path"]: spec["secret"] for spec in options["files"]},
         public={spec["path"]: spec["public"] for spec in options["files"]},
         validators={spec["path"]: spec["validate"] for spec in options["files"]},
+        merge_records={spec["path"]: spec["merge_record"] for spec in options["files"] if spec["merge_record"]},
         extra_files=options["extra_files"],
         preserved_env={name: str(value) for name, value in secret["preserved_env"].items()},
         secrets=secret_options(secret),

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import json_merge
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_plan import (
     CREATE,
     NONE,
@@ -139,6 +140,9 @@ class DeployRequest:
     check_mode: bool = False
     public: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Names in a file of secrets whose values are none."""
+
+    merge_records: Mapping[str, str] = field(default_factory=dict)
+    """The files that the host shares, with the files that note the keys of this collection in them."""
 
 
 @dataclass
@@ -458,6 +462,8 @@ class Deployment:
         """Write the last known good files, and remove those that the set lacks; return the paths that differed."""
         present = self.present()
         good = {path: self._preserved(path, file) for path, file in self.good.files().items()}
+        for path, record in self.order.merge_records.items():
+            good.update(self._unmerged(Path(path), Path(record), good))
         changed = [path for path, file in good.items() if (present.get(path) or read(path)) != file]
         gone = [path for path in self.files if path in present and path not in good]
         remove_leftovers(good)
@@ -469,6 +475,14 @@ class Deployment:
             if read(path) != file:
                 put(path, file)
         return [*changed, *gone]
+
+    def _unmerged(self, path: Path, record: Path, good: Mapping[Path, File]) -> dict[Path, File]:
+        """Return a file that the host shares, with our last known good keys and those that the host has now."""
+        found, noted, now = read(path), good.get(record), read(record)
+        if path not in good or not (found and noted and now):
+            return {}
+        content = json_merge.merged(path, noted.content, found.content, json_merge.parse(record, now.content))
+        return {path: File(content, found.mode)}
 
     def _restore_found(self, plan: DeployPlan) -> list[Path]:
         """Write what was there before this run, and remove what was not; return the paths that differed."""

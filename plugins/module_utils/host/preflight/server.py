@@ -99,13 +99,13 @@ def _missing_data(situation: Situation) -> Iterator[str]:
         return
     missing = []
     ran = host.get("marked_root") or host.get("services", {}).get("postgres", {}).get("committed")
-    if ran and not host.get("postgres_major", "unknown"):
+    if ran and "postgres" in situation.deployed() and not host.get("postgres_major", "unknown"):
         missing.append(f"{root}/data/postgres/pgdata")
     # A service's directory is made before its first start.
     missing += [
         f"{root}/data/{service}"
         for service in ("kestra", "n8n")
-        if service in host.get("versions", {}) and root in host.get("files", {}) and situation.present(service)
+        if service in host.get("versions", {}) and root in host.get("files", {}) and service in situation.deployed()
         if f"{root}/data/{service}" not in host["files"]
     ]
     if missing:

@@ -196,6 +196,16 @@ def test_first_deployment_of_what_others_use_leaves_the_host_as_it_was(site: Sit
     assert site.run(ONE, "port: 1\n")["changed"]
 
 
+def test_rollback_of_a_shared_file_keeps_what_the_host_has_set_since(site: Site) -> None:
+    site.program.shared = True
+    shared = {"merge_records": {str(site.config): str(site.env)}}
+    site.run('{"dns": ["10.0.0.1"], "mtu": 1400}', '{"dns": ["10.0.0.1"], "mtu": 1400}', **shared)
+    site.config.write_text('{"dns": ["10.0.0.1"], "mtu": 1400, "runtimes": {"x": {}}}')
+    message, _result = site.fails('{"dns": ["bad"]}', '{"dns": ["bad"], "runtimes": {"x": {}}}', **shared)
+    assert "it is healthy with them" in message
+    assert json.loads(site.config.read_text()) == {"dns": ["10.0.0.1"], "mtu": 1400, "runtimes": {"x": {}}}
+
+
 def test_second_deployment_changes_nothing(healthy: Site) -> None:
     before = {path: path.stat().st_mtime_ns for path in healthy.root.rglob("*")}
     result = healthy.run(ONE, "port: 1\n")

@@ -413,6 +413,7 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"marked_root": "", "postgres_major": "", "services": {"postgres": {"committed": ""}}}),
     ({}, {"marked_root": "/opt/orchestration", "other_roots": []}),
     ({"n8n_state": "absent"}, {"files": {**ROOT_WITHOUT_DATA, "/opt/orchestration/data/kestra": {}}}),
+    (ABSENT, {"marked_root": "/opt/orchestration", "postgres_major": "", "files": ROOT_WITHOUT_DATA}),
     ({"n8n_state": "absent", "n8n_purge_data": True, "n8n_database_password": "a\nb"}, {}),
     ({"sidecar_state": "absent", "sidecar_port": 8080, "sidecar_token": "short"}, {}),
     ({"kestra_state": "absent", "sidecar_state": "absent", "sidecar_purge_data": True}, {}),
