@@ -51,6 +51,11 @@ def read_options(role: str, roles: Path = ROLES) -> dict[str, dict[str, Any]] | 
     return options
 
 
+JSON = {"dict": '{"KEY": "value"}', "list": '["value"]'}
+OF_A_MODULE = "kestra_flows_"
+"""How variables begin that a module reads, which converts texts itself."""
+
+
 def validate(name: str, option: Mapping[str, Any], value: Any) -> tuple[Any, list[str]]:
     """Return a value in the type of its option, and what is wrong with it; a secret value is never shown."""
     if value is None:
@@ -58,6 +63,12 @@ def validate(name: str, option: Mapping[str, Any], value: Any) -> tuple[Any, lis
             return None, []
         return None, [f"{name}: is null. Set a value, or leave {name} out."]
     secret = bool(option.get("no_log"))
+    if isinstance(value, str) and option.get("type") in JSON and not name.startswith(OF_A_MODULE):
+        # Ansible would convert it here, and not where a role uses it.
+        return None, [
+            f"{name}: is a text, and not {_kind(option, 'type')}. With -e, write JSON:"
+            f""" -e '{{"{name}": {JSON[option["type"]]}}}'."""
+        ]
     own = {key: option[key] for key in ("type", "elements", "choices") if key in option}
     checked = ArgumentSpecValidator({name: own}).validate({name: value})
     found = [

@@ -66,13 +66,14 @@ def step(service: str, before: str, after: str, rules: Mapping[str, Any]) -> dic
     old, new = numbers(tag(before)), numbers(tag(after))
     result = {"service": service, "before": before, "after": after, "kind": "minor", "note": "", "refused": ""}
     source = f" See {rules['source']}."
+    again = "Make a backup, run them as the vendor says, and run site.yml with orchestration_upgrade_without_backup."
     if not old or not new:
         name = tag(before) if not old else tag(after)
         return result | {"refused": f"the tag {name!r} is not a version. Pin {service}_version to one."}
     if below(new, old):
         return result | {"kind": "downgrade", "refused": f"older than what runs. Restore a backup instead.{source}"}
     if new[0] == old[0]:
-        return result | {"note": rules["one_way"], "refused": _by_hand(service, old, new, rules)}
+        return result | {"note": rules["one_way"], "refused": _by_hand(service, old, new, rules, again)}
     result |= {"kind": "dump" if rules.get("major") == "dump" else "major", "note": rules["one_way"]}
     if result["kind"] == "dump":
         note = f"the databases are dumped and loaded; the old ones stay in data/{service}-{old[0]}.*"
@@ -85,10 +86,11 @@ def step(service: str, before: str, after: str, rules: Mapping[str, Any]) -> dic
             return result | {
                 "refused": f"{hop['target']} is reached from {needs} only. Upgrade to {needs} first.{source}"
             }
-    return result
+    again = "Upgrade it as the vendor says, or load its flows into a new installation."
+    return result | {"refused": _by_hand(service, old, new, rules, again)}
 
 
-def _by_hand(service: str, old: Version, new: Version, rules: Mapping[str, Any]) -> str:
+def _by_hand(service: str, old: Version, new: Version, rules: Mapping[str, Any], again: str) -> str:
     """Return why a step needs the operator, an empty string if it does not."""
     hops = [(numbers(hop["target"]), hop["command"]) for hop in rules.get("manual_versions", [])]
     commands = [f"'{command}'" for target, command in hops if below(old, target) and not below(new, target)]
@@ -96,8 +98,7 @@ def _by_hand(service: str, old: Version, new: Version, rules: Mapping[str, Any])
         return ""
     return (
         f"the new version needs {' and '.join(commands)} while {service} is stopped, which upgrade.yml does not run."
-        " Make a backup, run them as the vendor says, and run site.yml with orchestration_upgrade_without_backup. See"
-        f" {rules['source']}."
+        f" {again} See {rules['source']}."
     )
 
 

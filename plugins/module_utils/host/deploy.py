@@ -462,8 +462,8 @@ class Deployment:
         """Write the last known good files, and remove those that the set lacks; return the paths that differed."""
         present = self.present()
         good = {path: self._preserved(path, file) for path, file in self.good.files().items()}
-        for path, record in self.order.merge_records.items():
-            good.update(self._unmerged(Path(path), Path(record), good))
+        for shared, record in self.order.merge_records.items():
+            good.update(self._unmerged(Path(shared), Path(record), good))
         changed = [path for path, file in good.items() if (present.get(path) or read(path)) != file]
         gone = [path for path in self.files if path in present and path not in good]
         remove_leftovers(good)

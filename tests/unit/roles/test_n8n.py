@@ -181,6 +181,14 @@ def test_certificates_of_further_authorities(tmp_path: Path) -> None:
     assert "n8n-config" in backed_up()
 
 
+def test_private_keys_beside_certificates_stay_on_the_controller(tmp_path: Path) -> None:
+    certificate = "-----BEGIN CERTIFICATE-----\nQUJD+/=\n-----END CERTIFICATE-----\n"
+    (tmp_path / "both").write_text(f"-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n{certificate}")
+    given = {"orchestration_ca_certificates": [str(tmp_path / "both")]}
+    written = {file["path"]: file for file in deployment(**given)["files"]}["/opt/orchestration/n8n-config/ca.pem"]
+    assert written["content"] == certificate
+
+
 def test_no_further_authorities() -> None:
     assert "NODE_EXTRA_CA_CERTS" not in environment()
     assert "labels" not in compose() and len(compose()["volumes"]) == 3

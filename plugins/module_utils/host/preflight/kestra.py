@@ -156,6 +156,11 @@ def _retention(situation: Situation) -> Iterator[str]:
         yield f"kestra_retention: '{text}' is not a number of days. Set one such as 90d, or '' to keep everything."
 
 
+def _kestra_dind(situation: Situation) -> Iterator[str]:
+    if situation.text("kestra_task_runner") == "dind":
+        yield from image("kestra_dind")(situation)
+
+
 DEPLOYMENT: tuple[Rule, ...] = (
     _kestra_login,
     _kestra_key,
@@ -166,6 +171,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     bind_address("kestra_bind_address"),
     time_zones("kestra_timezone"),
     image("kestra"),
+    _kestra_dind,
     pinned("kestra", "v2.0.5"),
     _kestra_values,
     _retention,

@@ -169,6 +169,16 @@ def _n8n_belongs_to_another(situation: Situation) -> Iterator[str]:
         )
 
 
+def _n8n_owner_unknown(situation: Situation) -> Iterator[str]:
+    """Warn that an n8n that may have no owner yet is started without one."""
+    owner = situation.host.get("n8n_owner") or {"known": True}
+    if "n8n" in situation.deployed() and situation.text("n8n_owner_email") and not owner["known"]:
+        yield (
+            "n8n_owner_email: PostgreSQL does not answer, so whether n8n has an owner is not known, and none is made."
+            " Run site.yml again after this run. Until then, the first visitor of an n8n without an owner takes it over."
+        )
+
+
 DEPLOYMENT: tuple[Rule, ...] = (
     held_ports("n8n"),
     bind_address("n8n_bind_address"),
@@ -182,4 +192,4 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _n8n_runners,
 )
 REMOVAL: tuple[Rule, ...] = ()
-WARNINGS: tuple[Rule, ...] = (_n8n_mistaken, _n8n_belongs_to_another)
+WARNINGS: tuple[Rule, ...] = (_n8n_mistaken, _n8n_belongs_to_another, _n8n_owner_unknown)

@@ -57,6 +57,7 @@ def test_steps(service: str, before: str, after: str, kind: str, note: str) -> N
             "run site.yml with orchestration_upgrade_without_backup. See https://kestra.io",
         ),
         ("kestra", "v0.24.0", "v2.0.5", "Upgrade to 1 first"),
+        ("kestra", "v0.24.0", "v1.3.0", "which upgrade.yml does not run. Upgrade it as the vendor says"),
         ("kestra", "latest", "v2.0.5", "the tag 'latest' is not a version"),
         ("kestra", "v2.0.5", "latest", "Pin kestra_version"),
         ("n8n", "0.236.0", "2.41.1", "Upgrade to 1 first"),

@@ -307,6 +307,11 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"n8n_cpu_limit": "0"}, {}, "n8n_cpu_limit: '0' is not a number of processors."),
     ({"postgres_cpu_limit": "8"}, {}, "postgres_cpu_limit: 8 is more than the 4 processors of the host."),
     *(({"kestra_retention": text}, {}, f"kestra_retention: '{text}' is not a number") for text in ("90", "0d", "3M")),
+    (
+        {"kestra_task_runner": "dind", "kestra_dind_version": "no such tag"},
+        {},
+        "kestra_dind_version: 'docker.io/library/docker:no such tag' is not a valid image reference",
+    ),
     # n8n
     ({"n8n_encryption_key": "short"}, {}, "n8n_encryption_key: shorter than 16 characters."),
     ({"n8n_environment": {"A B": "x"}}, {}, "n8n_environment: 'A B' is not a name of an environment variable."),
@@ -684,8 +689,13 @@ def test_wrong_changes_are_refused(change: Wrong) -> None:
         ({"type": "bool"}, "maybe", None, "x: 'maybe' is not true or false. Set x to true or false."),
         ({"type": "str"}, 17, "17", ""),
         ({"type": "dict"}, ["a"], None, "x: the value is not a dictionary. Set x to a dictionary."),
-        ({"type": "dict", "no_log": True}, "hunter2", None, "x: the value is not a dictionary. Set x to a dictionary."),
-        ({"type": "list", "elements": "str"}, "a,b", ["a", "b"], ""),
+        ({"type": "dict", "no_log": True}, "hunter2", None, "x: is a text, and not a dictionary. With -e, write JSON"),
+        (
+            {"type": "list", "elements": "str"},
+            "a,b",
+            None,
+            """x: is a text, and not a list. With -e, write JSON: -e '{"x": ["v""",
+        ),
         (
             {"type": "list", "elements": "int"},
             ["a"],
@@ -704,6 +714,10 @@ def test_types_and_choices(option: dict[str, Any], value: Any, expected: Any, me
     converted, wrong = action.validate("x", option, value)
     assert converted == expected
     assert len(wrong) == bool(message) and message in "".join(wrong)
+
+
+def test_texts_of_a_module_are_left_to_it() -> None:
+    assert action.validate("kestra_flows_owner_labels", {"type": "list", "elements": "str"}, "a,b") == (["a", "b"], [])
 
 
 def test_renamed_variables() -> None:

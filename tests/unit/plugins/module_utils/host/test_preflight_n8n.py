@@ -62,6 +62,13 @@ def test_accepted(variables: dict[str, Any]) -> None:
 ALICE = {"known": True, "email": "alice@example.com", "managed": False}
 
 
+def test_an_owner_that_may_be_missing_is_reported() -> None:
+    down = {"known": False, "email": "", "managed": False}
+    for email, warned in (("admin@example.com", True), ("", False)):
+        texts = warnings({**VARIABLES, "n8n_owner_email": email}, {**HOST, "n8n_owner": down}, FACTS)
+        assert any("whether n8n has an owner is not known" in text for text in texts) == warned
+
+
 @pytest.mark.parametrize(
     ("owner", "email", "warned"),
     [
