@@ -175,7 +175,7 @@ def _n8n_owner_unknown(situation: Situation) -> Iterator[str]:
     if "n8n" in situation.deployed() and situation.text("n8n_owner_email") and not owner["known"]:
         yield (
             "n8n_owner_email: PostgreSQL does not answer, so whether n8n has an owner is not known, and none is made."
-            " Run site.yml again after this run. Until then, the first visitor of an n8n without an owner takes it over."
+            " Run site.yml again after this run. Until then, the first visitor of an n8n without one takes it over."
         )
 
 
