@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from .. import templating
 
@@ -38,6 +39,36 @@ def test_keys_of_the_host_stay(
     variables |= {"orchestration_host": look, "docker_daemon_config": given, "ansible_facts": {}}
     assert json.loads(templating.evaluate("{{ docker_daemon_content }}", variables)) == expected
     assert templating.evaluate("{{ _docker_data_directories }}", variables)[0] == "/srv"
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "expected"),
+    [
+        ({}, None, {"driver": "json-file", "options": LOG["log-opts"]}),
+        ({}, {"log-driver": "local"}, {"driver": "local", "options": LOG["log-opts"]}),
+        (
+            {},
+            {"log-opts": {"max-size": "1g", "env": "A"}},
+            {"driver": "json-file", "options": {"max-file": "5", "max-size": "1g"}},
+        ),
+        ({}, {"log-driver": "splunk", "log-opts": {"splunk-token": "secret"}}, {"driver": "splunk"}),
+        ({"log-driver": "journald"}, {}, {"driver": "journald"}),
+        ({"log-opts": {"max-size": "3m"}}, {}, {"driver": "json-file", "options": {"max-size": "3m"}}),
+        ({"log-driver": "journald"}, {"log-driver": "local"}, {"driver": "local"}),
+        ({"mtu": 1400}, {}, {"driver": "json-file", "options": LOG["log-opts"]}),
+    ],
+)
+@pytest.mark.parametrize("template", ["postgres/compose", "kestra/compose", "n8n/compose", "n8n/runners"])
+def test_every_container_has_the_driver_and_the_limits_of_its_log(
+    template: str, own: dict[str, Any], given: dict[str, Any] | None, expected: dict[str, Any]
+) -> None:
+    variables = templating.variables("common") | {"orchestration_host": {"docker_host": {"own": own}}}
+    variables |= {} if given is None else {"docker_daemon_config": given}
+    lines = (templating.ROOT / f"templates/{template}.yml.j2").read_text().splitlines()
+    logs = [line for line in lines if line.startswith("    logging: ")]
+    assert len(logs) == sum(line.startswith("    image: ") for line in lines)
+    for line in logs:
+        assert yaml.safe_load(templating.evaluate(line, variables)) == {"logging": expected}
 
 
 @pytest.mark.parametrize(
