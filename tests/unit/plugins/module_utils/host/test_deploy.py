@@ -336,7 +336,7 @@ def test_rollback_restores_contents_and_modes_with_what_others_have_written(heal
     message, result = healthy.fails(TWO, "bad\n")
     back = [str(path) for path in (healthy.env, healthy.config, healthy.password)]
     assert message.splitlines() == [
-        "application did not start: application-1 is unhealthy: its health check fails",
+        "application does not work: application-1 is unhealthy: its health check fails",
         f"The last known good files are back ({', '.join(back)}), and it is healthy with them.",
         "Its last log lines before that (more: docker compose logs application):",
         "******** ******** ******** ********",
@@ -351,7 +351,7 @@ def test_rollback_restores_contents_and_modes_with_what_others_have_written(heal
 def test_a_failing_start_and_a_failing_verification_roll_back_too(healthy: Site) -> None:
     before = healthy.files()
     message, _result = healthy.fails(ONE, "nonsense\n")
-    assert message.startswith("application did not start: it answers nonsense\nThe last known good files are back")
+    assert message.startswith("application does not work: it answers nonsense\nThe last known good files are back")
     healthy.program.refuses = "docker compose up failed: port is taken"
     message, _result = healthy.fails(ONE, "bad\n")
     assert message.startswith("application did not start: docker compose up failed: port is taken\nThe last known")
@@ -388,7 +388,7 @@ def test_service_that_was_never_healthy_has_nothing_to_return_to(site: Site) -> 
     site.program.lines = "FATAL: no such thing"
     message, result = site.fails(ONE, "bad\n")
     assert message.splitlines() == [
-        "application did not start: application-1 is unhealthy: its health check fails",
+        "application does not work: application-1 is unhealthy: its health check fails",
         "It was never healthy on this host, so there are no last known good files to return to. "
         "Correct the variables and run again.",
         "Its last log lines before that (more: docker compose logs application):",
@@ -416,7 +416,7 @@ def test_service_that_does_not_come_up_with_the_good_files_either(healthy: Site)
 
     healthy.program = Broken(stays.root)
     message, _result = healthy.fails(ONE, "port: 2\n")
-    assert f"are back ({healthy.config}), but it does not start with them either:\napplication-1 ended" in message
+    assert f"are back ({healthy.config}), but it does not work with them either:\napplication-1 ended" in message
     healthy.program = stays
     assert healthy.run(ONE, "port: 1\n")["action"] == "update", "nobody knows whether it runs with these files"
     assert not healthy.run(ONE, "port: 1\n")["changed"]
@@ -467,7 +467,7 @@ def test_damaged_copy_is_reported_with_the_reason(healthy: Site) -> None:
     copy = next((healthy.root / "rollback").rglob("application.yml"))
     copy.write_text("damaged")
     message, _result = healthy.fails(ONE, "bad\n")
-    assert "application did not start: application-1 is unhealthy" in message
+    assert "application does not work: application-1 is unhealthy" in message
     assert f"can't be restored: {copy}: the copy of {healthy.config} is missing or was changed" in message
 
 
@@ -739,7 +739,7 @@ def test_module_fails_with_one_message_and_all_keys(tmp_path: Path) -> None:
     check = {"command": ["sh", "-c", "echo secret-token; exit 3"], "deadline": 0.1}
     failed = call("deploy", packed(tmp_path / "env", verify=[check]))
     assert failed["failed"]
-    assert failed["msg"].startswith("application did not start: sh -c 'echo ********; exit 3' ended with code 3")
+    assert failed["msg"].startswith("application does not work: sh -c 'echo ********; exit 3' ended with code 3")
     well = call("deploy", packed(tmp_path / "env"))
     assert failed.keys() >= well.keys() - {"failed"}
     broken = call("deploy", packed(tmp_path / "env", files=[{"path": str(tmp_path / "env"), "mode": "rw"}]))
