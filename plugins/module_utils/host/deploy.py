@@ -410,7 +410,7 @@ class Deployment:
                     os.chown(name, *owner, dir_fd=descriptor, follow_symlinks=False)
 
     def start(self, plan: DeployPlan) -> str:
-        """Start, wait and verify; return an empty string, or what failed, as the end of a sentence about the service."""
+        """Start, wait and verify; return an empty string, or the end of a sentence about what failed."""
         failure = "did not start"
         try:
             if plan.pending or plan.changed or plan.directories:

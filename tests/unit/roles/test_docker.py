@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -79,3 +80,36 @@ def test_key_that_another_source_uses_stays(path: str, expected: bool) -> None:
     source = {"path": path, "uri": "https://example.com", "signed_by": "/etc/apt/keyrings/docker.asc"}
     variables |= {"orchestration_host": {"apt_sources": [source]}}
     assert templating.evaluate("{{ _docker_key_of_others }}", variables) is expected
+
+
+def test_logins_of_registries_as_docker_keeps_them() -> None:
+    variables = templating.variables("common", "docker")
+    logins = {
+        "r.example.com:5000": {"username": "me", "password": 'p:%"$ {{ no }}'},
+        "docker.io": {"username": "you", "password": "word"},
+    }
+    (file,) = templating.evaluate(variables["_docker_login_files"], variables | {"docker_registry_auth": logins})
+    found = {
+        name: base64.b64decode(each["auth"]).decode() for name, each in json.loads(file["content"])["auths"].items()
+    }
+    assert found == {"https://index.docker.io/v1/": "you:word", "r.example.com:5000": 'me:p:%"$ {{ no }}'}
+    assert file["mode"] == "0600" and file["secret"] == "all"
+    none = templating.evaluate(variables["_docker_login_files"], variables)
+    assert json.loads(none[0]["content"]) == {"auths": {}}
+
+
+@pytest.mark.parametrize(
+    ("logins", "files", "expected"),
+    [({}, {}, False), ({"a": {}}, {}, True), ({}, {"/opt/orchestration/docker/config.json": {}}, True)],
+)
+def test_logins_take_a_task_only_if_there_are_or_were_some(
+    logins: dict[str, Any], files: dict[str, Any], expected: bool
+) -> None:
+    variables = templating.variables("common", "docker")
+    variables |= {"docker_registry_auth": logins, "orchestration_host": {"files": files}}
+    (task,) = [
+        task
+        for task in templating.tasks(templating.load("roles/docker/tasks/present.yml"))
+        if task.get("ansible.builtin.include_tasks") == "logins.yml"
+    ]
+    assert templating.holds(task["when"], variables) is expected

@@ -798,6 +798,47 @@ def test_file_that_others_share_is_merged(tmp_path: Path) -> None:
     assert not play(tmp_path, shared_file(root, {"tls": False}, look(root)), play_keys=keys).last["changed"]
 
 
+def test_logins_are_merged_with_those_of_others(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+
+    def logins(**given: str) -> list[dict[str, Any]]:
+        auths = {name: {"auth": text} for name, text in given.items()}
+        file = {
+            "path": str(config),
+            "content": json.dumps({"auths": auths}),
+            "mode": "0600",
+            "secret": "all",
+            "merge_record": str(tmp_path / "ours" / "config.json"),
+            "merge_below": "auths",
+        }
+        host = {
+            "files": files.files(tmp_path, [config]),
+            "services": {"application": files.last_known_good(tmp_path, "application")},
+        }
+        return [task(tmp_path, files=[file], host=host)]
+
+    own, former, ours, new = (
+        "b3duOnN3b3JkZmlzaA==",
+        "Zm9ybWVyOnN3b3JkZmlzaA==",
+        "b3VyczpzZWNyZXQ=",
+        "bmV3OnNlY3JldA==",
+    )
+    others = {"auths": {"own": {"auth": own}, "ours": {"auth": former}}, "detachKeys": "ctrl-e"}
+    config.write_text(json.dumps(others))
+    config.chmod(0o644)
+    played = play(tmp_path, logins(ours=ours, gone=former), "--diff", "-vvv")
+    assert played.last["changed"], played.output
+    assert not any(secret in played.output for secret in (own, former, ours))
+    found = {"own": {"auth": own}, "ours": {"auth": ours}, "gone": {"auth": former}}
+    assert json.loads(config.read_text()) == {**others, "auths": found}
+    assert config.stat().st_mode & 0o777 == 0o600
+    assert not play(tmp_path, logins(ours=ours, gone=former)).last["changed"]
+    found["ours"] = {"auth": new}
+    config.write_text(json.dumps({**others, "auths": found}))
+    play(tmp_path, logins())
+    assert json.loads(config.read_text())["auths"] == {"own": {"auth": own}, "ours": {"auth": new}}
+
+
 def test_shared_file_without_a_record_was_ours(tmp_path: Path) -> None:
     """A version that had no record wrote the whole file."""
     former = shared_file(tmp_path, {"debug": True, "mtu": 1400})
