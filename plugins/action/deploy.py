@@ -89,7 +89,7 @@ class ActionModule(ActionBase):
     def _arguments(self, options: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, Any]:
         """Return the module's arguments; what may be secret is packed, since arguments are logged on the host."""
         files = [
-            {key: spec[key] for key in ("path", "mode", "secret", "public", "validate", "merge_record")}
+            {key: spec[key] for key in ("path", "mode", "secret", "public", "validate", "merge_record", "merge_below")}
             for spec in options["files"]
         ]
         secret = {key: options[key] for key in ("verify", "preserved_env")}

@@ -16,7 +16,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_version
-from ansible_collections.devorch.orchestration.plugins.plugin_utils.support import ansible_problem, host_problem
+from ansible_collections.devorch.orchestration.plugins.plugin_utils import support
 
 LONGEST_WAIT = 60.0
 
@@ -89,7 +89,11 @@ class ActionModule(ActionBase):
         """Run the module; once more where the run that holds the lock has ended on this controller."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         # As the first task that touches a host, before anything of the collection runs there.
-        problem = ansible_problem(ansible_version) or host_problem((task_vars or {}).get("ansible_facts", {}))
+        problem = (
+            support.ansible_problem(ansible_version)
+            or support.docker_modules_problem(support.version_of("community.docker"))
+            or support.host_problem((task_vars or {}).get("ansible_facts", {}))
+        )
         if problem and self._task.args.get("state") == "released":
             result.update(changed=False, acquired=False, msg="nothing was acquired")
             return result

@@ -109,11 +109,16 @@ options:
         default: []
       merge_record:
         description:
-          - The content is a JSON object, and the file on the host may have further keys of others. They stay, and so
-            does the mode of the file. A key of the content replaces that of the file.
+          - The content is a JSON object, and the file on the host may have further keys of others. They stay. A key of
+            the content replaces that of the file.
+          - The mode of the file stays as well, unless O(files[].mode) is V(0600).
           - This path is the record of the keys that were set. A key that is no longer in the content is removed from
             the file if it is in the record, and still has the value that was set.
         type: path
+      merge_below:
+        description: Key of a file with O(files[].merge_record) that has an object, which is merged in the same way.
+        type: str
+        default: ""
   extra_files:
     description: Files that other tasks write. They are committed and rolled back with O(files), and never shown.
     type: list
@@ -356,9 +361,9 @@ def merge_files(files: list[dict[str, Any]], contents: dict[str, bytes], good: L
         present = read(path)
         before = json_merge.set_before(path, record, good)
         contents[spec["path"]] = json_merge.merged(
-            path, contents[spec["path"]], present.content if present else None, before
+            path, contents[spec["path"]], present.content if present else None, before, spec["merge_below"]
         )
-        if present:
+        if present and spec["mode"] != "0600":
             spec["mode"] = f"{present.mode:04o}"
 
 

@@ -6,7 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.server import supported
@@ -14,6 +18,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.versions imp
 
 ANSIBLE = ((2, 19), (2, 21))
 """The oldest and the newest ansible-core that are tested."""
+DOCKER_MODULES, FAULTY_DOCKER_MODULES = (4, 8, 3), ((5, 0, 0), (5, 0, 1))
+"""The oldest community.docker that works with Docker 29, and newer ones that do not."""
 PYTHON = (3, 11)
 """The oldest Python on a host."""
 
@@ -27,6 +33,26 @@ def ansible_problem(version: str) -> str:
         f"ansible-core: {version} is not supported. Install ansible-core {oldest} to {newest} on the controller, such"
         f" as with 'pip install \"ansible-core>={oldest},<{ANSIBLE[1][0]}.{ANSIBLE[1][1] + 1}\"'."
     )
+
+
+def docker_modules_problem(version: str) -> str:
+    """Return why a version of community.docker cannot be used; an empty string if it can, or is unknown."""
+    found = numbers(version)
+    if not found or (found >= DOCKER_MODULES and found not in FAULTY_DOCKER_MODULES):
+        return ""
+    return (
+        f"community.docker: {version} does not work with Docker 29. Install a newer version on the controller, such as"
+        " with 'ansible-galaxy collection install --upgrade community.docker'."
+    )
+
+
+def version_of(collection: str) -> str:
+    """Return the version of a collection on the controller; an empty string if it does not say."""
+    with contextlib.suppress(ImportError, OSError, ValueError, KeyError, TypeError):
+        for directory in importlib.import_module(f"ansible_collections.{collection}").__path__:
+            manifest = json.loads((Path(directory) / "MANIFEST.json").read_text(encoding="utf-8"))
+            return str(manifest["collection_info"]["version"])
+    return ""
 
 
 def host_problem(facts: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from ..system.conftest import PRINTED, ROOT, Host, Run
 from ..system.data import ROOT as KEPT
 
 CHANGES: list[dict[str, Any]] = [
-    {"docker_log_max_file": 4},
+    {"orchestration_log_max_file": 4},
     {"postgres_max_connections": 90},
     {"sidecar_query_timeout": 31},
     {"kestra_log_level": "WARN"},
@@ -29,7 +29,7 @@ CHANGES: list[dict[str, Any]] = [
     {"kestra_envs": {"chaos": "true"}},
     {"n8n_task_timeout": 200},
     {"n8n_timezone": "Europe/Berlin"},
-    {"docker_log_max_size": "9m", "n8n_execution_max_age": 300, "kestra_database_pool_size": 9},
+    {"orchestration_log_max_size": "9m", "n8n_execution_max_age": 300, "kestra_database_pool_size": 9},
 ]
 """Valid changes, from which one is drawn for each run."""
 

@@ -278,7 +278,7 @@ if "upgrade" in PARTS:
         else:
             assert run.code != 0
             assert "The upgrade failed; the old versions run again with the data from before it" in run.output
-            assert f"{service} did not start" in run.output
+            assert f"{service} does not work" in run.output
             assert running(host, service) == old
             assert state(host) == found
         # The next one starts from the role's own version again, in whose way of answering the data are compared.

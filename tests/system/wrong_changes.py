@@ -46,7 +46,7 @@ def kestra(*path: str, value: Any) -> dict[str, Any]:
 
 CHANGES = [
     Wrong("docker", "unknown choice", {"docker_package_source": "snap"}, "docker_package_source"),
-    Wrong("docker", "wrong type", {"docker_log_max_file": "many"}, "docker_log_max_file"),
+    Wrong("docker", "wrong type", {"orchestration_log_max_file": "many"}, "orchestration_log_max_file"),
     Wrong("docker", "unknown key", {"docker_daemon_config": {"no-such": 1}}, "no-such", WRITTEN),
     Wrong("docker", "wrong type of a key", {"docker_daemon_config": {"log-level": 5}}, "log-level", WRITTEN),
     Wrong(

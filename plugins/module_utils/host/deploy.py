@@ -414,14 +414,17 @@ class Deployment:
                     os.chown(name, *owner, dir_fd=descriptor, follow_symlinks=False)
 
     def start(self, plan: DeployPlan) -> str:
-        """Start, wait and verify; return an empty string, or what failed."""
+        """Start, wait and verify; return an empty string, or the end of a sentence about what failed."""
+        failure = "did not start"
         try:
             if plan.pending or plan.changed or plan.directories:
                 self._own_contents()
             self.started = self.runtime.start(plan.pending or bool(plan.changed))
-            return self.runtime.wait(self.order.wait_timeout) or self.runtime.verify()
+            failure = "does not work"
+            problem = self.runtime.wait(self.order.wait_timeout) or self.runtime.verify()
         except (DeployError, OSError) as error:
-            return str(error)
+            problem = str(error)
+        return f"{failure}: {problem}" if problem else ""
 
     def commit(self, present: Mapping[Path, File]) -> None:
         """Make the files on the host the last known good ones."""
@@ -434,7 +437,7 @@ class Deployment:
         log = self.runtime.log()
         restored: list[Path] = []
         service = self.wanted.service
-        lines = [f"{service} did not start: {reason}"]
+        lines = [f"{service} {reason}"]
         try:
             if not self.good.exists and self.runtime.shared:
                 restored = self._restore_found(plan)
@@ -510,7 +513,7 @@ class Deployment:
         except DeployError as error:
             problem = str(error)
         if problem:
-            return f"{sentence}, but it does not start with them either:\n{problem}"
+            return f"{sentence}, but it does not work with them either:\n{problem}"
         if self.good.exists:
             self.commit(self._all_present())
         return f"{sentence}, and it {self.runtime.well} with them." if self.runtime.well else f"{sentence}."

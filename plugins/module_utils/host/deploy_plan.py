@@ -153,6 +153,7 @@ def argument_spec() -> dict[str, dict[str, Any]]:
         "public": {"type": "list", "elements": "str", "default": []},
         "validate": {"type": "list", "elements": "str", "default": []},
         "merge_record": {"type": "path"},
+        "merge_below": {"type": "str", "default": ""},
     }
     check_spec: dict[str, dict[str, Any]] = {
         "url": {"type": "str"},
@@ -239,7 +240,7 @@ def as_found(
         same = bool(record) and (found.get(record) or {}).get("sha256") == digests[record]
         if same and entry.get("type") == "file":
             known[spec["path"]] = str(entry.get("sha256", ""))
-            spec = {**spec, "mode": str(entry["mode"])}
+            spec = {**spec, "mode": spec["mode"] if spec["mode"] == "0600" else str(entry["mode"])}
         specs.append(dict(spec))
     return specs, known
 

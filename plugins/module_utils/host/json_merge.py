@@ -35,18 +35,26 @@ def parse(path: Path, content: bytes) -> dict[str, Any]:
     return found
 
 
-def merge(wanted: Mapping[str, Any], present: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of the file: the wanted ones, and the present ones that the last run did not set as they are."""
+def merge(
+    wanted: Mapping[str, Any], present: Mapping[str, Any], before: Mapping[str, Any], below: str = ""
+) -> dict[str, Any]:
+    """Return the keys of the file: the wanted ones, and the present ones that the last run did not set as they are.
+
+    The object in the key C(below) is merged in the same way, if the file has one.
+    """
+    if below in wanted and isinstance(present.get(below), dict):
+        inner = merge(wanted[below], present[below], before.get(below, {}))
+        wanted, before = {**wanted, below: inner}, {**before, below: inner}
     gone = {key for key, value in before.items() if key not in wanted and present.get(key) == value}
     return {**{key: value for key, value in present.items() if key not in gone}, **wanted}
 
 
-def merged(path: Path, wanted: bytes, present: bytes | None, before: Mapping[str, Any]) -> bytes:
+def merged(path: Path, wanted: bytes, present: bytes | None, before: Mapping[str, Any], below: str = "") -> bytes:
     """Return the content of the file; what is there stays byte for byte if it says the same."""
     if present is None:
         return wanted
     found = parse(path, present)
-    result = merge(parse(path, wanted), found, before)
+    result = merge(parse(path, wanted), found, before, below)
     # The order stays, so that a diff shows the changed keys only.
     in_order = list(found) == sorted(found)
     return present if result == found else f"{json.dumps(result, indent=4, sort_keys=in_order)}\n".encode()

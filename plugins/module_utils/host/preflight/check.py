@@ -33,7 +33,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     Situation,
 )
 
-RENAMED: Mapping[str, str] = {"plan_only": "kestra_flows_plan_only", "rotate": "rotate_secrets"}
+RENAMED: Mapping[str, str] = {
+    "plan_only": "kestra_flows_plan_only",
+    "rotate": "rotate_secrets",
+    "docker_log_max_size": "orchestration_log_max_size",
+    "docker_log_max_file": "orchestration_log_max_file",
+}
 """The present names of variables, by their old names."""
 NEIGHBOURS = (
     *(f"{service}_{option}" for service in SERVICES for option in ("state", "purge_data")),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 CONFIGURATION = "/etc/docker/daemon.json"
 SOURCES, KEYRING = "/etc/apt/sources.list.d/docker.sources", "/etc/apt/keyrings/docker.asc"
 ENGINES: Mapping[str, str] = {"docker": "docker-ce", "distribution": "docker.io"}
+REGISTRY = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?", re.ASCII)
 SET_BY: Mapping[str, str] = {
     "registry-mirrors": "docker_registry_mirrors",
     "insecure-registries": "docker_insecure_registries",
@@ -207,6 +209,19 @@ def _some(names: Sequence[str]) -> str:
     return listed(names) if len(names) <= 5 else f"{', '.join(names[:5])} and {len(names) - 5} more"
 
 
+def _logins(situation: Situation) -> Iterator[str]:
+    name = "docker_registry_auth"
+    for registry, login in situation.mapping(name).items():
+        if not REGISTRY.fullmatch(str(registry)):
+            yield f"{name}: '{registry}' is not a registry. Set a host, with a port if it has one, and without a path."
+        keys = ("username", "password")
+        whole = isinstance(login, Mapping) and set(login) == set(keys)
+        if not whole or not all(isinstance(login[key], str) and login[key] for key in keys):
+            yield f"{name}: {registry} does not have a username and a password. Set both, as texts."
+        elif ":" in login["username"]:
+            yield f"{name}: the username of {registry} has a colon, which Docker cannot keep. Use another user."
+
+
 def _removal(situation: Situation) -> Iterator[str]:
     compose = f"{situation.root}/compose.yml"
     needed = [service for service in situation.deployed() if service in IN_DOCKER]
@@ -265,6 +280,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _swarm,
     _restart,
     _networks,
+    _logins,
 )
 REMOVAL: tuple[Rule, ...] = (_removal, _removal_of_others)
 WARNINGS: tuple[Rule, ...] = (_kept,)

@@ -104,7 +104,7 @@ def _undecided(situation: Situation) -> Iterator[str]:
             listed = "; ".join(f"{registry}: {reason}" for registry, reason in reasons.items())
             yield (
                 f"{service}_version: whether every registry gives {reference} is not known ({listed}). If the pull"
-                " fails, log root in with 'docker login' if the registry wants a login or has a limit of requests,"
+                " fails, set docker_registry_auth if the registry wants a login or has a limit of requests,"
                 " put a private authority into /etc/docker/certs.d, or correct docker_registry_mirrors."
             )
 

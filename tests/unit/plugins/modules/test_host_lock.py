@@ -20,10 +20,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host import 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Lock, PlaybookRun
 from ansible_collections.devorch.orchestration.plugins.modules import host_lock as module
 from ansible_collections.devorch.orchestration.plugins.plugin_utils import support
+from packaging.specifiers import SpecifierSet
 
 from ...in_process import call
 from ...playbook import play
 
+ROOT = Path(__file__).parents[4]
 MINE, OTHER = PlaybookRun("me@here", "here", "1-1"), PlaybookRun("you@there", "there", "2-2")
 
 
@@ -197,6 +199,31 @@ def test_ansible_versions(version: str, refused: bool) -> None:
     problem = support.ansible_problem(version)
     assert bool(problem) == refused
     assert not refused or problem.startswith(f"ansible-core: {version} is not supported. Install ansible-core 2.19 to")
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"),
+    [
+        ("4.8.2", True),
+        ("4.8.3", False),
+        ("4.10.0", False),
+        ("5.0.1", True),
+        ("5.0.2", False),
+        ("6.0.0", False),
+        ("", False),
+    ],
+)
+def test_versions_of_community_docker(version: str, refused: bool) -> None:
+    problem = support.docker_modules_problem(version)
+    assert problem.startswith(f"community.docker: {version} does not work with Docker 29. Install") == refused
+    assert bool(problem) == refused
+    declared = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["dependencies"]["community.docker"]
+    assert SpecifierSet(declared).contains(version or "4.8.3") != refused
+
+
+def test_version_of_a_collection_on_the_controller() -> None:
+    assert re.fullmatch(r"[0-9]+[.][0-9]+[.][0-9]+", support.version_of("community.docker"))
+    assert support.version_of("community.no_such_collection") == ""
 
 
 @pytest.mark.parametrize(

@@ -346,7 +346,7 @@ def test_rollback_restores_contents_and_modes_with_what_others_have_written(heal
     message, result = healthy.fails(TWO, "bad\n")
     back = [str(path) for path in (healthy.env, healthy.config, healthy.password)]
     assert message.splitlines() == [
-        "application did not start: application-1 is unhealthy: its health check fails",
+        "application does not work: application-1 is unhealthy: its health check fails",
         f"The last known good files are back ({', '.join(back)}), and it is healthy with them.",
         "Its last log lines before that (more: docker compose logs application):",
         "******** ******** ******** ********",
@@ -361,7 +361,7 @@ def test_rollback_restores_contents_and_modes_with_what_others_have_written(heal
 def test_a_failing_start_and_a_failing_verification_roll_back_too(healthy: Site) -> None:
     before = healthy.files()
     message, _result = healthy.fails(ONE, "nonsense\n")
-    assert message.startswith("application did not start: it answers nonsense\nThe last known good files are back")
+    assert message.startswith("application does not work: it answers nonsense\nThe last known good files are back")
     healthy.program.refuses = "docker compose up failed: port is taken"
     message, _result = healthy.fails(ONE, "bad\n")
     assert message.startswith("application did not start: docker compose up failed: port is taken\nThe last known")
@@ -398,7 +398,7 @@ def test_service_that_was_never_healthy_has_nothing_to_return_to(site: Site) -> 
     site.program.lines = "FATAL: no such thing"
     message, result = site.fails(ONE, "bad\n")
     assert message.splitlines() == [
-        "application did not start: application-1 is unhealthy: its health check fails",
+        "application does not work: application-1 is unhealthy: its health check fails",
         "It was never healthy on this host, so there are no last known good files to return to. "
         "Correct the variables and run again.",
         "Its last log lines before that (more: docker compose logs application):",
@@ -426,7 +426,7 @@ def test_service_that_does_not_come_up_with_the_good_files_either(healthy: Site)
 
     healthy.program = Broken(stays.root)
     message, _result = healthy.fails(ONE, "port: 2\n")
-    assert f"are back ({healthy.config}), but it does not start with them either:\napplication-1 ended" in message
+    assert f"are back ({healthy.config}), but it does not work with them either:\napplication-1 ended" in message
     healthy.program = stays
     assert healthy.run(ONE, "port: 1\n")["action"] == "update", "nobody knows whether it runs with these files"
     assert not healthy.run(ONE, "port: 1\n")["changed"]
@@ -477,7 +477,7 @@ def test_damaged_copy_is_reported_with_the_reason(healthy: Site) -> None:
     copy = next((healthy.root / "rollback").rglob("application.yml"))
     copy.write_text("damaged")
     message, _result = healthy.fails(ONE, "bad\n")
-    assert "application did not start: application-1 is unhealthy" in message
+    assert "application does not work: application-1 is unhealthy" in message
     assert f"can't be restored: {copy}: the copy of {healthy.config} is missing or was changed" in message
 
 
@@ -749,7 +749,7 @@ def test_module_fails_with_one_message_and_all_keys(tmp_path: Path) -> None:
     check = {"command": ["sh", "-c", "echo secret-token; exit 3"], "deadline": 0.1}
     failed = call("deploy", packed(tmp_path / "env", verify=[check]))
     assert failed["failed"]
-    assert failed["msg"].startswith("application did not start: sh -c 'echo ********; exit 3' ended with code 3")
+    assert failed["msg"].startswith("application does not work: sh -c 'echo ********; exit 3' ended with code 3")
     well = call("deploy", packed(tmp_path / "env"))
     assert failed.keys() >= well.keys() - {"failed"}
     broken = call("deploy", packed(tmp_path / "env", files=[{"path": str(tmp_path / "env"), "mode": "rw"}]))
@@ -806,6 +806,47 @@ def test_file_that_others_share_is_merged(tmp_path: Path) -> None:
     play(tmp_path, shared_file(root, {"tls": False}, look(root)))
     assert shared.read_text() == by_hand
     assert not play(tmp_path, shared_file(root, {"tls": False}, look(root)), play_keys=keys).last["changed"]
+
+
+def test_logins_are_merged_with_those_of_others(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+
+    def logins(**given: str) -> list[dict[str, Any]]:
+        auths = {name: {"auth": text} for name, text in given.items()}
+        file = {
+            "path": str(config),
+            "content": json.dumps({"auths": auths}),
+            "mode": "0600",
+            "secret": "all",
+            "merge_record": str(tmp_path / "ours" / "config.json"),
+            "merge_below": "auths",
+        }
+        host = {
+            "files": files.files(tmp_path, [config]),
+            "services": {"application": files.last_known_good(tmp_path, "application")},
+        }
+        return [task(tmp_path, files=[file], host=host)]
+
+    own, former, ours, new = (
+        "b3duOnN3b3JkZmlzaA==",
+        "Zm9ybWVyOnN3b3JkZmlzaA==",
+        "b3VyczpzZWNyZXQ=",
+        "bmV3OnNlY3JldA==",
+    )
+    others = {"auths": {"own": {"auth": own}, "ours": {"auth": former}}, "detachKeys": "ctrl-e"}
+    config.write_text(json.dumps(others))
+    config.chmod(0o644)
+    played = play(tmp_path, logins(ours=ours, gone=former), "--diff", "-vvv")
+    assert played.last["changed"], played.output
+    assert not any(secret in played.output for secret in (own, former, ours))
+    found = {"own": {"auth": own}, "ours": {"auth": ours}, "gone": {"auth": former}}
+    assert json.loads(config.read_text()) == {**others, "auths": found}
+    assert config.stat().st_mode & 0o777 == 0o600
+    assert not play(tmp_path, logins(ours=ours, gone=former)).last["changed"]
+    found["ours"] = {"auth": new}
+    config.write_text(json.dumps({**others, "auths": found}))
+    play(tmp_path, logins())
+    assert json.loads(config.read_text())["auths"] == {"own": {"auth": own}, "ours": {"auth": new}}
 
 
 def test_shared_file_without_a_record_was_ours(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def warned(variables: dict[str, Any], seen: dict[str, Any]) -> list[str]:
 
 
 LIST = {"path": "/etc/apt/sources.list.d/docker.list", "uri": URL, "signed_by": "/etc/apt/keyrings/docker.gpg"}
+LOGIN = {"username": "me", "password": "swordfish"}
 UNKNOWN = {"services": {"docker": {"committed": "", "differing": []}}}
 MIRRORS = {**SETTINGS, "registry-mirrors": ["https://a.example.com"]}
 
@@ -288,6 +289,24 @@ def test_registry(reasons: dict[str, str], proxy: bool, outcome: str, mirror: st
     problems = list(images.image("n8n")(asked))
     warnings = [text for rule in images.WARNINGS for text in rule(asked)]
     assert (len(problems), len(warnings)) == {"refused": (1, 0), "warned": (0, 1), "passed": (0, 0)}[outcome]
-    assert all("docker login" in text for text in warnings)
+    assert all("docker_registry_auth" in text for text in warnings)
     there = Situation(asked.variables, {**seen, "missing_images": []})
     assert not [*images.image("n8n")(there), *(text for rule in images.WARNINGS for text in rule(there))]
+
+
+@pytest.mark.parametrize(
+    ("logins", "problem"),
+    [
+        ({"docker.io": {"username": "me", "password": 'p:%"$'}, "r.example.com:5000": LOGIN}, ""),
+        ({"https://r.example.com": LOGIN}, "'https://r.example.com' is not a registry"),
+        ({"r.example.com/team": LOGIN}, "'r.example.com/team' is not a registry"),
+        ({"r.example.com": {"username": "me"}}, "r.example.com does not have a username and a password"),
+        ({"r.example.com": "me:swordfish"}, "r.example.com does not have a username and a password"),
+        ({"r.example.com": {**LOGIN, "password": ""}}, "r.example.com does not have a username and a password"),
+        ({"r.example.com": {**LOGIN, "username": "a:b"}}, "the username of r.example.com has a colon"),
+    ],
+)
+def test_logins_of_registries(logins: dict[str, Any], problem: str) -> None:
+    found = refused({"docker_registry_auth": logins}, host())
+    assert [text.startswith(f"docker_registry_auth: {problem}") for text in found] == ([True] if problem else [])
+    assert "swordfish" not in str(found)
