@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import yaml
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import runners
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import compose
 
-from ..templating import ROOT, evaluate, load, variables
+from ..templating import ROOT, evaluate, load, tasks, variables
 
 SECRETS = {
     name: f"value-of-{name}"
@@ -179,3 +181,62 @@ def test_the_flows_of_the_repository_run_on_every_host() -> None:
     for path in [*ROOT.glob("kestra-flows/*/*.yaml"), *ROOT.glob("roles/kestra/files/flows/*/*.yaml")]:
         (root,) = compose(path.read_text("utf-8"))
         assert runners.findings(root, ["process"]) == [], path
+
+
+def test_kestra_trusts_further_authorities(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("-----BEGIN CERTIFICATE-----\none\n-----END CERTIFICATE-----\n")
+    authorities = {"orchestration_ca_certificates": [str(tmp_path / "one")]}
+    files = evaluate(load("roles/kestra/vars/main.yml")["_kestra_ca_files"], given(**authorities))
+    assert [(Path(file["path"]).name, file["mode"]) for file in files] == [
+        ("ca.pem", "0640"),
+        ("trust-authorities", "0640"),
+    ]
+    assert files[0]["content"] == (tmp_path / "one").read_text() and "%s" in files[0]["validate"]
+    assert (ROOT / "roles/kestra/files" / files[1]["src"]).is_file()
+    kestra = service("kestra", **authorities)["kestra"]
+    mounts = {volume["target"]: volume["source"] for volume in kestra["volumes"]}
+    program, bundle = (Path(path) for path in kestra["entrypoint"][1:3])
+    assert [f"{mounts[str(path.parent)]}/{path.name}" for path in (bundle, program)] == [file["path"] for file in files]
+    (tmp_path / "one").write_text("another")
+    assert service("kestra", **authorities)["kestra"]["labels"] != kestra["labels"]
+    assert "entrypoint" not in service("kestra")["kestra"]
+    (deploying,) = [
+        task for task in tasks(load("roles/kestra/tasks/present.yml")) if task.get("register") == "kestra_deployed"
+    ]
+    template = deploying["devorch.orchestration.deploy"]["files"]
+    known = {"_kestra_configuration_file": 1, "compose_service_files": [2], "_kestra_ca_files": [3]}
+    assert evaluate(template, known | {"orchestration_ca_bundle": ""}) == [1, 2]
+    assert evaluate(template, known | {"orchestration_ca_bundle": "x"}) == [1, 3, 2]
+
+
+def test_the_authorities_are_added_to_those_of_java(tmp_path: Path) -> None:
+    """Also when the container starts again, and with a file of several certificates and remarks."""
+    programs = tmp_path / "java" / "bin"
+    programs.mkdir(parents=True)
+    (tmp_path / "java" / "lib" / "security").mkdir(parents=True)
+    public = tmp_path / "java" / "lib" / "security" / "cacerts"
+    public.write_text("public\n")
+    public.chmod(0o444)
+    keytool = '#!/bin/sh\n[ "$1 $3 $7 $9" = "-importcert -keystore -alias -file" ] && cat "${10}" >> "$4"\n'
+    for name, text in (("java", "#!/bin/sh\n"), ("keytool", keytool)):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    certificates = [f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n" for name in ("one", "two")]
+    (tmp_path / "ca.pem").write_text("a remark\n" + "\n".join(certificates))
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "TMPDIR": str(tmp_path), "JAVA_OPTS": "-Xmx1g"}
+    program = ROOT / "roles" / "kestra" / "files" / "trust-authorities.sh"
+    show = ["sh", "-c", 'echo "$JAVA_OPTS" "$@"', "sh", "server", "a b"]
+    for _start in range(2):
+        run = subprocess.run(
+            ["sh", str(program), str(tmp_path / "ca.pem"), *show],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        option, *others = run.stdout.split()
+        assert option.startswith("-Djavax.net.ssl.trustStore=") and others == ["-Xmx1g", "server", "a", "b"]
+        store = Path(option.partition("=")[2]).read_text()
+        assert store.startswith("public\n") and all(store.count(each) == 1 for each in certificates)
+        assert "remark" not in store

@@ -263,6 +263,18 @@ def test_unsupported_host_is_refused_before_anything_is_read(tmp_path: Path, che
     assert not (tmp_path / "lock").exists()
 
 
+def test_old_community_docker_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    collection = tmp_path / "ansible_collections" / "community" / "docker"
+    collection.mkdir(parents=True)
+    manifest = {"collection_info": {"namespace": "community", "name": "docker", "version": "4.8.2"}}
+    (collection / "MANIFEST.json").write_text(json.dumps(manifest))
+    found = {"ANSIBLE_COLLECTIONS_PATH": f"{tmp_path}:{os.environ['ANSIBLE_COLLECTIONS_PATH']}"}
+    lock = {"path": str(tmp_path / "lock")}
+    run = play(tmp_path, [{"devorch.orchestration.host_lock": lock}], environment=found)
+    assert run.last["msg"].startswith("community.docker: 4.8.2 does not work with Docker 29"), run.output
+    assert not (tmp_path / "lock").exists()
+
+
 def test_controller_whose_user_has_no_entry_in_passwd(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
