@@ -99,7 +99,7 @@ def _missing_data(situation: Situation) -> Iterator[str]:
         return
     missing = []
     ran = host.get("marked_root") or host.get("services", {}).get("postgres", {}).get("committed")
-    if ran and not host.get("postgres_major", "unknown"):
+    if ran and not situation.external and not host.get("postgres_major", "unknown"):
         missing.append(f"{root}/data/postgres/pgdata")
     # A service's directory is made before its first start.
     missing += [
