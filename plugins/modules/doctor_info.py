@@ -259,7 +259,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra impor
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection, KestraClient
 
 try:
-    import psycopg2
+    import psycopg2  # type: ignore[import-untyped]
 
     PSYCOPG_IMPORT_ERROR = None
 except ImportError as missing:
