@@ -147,6 +147,8 @@ class ActionModule(ActionBase):
             "facts": task_vars.get("ansible_facts", {}),
         }
         missing = [name for name in FILES if any(not path.exists() for path in paths(variables.get(name)))]
+        certificate = (variables.get("postgres_external") or {}).get("ca")
+        missing += ["postgres_external.ca" for path in paths(str(certificate or "")) if not path.is_file()]
         run = {"upgrade": arguments["upgrade"], "installs": arguments["installs"]}
         problems += check.problems(rendered=rendered, missing_files=missing, **run, **given)
         problems = list(dict.fromkeys(problems))

@@ -62,6 +62,14 @@ options:
     type: list
     elements: str
     default: []
+  database_server:
+    description:
+      - PostgreSQL that is not on the host, with C(host), C(port), C(sslmode) and, for modes that check the certificate,
+        C(sslrootcert) with the path of the authorities on the host. If not set, O(databases) are in the container
+        C(postgres) of O(project).
+      - The archives of the host do not have its databases, and the last backup is not looked at.
+    type: dict
+    default: {}
   certificate_urls:
     description: URLs whose certificates are checked. URLs that do not begin with V(https) are ignored.
     type: list
@@ -250,6 +258,13 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.http_session
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import activity
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection, KestraClient
 
+try:
+    import psycopg2  # type: ignore[import-untyped]
+
+    PSYCOPG_IMPORT_ERROR = None
+except ImportError as missing:
+    PSYCOPG_IMPORT_ERROR = missing
+
 TIMEOUT = 10
 CONTAINER = (
     '{"image": {{json .Config.Image}}, "image_id": {{json .Image}}, "state": {{json .State.Status}},'
@@ -282,6 +297,12 @@ REACH = {
 QUERY = (
     "select (select count(*) from pg_stat_activity where backend_type = 'client backend'),"
     " current_setting('max_connections'), pg_database_size(current_database())"
+)
+
+USERS = 'public."user"'
+OWNER = (
+    f"SELECT coalesce((SELECT coalesce(lower(email), '?') FROM {USERS} WHERE \"roleSlug\" = 'global:owner'"  # noqa: S608
+    " AND (password IS NOT NULL OR \"lastActiveAt\" IS NOT NULL) LIMIT 1), '')"
 )
 
 
@@ -337,7 +358,46 @@ class Collector:
         missing = {name: {"active": "", "enabled": "", "wanted": True} for name in wanted if name not in result}
         return result | missing
 
+    def external(self, name: str, query: str) -> dict[str, Any]:
+        """Return the row of a query that the owner of a database asks on the external PostgreSQL, or the error."""
+        password = self.secret(f"{name}_database_password")
+        if password is None:
+            return {"error": "its password is not among the secrets"}
+        if PSYCOPG_IMPORT_ERROR is not None:
+            return {"error": missing_required_lib("psycopg2")}
+        server = self.module.params["database_server"]
+        login = {"user": name, "dbname": name, "password": password, "connect_timeout": 10}
+        try:
+            connection = psycopg2.connect(**server, **login, options="-c statement_timeout=20s")
+        except psycopg2.Error as error:
+            return {"error": " ".join(str(error).split())}
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(query)
+                return {"error": "", "row": cursor.fetchone()}
+        except psycopg2.Error as error:
+            return {"error": " ".join(str(error).split())}
+        finally:
+            connection.close()
+
+    def n8n_owner(self) -> dict[str, Any]:
+        """Return the owner of n8n; of an external PostgreSQL, the database itself is asked."""
+        params = self.module.params
+        if not params["database_server"] or "n8n" not in params["databases"]:
+            found: dict[str, Any] = params["n8n_owner"]
+            return found
+        there = self.external("n8n", f"SELECT to_regclass('{USERS}') IS NOT NULL")
+        owner = self.external("n8n", OWNER) if there.get("row", [False])[0] else there
+        asked = not owner["error"]
+        return {"known": asked, "email": owner["row"][0] if asked and owner is not there else ""}
+
     def database(self, name: str) -> dict[str, Any]:
+        if self.module.params["database_server"]:
+            answer = self.external(name, QUERY)
+            if answer["error"]:
+                return {"error": answer["error"]}
+            used, most, size = map(int, answer["row"])
+            return {"error": "", "connections": used, "max_connections": most, "bytes": size}
         password = self.secret(f"{name}_database_password")
         if self.docker is None or password is None:
             reason = "its password is not among the secrets" if self.docker else "Docker does not answer"
@@ -479,7 +539,8 @@ class Collector:
         return {
             "project": self.project,
             "docker": params["docker"],
-            "n8n_owner": params["n8n_owner"],
+            "n8n_owner": self.n8n_owner(),
+            "database_server": "{host}:{port}".format(**params["database_server"]) if params["database_server"] else "",
             "listeners": params["listeners"],
             "ports": {str(port): wanted for port, wanted in params["ports"].items()},
             "flows": params["flows"],
@@ -517,6 +578,7 @@ def main() -> None:
             "n8n_owner": {"type": "dict", "default": {}},
             "units": {"type": "list", "elements": "str", "default": []},
             "databases": {"type": "list", "elements": "str", "default": []},
+            "database_server": {"type": "dict", "default": {}},
             "certificate_urls": {"type": "list", "elements": "str", "default": []},
             "sidecar_url": {"type": "str"},
             "container_url": {"type": "str"},

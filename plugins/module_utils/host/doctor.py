@@ -187,16 +187,21 @@ def check_databases(facts: Facts, limits: Limits) -> Iterator[Finding]:
     """Judge whether each owner gets into its database, and how many connections are left."""
     most = 0
     used = 0
+    server = facts["database_server"]
     for name, database in sorted(facts["databases"].items()):
         if database["error"]:
             hint = "Run site.yml: it puts passwords and containers back."
+            if server:
+                hint = f"Look at {server} and at the way there, and run site.yml: it says what is missing."
             yield Finding("database", name, CRITICAL, f"its owner can't log in: {database['error']}", hint)
             continue
         used, most = database["connections"], database["max_connections"]
-        yield Finding("database", name, OK, f"its owner logs in; {size(database['bytes'])}")
+        place = f" on {server} (postgres_external)" if server else ""
+        yield Finding("database", name, OK, f"its owner logs in{place}; {size(database['bytes'])}")
     if most:
         full = used * 100 >= most * limits.connections_warning_percent
-        hint = "Raise postgres_max_connections, or lower kestra_database_pool_size." if full else ""
+        variable = f"max_connections on {server}" if server else "postgres_max_connections"
+        hint = f"Raise {variable}, or lower kestra_database_pool_size." if full else ""
         yield Finding("database", "connections", WARNING if full else OK, f"{used} of {most}", hint)
 
 
@@ -214,7 +219,12 @@ def check_disks(facts: Facts, limits: Limits) -> Iterator[Finding]:
 
 def check_backup(facts: Facts, limits: Limits, now: datetime) -> Iterator[Finding]:
     """Judge the age of the last backup, and whether it was tried."""
-    backup = facts["backup"]
+    backup, server = facts["backup"], facts["database_server"]
+    if server:
+        message = f"are on {server} (postgres_external), and this host makes no backup"
+        hint = "Back up the databases and the host yourself, as docs/postgres-external.md says."
+        yield Finding("backup", "databases", WARNING, message, hint)
+        return
     if backup is None:
         yield Finding("backup", "last", WARNING, "no backup", "Run backup.yml.")
         return

@@ -182,10 +182,11 @@ _BACKUP = "because the backup has nothing else. If you back it up yourself, put 
 _OPEN = "is not supported, because the health check has no login. The port is on loopback only"
 _HEALTH = "must be true, because the health check needs it"
 _TLS = "must be false, because health checks and modules use HTTP. Let a reverse proxy encrypt, and set kestra_url"
+DATABASE = "datasources.postgres.url"
 BACKED_UP = (
     Fixed(
-        "datasources.postgres.url",
-        f"must be the database of this host, {_BACKUP}",
+        DATABASE,
+        f"must be the database of this host, or that of postgres_external, {_BACKUP}",
         ("jdbc:postgresql://postgres:5432/kestra", "jdbc:postgresql://postgres:5432/kestra[?]*"),
     ),
     Fixed("datasources.postgres.username", f"must be kestra, {_BACKUP}", ("kestra",)),
@@ -336,6 +337,16 @@ def _holds(key: Fixed, value: Any) -> bool:
         return value is None
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return any(fnmatchcase(text, choice) for choice in key.values)
+
+
+def value(configuration: Any, path: str, version: str = "") -> str:
+    """Return the text at a path of a configuration, which is a dictionary or its YAML; empty if there is none."""
+    if isinstance(configuration, str):
+        try:
+            configuration = yaml.safe_load(configuration) if HAS_YAML else None
+        except yaml.YAMLError:
+            return ""
+    return str(dict(_keys(configuration, _is_old(version))).get(path) or "")
 
 
 def _permitted(path: str, allowed: Container[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -33,13 +34,15 @@ esac
 """
 
 
-def render(name: str, folder: Path) -> str:
+def render(name: str, folder: Path, database: dict[str, object] | None = None) -> str:
     """Return a template as Ansible renders it."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701
     return environment.from_string((TEMPLATES / name).read_text("utf-8")).render(
         ansible_managed="Ansible managed",
         orchestration_root="/opt/orchestration",
         orchestration_project="orchestration",
+        orchestration_external_database=bool(database),
+        orchestration_database=database or {},
         orchestration_lock=str(folder / "run" / "orchestration.lock"),
     )
 
@@ -120,6 +123,20 @@ def test_nothing_is_restarted_while_postgres_is_not_healthy(host: Host, health: 
     result = host.run()
     assert (result.returncode, result.stdout) == (0, "")
     assert len(host.calls()) == 2 and host.calls("restart") == []
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_nothing_is_restarted_while_an_external_postgres_does_not_answer(host: Host, answers: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if not answers:
+            server.close()
+        database: dict[str, object] = {"host": "127.0.0.1", "port": port}
+        host.write("watchdog", render("orchestration-watchdog.sh.j2", host.folder, database))
+        host.answer(ps="one", postgres="! No such container")
+        result = host.run()
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(host.calls("restart")) == answers
 
 
 def test_watchdog_succeeds_if_docker_does_not_answer(host: Host) -> None:

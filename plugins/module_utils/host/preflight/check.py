@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight import (
     backup,
     docker,
+    external,
     images,
     kestra,
     limits,
@@ -44,6 +45,7 @@ NEIGHBOURS = (
     *(f"{service}_{option}" for service in SERVICES for option in ("state", "purge_data")),
     "docker_registry_mirrors",
     "docker_insecure_registries",
+    "postgres_external",
     "kestra_database_password",
     "n8n_database_password",
     "kestra_sidecar_token",
@@ -67,7 +69,8 @@ def problems(
     rules = list(RULES)
     for service in SERVICES:
         if service in services:
-            rules += DEPLOYMENT[service] if situation.present(service) else REMOVAL[service]
+            deployment = postgres.EXTERNAL if service == "postgres" and situation.external else DEPLOYMENT[service]
+            rules += deployment if situation.present(service) else REMOVAL[service]
     return list(dict.fromkeys(problem for rule in rules for problem in rule(situation)))
 
 
@@ -91,7 +94,7 @@ _SERVICES: Mapping[str, Any] = {
     "n8n": n8n,
     "backup": backup,
 }
-RULES: tuple[Rule, ...] = (*server.RULES, *ports.RULES)
+RULES: tuple[Rule, ...] = (*server.RULES, *ports.RULES, *external.RULES)
 """What holds for the host and for several services."""
 DEPLOYMENT: Mapping[str, tuple[Rule, ...]] = {
     service: (*rules.DEPLOYMENT, *limits.DEPLOYMENT.get(service, ())) for service, rules in _SERVICES.items()
@@ -104,6 +107,7 @@ WARNINGS: tuple[Rule, ...] = (
     *images.WARNINGS,
     *limits.WARNINGS,
     *postgres.WARNINGS,
+    *external.WARNINGS,
     *kestra.WARNINGS,
     *n8n.WARNINGS,
     *backup.WARNINGS,

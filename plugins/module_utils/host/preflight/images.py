@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import (
+    EXTERNAL_RECORD,
     IN_DOCKER,
     Rule,
     Situation,
@@ -111,7 +112,8 @@ def _undecided(situation: Situation) -> Iterator[str]:
 
 def present_image(situation: Situation, service: str) -> str:
     """Return the image that last ran on the data of a service, an empty string if none is known."""
-    return str(situation.host.get("versions", {}).get(service, "")).strip()
+    record = str(situation.host.get("versions", {}).get(service, "")).strip()
+    return "" if record.startswith(EXTERNAL_RECORD) else record
 
 
 def _is_malformed(reference: str) -> bool:

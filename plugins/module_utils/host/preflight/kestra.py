@@ -81,9 +81,25 @@ def _kestra_config(situation: Situation) -> Iterator[str]:
     allowed = [str(path) for path in situation.items("kestra_config_allowed")]
     for name, configuration in texts.items():
         own = name == "kestra_config"
-        found = config_schema.problems(configuration, situation.text("kestra_version"), allowed, own)
+        # The template has the database of postgres_external.
+        database = [config_schema.DATABASE] if situation.external else []
+        found = config_schema.problems(configuration, situation.text("kestra_version"), [*allowed, *database], own)
         if found:
             yield f"{name}: {'; '.join(found)}."
+
+
+def _kestra_database(situation: Situation) -> Iterator[str]:
+    """With postgres_external, no other database is named."""
+    texts = {"kestra_config": situation.variables.get("kestra_config"), **situation.rendered}
+    allowed = [str(path) for path in situation.items("kestra_config_allowed")]
+    wanted = f"jdbc:postgresql://{situation.external_address}/kestra"
+    for name in ("kestra_config", "kestra_config_template") if situation.external else ():
+        url = config_schema.value(texts.get(name), config_schema.DATABASE, situation.text("kestra_version"))
+        if url and url.partition("?")[0] != wanted and config_schema.DATABASE not in allowed:
+            yield (
+                f"{name}: {config_schema.DATABASE} is not the database of postgres_external. Leave it out, or use the"
+                " variable kestra_database_url in the template."
+            )
 
 
 def _kestra_values(situation: Situation) -> Iterator[str]:
@@ -166,6 +182,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _kestra_key,
     _webhook_key,
     _kestra_config,
+    _kestra_database,
     _kestra_url,
     held_ports("kestra"),
     bind_address("kestra_bind_address"),

@@ -86,7 +86,7 @@ def _sum(situation: Situation) -> Iterator[str]:
     limits = {
         f"{service}_memory_limit": size(situation.text(f"{service}_memory_limit"))
         for service in IN_DOCKER
-        if service in situation.deployed()
+        if service in situation.deployed() and not (service == "postgres" and situation.external)
     }
     total = sum(limit for limit in limits.values() if limit > 0)
     if memory and total > memory:

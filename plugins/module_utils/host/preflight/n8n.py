@@ -30,7 +30,7 @@ WEBHOOK_URL_RENAMED = (2, 32)
 """The version since which n8n prefers N8N_WEBHOOK_URL to WEBHOOK_URL."""
 TRIMMED = re.compile(r"^\s|\s$|^([\"']).*\1$", re.DOTALL)
 """What n8n makes shorter when it reads its settings."""
-_DATABASE = "n8n uses the PostgreSQL of this role. Leave it out."
+_DATABASE = "the role connects n8n with its database. Leave it out. For a PostgreSQL elsewhere, set postgres_external."
 _PROXY = "a reverse proxy ends TLS. Leave it out, and set n8n_url to the address that people use."
 _RUNNERS = "the role connects n8n and its runners. Leave it out, and set n8n_runners."
 _OWNER = "the role manages the owner. Set n8n_owner_email, n8n_owner_first_name and n8n_owner_last_name."
@@ -53,6 +53,7 @@ FIXED: Mapping[str, str] = {
     "DB_TYPE": _DATABASE,
     "DB_TABLE_PREFIX": "the backup counts tables without a prefix. Leave it out.",
     **{f"DB_POSTGRESDB_{part}": _DATABASE for part in ("HOST", "PORT", "DATABASE", "USER", "SCHEMA")},
+    **{f"DB_POSTGRESDB_SSL_{part}": _DATABASE for part in ("ENABLED", "CA", "REJECT_UNAUTHORIZED")},
 }
 """What a variable of n8n that belongs to the role is for, and what to set."""
 _LOGIN = "n8n has users of its own. Leave it out."

@@ -74,7 +74,7 @@ def _postgres_library(situation: Situation) -> Iterator[str]:
 
 
 def _postgres_notice(situation: Situation) -> Iterator[str]:
-    if "postgres" not in situation.deployed():
+    if "postgres" not in situation.deployed() or situation.external:
         return
     version, before = situation.text("postgres_version"), present_image(situation, "postgres")
     if re.fullmatch("[0-9]+(-.*)?", version):
@@ -106,7 +106,7 @@ def _database_passwords(situation: Situation) -> list[str]:
 
 
 def _postgres_values(situation: Situation) -> Iterator[str]:
-    names = ["postgres_password", *_database_passwords(situation)]
+    names = [*([] if situation.external else ["postgres_password"]), *_database_passwords(situation)]
     yield from filled(situation, *names)
     yield from one_line(situation, *names)
 
@@ -119,7 +119,7 @@ def _postgres_removal(situation: Situation) -> Iterator[str]:
             f" in PostgreSQL. Set {listed([f'{user}_state' for user in users])} to 'absent' as well."
         )
     purged = [f"{user}_purge_data" for user in DATABASE_USERS if situation.flag(f"{user}_purge_data")]
-    if purged and not situation.flag("postgres_purge_data"):
+    if purged and not situation.flag("postgres_purge_data") and not situation.external:
         yield (
             f"postgres_state: {listed(purged)} {'remove databases' if len(purged) > 1 else 'removes a database'} of"
             " PostgreSQL, which must run for that. Set postgres_purge_data to true as well, or set postgres_state to"
@@ -134,5 +134,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     image("postgres"),
     _postgres_values,
 )
+EXTERNAL: tuple[Rule, ...] = (_postgres_values,)
+"""What holds if PostgreSQL is not on the host."""
 REMOVAL: tuple[Rule, ...] = (_postgres_removal,)
 WARNINGS: tuple[Rule, ...] = (_postgres_notice,)

@@ -99,7 +99,8 @@ def _missing_data(situation: Situation) -> Iterator[str]:
         return
     missing = []
     ran = host.get("marked_root") or host.get("services", {}).get("postgres", {}).get("committed")
-    if ran and "postgres" in situation.deployed() and not host.get("postgres_major", "unknown"):
+    here = "postgres" in situation.deployed() and not situation.external
+    if ran and here and not host.get("postgres_major", "unknown"):
         missing.append(f"{root}/data/postgres/pgdata")
     # A service's directory is made before its first start.
     missing += [

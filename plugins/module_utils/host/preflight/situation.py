@@ -19,6 +19,8 @@ SERVICES = ("docker", "postgres", "sidecar", "kestra", "n8n", "backup")
 IN_DOCKER = ("postgres", "kestra", "n8n")
 DATABASE_USERS = ("kestra", "n8n")
 TITLES = {"postgres": "PostgreSQL", "kestra": "Kestra", "n8n": "n8n"}
+EXTERNAL_RECORD = "external "
+"""How the record of a PostgreSQL begins that is not on the host, in C(versions/postgres)."""
 MIB = 1048576
 ABSOLUTE = re.compile(r'/[^\s"]+')
 
@@ -80,6 +82,27 @@ class Situation:
     def deployed(self) -> list[str]:
         """Return the services that this run deploys."""
         return [service for service in self.services if self.present(service)]
+
+    @property
+    def external(self) -> Mapping[str, Any]:
+        """The PostgreSQL that is not on the host, empty if the host has its own."""
+        return {key: value for key, value in self.mapping("postgres_external").items() if value is not None}
+
+    @property
+    def external_mode(self) -> str:
+        """How the connection to the external PostgreSQL is encrypted, empty if there is none."""
+        return str(self.external.get("sslmode", "verify-full")) if self.external else ""
+
+    @property
+    def external_name(self) -> str:
+        """The host and the port of the external PostgreSQL, empty if there is none."""
+        return f"{self.external.get('host', '')}:{self.external.get('port', 5432)}" if self.external else ""
+
+    @property
+    def external_address(self) -> str:
+        """The host and the port of the external PostgreSQL as they are in an address."""
+        host, port = self.external.get("host", ""), self.external.get("port", 5432)
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
     @property
     def root(self) -> str:

@@ -45,6 +45,7 @@ WELL: dict[str, Any] = {
         "docker.service": {"active": "active", "enabled": "enabled", "wanted": True},
         "orchestration-watchdog.service": {"active": "inactive", "enabled": "static", "wanted": False},
     },
+    "database_server": "",
     "databases": {"n8n": {"error": "", "connections": 20, "max_connections": 100, "bytes": 5 * 2**20}},
     "disks": {"/srv": {"total": 2**30, "free": 2**29, "used_percent": 50, "inodes_percent": 3}},
     "backup": {"archive": "/b/1.tar", "finished": ago(hours=5), "verified": ago(hours=4), "exists": True},
@@ -95,6 +96,17 @@ def test_all_is_well() -> None:
     assert doctor.worst(findings) == "ok"
     checks = "service unit version digest database disk backup certificate flow trigger execution listener mode"
     assert {finding.check for finding in findings} == set(checks.split())
+
+
+def test_an_external_postgres_is_named_and_its_backup_is_never_green() -> None:
+    server = "db.example.com:5432"
+    external = WELL | {"database_server": server, "databases": {"kestra": {"error": "refused"}, **WELL["databases"]}}
+    found = {(finding.check, finding.subject): finding for finding in evaluate(external)}
+    assert found["database", "kestra"].status == "critical" and server in found["database", "kestra"].hint
+    assert server in found["database", "n8n"].message
+    backup = found["backup", "databases"]
+    assert backup.status == "warning" and server in backup.message and "postgres-external.md" in backup.hint
+    assert ("backup", "last") not in found
 
 
 def put(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:

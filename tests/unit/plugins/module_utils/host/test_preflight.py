@@ -15,6 +15,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     backup,
     check,
     docker,
+    external,
     images,
     kestra,
     n8n,
@@ -329,8 +330,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
             ("N8N_ENCRYPTION_KEY_FILE", "the role manages the key. Set n8n_encryption_key."),
             ("N8N_USER_FOLDER", "n8n's data are in orchestration_root"),
             ("EXECUTIONS_MODE", "the role deploys no Redis and no workers."),
-            ("DB_TYPE", "n8n uses the PostgreSQL of this role."),
-            ("DB_POSTGRESDB_HOST", "n8n uses the PostgreSQL of this role."),
+            ("DB_TYPE", "the role connects n8n with its database."),
+            ("DB_POSTGRESDB_HOST", "the role connects n8n with its database."),
             ("DB_POSTGRESDB_PASSWORD_FILE", "the role manages the password. Set n8n_database_password."),
             ("DB_TABLE_PREFIX", "the backup counts tables without a prefix."),
         )
@@ -820,7 +821,7 @@ def test_playbook_refuses_an_unknown_service(tmp_path: Path) -> None:
     assert run.last["failed"] and "'nobody' is not a role of this collection" in run.last["msg"]
 
 
-@pytest.mark.parametrize("rules", [server, ports, images, docker, postgres, kestra, n8n, sidecar, backup])
+@pytest.mark.parametrize("rules", [server, ports, external, images, docker, postgres, kestra, n8n, sidecar, backup])
 def test_every_rule_of_a_file_is_applied(rules: Any) -> None:
     """A rule that no tuple lists would never run."""
     applied = {*check.RULES, *check.WARNINGS}
@@ -834,6 +835,157 @@ def test_every_rule_of_a_file_is_applied(rules: Any) -> None:
         and getattr(rule, "__annotations__", {}) == {"situation": "Situation", "return": "Iterator[str]"}
     ]
     assert own and not [rule.__name__ for rule in own if rule not in applied]
+
+
+ELSEWHERE = {"host": "db.example.com", "user": "admin", "password": "hunter2"}
+AWAY = {"postgres_external": ELSEWHERE, "backup_state": "absent"}
+"""A PostgreSQL that is not on the host, and what goes with it."""
+NEW_HOST = {"versions": {}, "postgres_major": "", "secrets": []}
+
+
+def external_of(**more: Any) -> dict[str, Any]:
+    return {**AWAY, "postgres_external": {**ELSEWHERE, **more}}
+
+
+@pytest.mark.parametrize(
+    ("variables", "host", "message"),
+    [
+        (external_of(hots="x"), {}, "postgres_external.hots: there is no such key. Is host meant? Set some of host,"),
+        (external_of(host=""), {}, "postgres_external.host: is empty. Set the name or the address of the server, or"),
+        *(
+            (external_of(host=host), {}, f"postgres_external.host: '{host}' is not the same server for the host and")
+            for host in ("localhost", "127.0.0.1", "host.docker.internal")
+        ),
+        *(
+            (external_of(host=host), {}, "postgres_external.host: the value is not a host name or an IP address.")
+            for host in ("db:5432", "postgres://u:hunter2@db", "db example", "a/b", "db;id", "$(id)")
+        ),
+        *(
+            (external_of(port=port), {}, f"postgres_external.port: '{port}' is not a TCP port. Set it to a number")
+            for port in (0, 65536, "", "pg", 5432.5)
+        ),
+        (external_of(sslmode="prefer"), {}, "postgres_external.sslmode: 'prefer' is not one of disable, require,"),
+        *(
+            (external_of(sslmode=mode, ca="ca.pem"), {}, f"postgres_external.ca: the mode {mode} does not check the")
+            for mode in ("disable", "require")
+        ),
+        *(
+            (external_of(sslmode=mode, host=host), {}, "postgres_external.host: n8n cannot compare a certificate with")
+            for mode in ("verify-ca", "verify-full")
+            for host in ("192.0.2.1", "2001:db8::1")
+        ),
+        (external_of(password=None), {}, "postgres_external.password: is missing, and postgres_external.user is set."),
+        (external_of(user=""), {"secrets": ["kestra_database_password", "n8n_database_password"]}, "user: is missing"),
+        (external_of(password="hunter2\n"), {}, "postgres_external.password: the value has a line break or another"),
+        (external_of(user="n8n"), {}, "postgres_external.user: is the owner of a database of this host."),
+        (
+            {**AWAY, "postgres_external": {"host": "db.example.com"}, "n8n_database_password": "x"},
+            {},
+            "kestra_database_password: is not set, and postgres_external has no user that could give the role kestra a",
+        ),
+        (
+            AWAY,
+            {"postgres_major": "17"},
+            "postgres_external: this host has a PostgreSQL of its own with data (/opt/orchestration/data/postgres",
+        ),
+        (
+            AWAY,
+            {"versions": {"postgres": "external old.example.com:5432\n"}},
+            "postgres_external: the databases of this host are on old.example.com:5432, and db.example.com:5432 would",
+        ),
+        (
+            {},
+            {"versions": {"postgres": "external old.example.com:5432"}},
+            "postgres_external: the databases of this host are on old.example.com:5432, and a new PostgreSQL on this",
+        ),
+        (
+            {"postgres_external": ELSEWHERE},
+            {},
+            "backup_state: the databases are on db.example.com:5432 (postgres_external), and an archive of this host",
+        ),
+        (
+            {**AWAY, "kestra_config": {"datasources": {"postgres": {"url": "jdbc:postgresql://postgres:5432/kestra"}}}},
+            {},
+            "kestra_config: datasources.postgres.url is not the database of postgres_external. Leave it out, or",
+        ),
+        (
+            {**AWAY, "n8n_environment": {"DB_POSTGRESDB_SSL_REJECT_UNAUTHORIZED": False}},
+            {},
+            "n8n_environment.DB_POSTGRESDB_SSL_REJECT_UNAUTHORIZED: the role connects n8n with its database.",
+        ),
+    ],
+)
+def test_external_postgres_that_is_refused(variables: dict[str, Any], host: dict[str, Any], message: str) -> None:
+    (problem,) = found(variables, NEW_HOST | host)
+    assert message in problem and "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    ("variables", "host"),
+    [
+        (AWAY, {}),
+        (external_of(port="6432", sslmode="verify-ca", ca="ca.pem"), {}),
+        (external_of(host="192.0.2.1", sslmode="require"), {}),
+        (external_of(host="192.0.2.1") | {"n8n_state": "absent"}, {}),
+        ({**AWAY, "kestra_database_password": "x", "n8n_database_password": "y", "postgres_version": "9"}, {}),
+        (
+            {**AWAY, "postgres_external": {"host": "db.example.com"}},
+            {"secrets": ["kestra_database_password", "n8n_database_password"]},
+        ),
+        # the owner has removed what was there, or it was there before
+        (AWAY, {"marked_root": "/opt/orchestration", "services": {"postgres": {"committed": "f740"}}}),
+        (AWAY, {"versions": {"postgres": "external db.example.com:5432\n"}}),
+        (AWAY, {"versions": {"postgres": DATABASE}}),
+        ({**AWAY, "kestra_state": "absent", "kestra_purge_data": True}, {}),
+        ({**AWAY, **ABSENT}, {"postgres_major": "17"}),
+    ],
+)
+def test_external_postgres_that_is_accepted(variables: dict[str, Any], host: dict[str, Any]) -> None:
+    assert found(variables, NEW_HOST | host) == []
+
+
+def test_external_postgres_has_no_problem_of_the_image() -> None:
+    missing = {"missing_images": [DATABASE], "registry_problems": {DATABASE: {"https://registry-1.docker.io": "away"}}}
+    assert found(AWAY, NEW_HOST | missing) == []
+    assert warnings({**VARIABLES, **AWAY, "n8n_memory_limit": "6g"}, HOST, FACTS) == []
+
+
+def test_external_postgres_is_the_database_of_the_template() -> None:
+    template = "datasources:\n  postgres:\n    url: jdbc:postgresql://{}/kestra?sslmode=require\n"
+    name, own = "kestra_config_template", template.format("postgres:5432")
+    (problem,) = found(AWAY, NEW_HOST, rendered={name: own})
+    assert problem.startswith(f"{name}: datasources.postgres.url is not the database of postgres_external.")
+    assert found(AWAY, NEW_HOST, rendered={name: template.format("db.example.com:5432")}) == []
+    six = external_of(host="2001:db8::1", sslmode="require")
+    assert found(six, NEW_HOST, rendered={name: template.format("[2001:db8::1]:5432")}) == []
+    (problem,) = found({}, NEW_HOST, rendered={name: template.format("db.example.com:5432")})
+    assert "that of postgres_external" in problem
+
+
+def test_external_postgres_is_not_upgraded_as_if_it_had_a_backup() -> None:
+    (problem,) = found(AWAY, NEW_HOST, upgrade=True)
+    assert problem.startswith("postgres_external: upgrade.yml makes no backup of the databases on db.example.com:5432")
+    assert found(AWAY, NEW_HOST, upgrade=True, installs=False) == []
+    assert found({**AWAY, "orchestration_upgrade_without_backup": "true"}, NEW_HOST, upgrade=True) == []
+
+
+def test_external_postgres_is_told_about() -> None:
+    (warning,) = warnings({**VARIABLES, **external_of(sslmode="verify-ca")}, HOST, FACTS)
+    assert warning.startswith("postgres_external.sslmode: n8n has no mode verify-ca, and checks the name")
+    purged = {**VARIABLES, **AWAY, "kestra_state": "absent", "kestra_purge_data": True}
+    (warning,) = warnings(purged, HOST, FACTS)
+    assert warning.startswith("postgres_external: the databases and roles kestra on db.example.com:5432 stay.")
+
+
+def test_playbook_reports_a_certificate_that_the_controller_does_not_have(tmp_path: Path) -> None:
+    look = {**HOST, **NEW_HOST}
+    variables = {**IMAGES, **external_of(ca=str(tmp_path / "ca.pem")), "look": look, "ansible_facts": FACTS}
+    run = play(tmp_path, task(["n8n"]), "-e", json.dumps(variables))
+    assert run.last["problems"] == [
+        f"postgres_external.ca: the controller has no file {tmp_path}/ca.pem. Correct the path."
+    ]
+    (tmp_path / "ca.pem").write_text("-")
+    assert play(tmp_path, task(["n8n"]), "-e", json.dumps(variables)).last["problems"] == []
 
 
 def test_words_are_joined_as_in_a_sentence() -> None:
