@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image, pinned
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
@@ -43,6 +44,8 @@ FIXED: Mapping[str, str] = {
     "N8N_SSL_CERT": _PROXY,
     "N8N_ENCRYPTION_KEY": "the role manages the key. Set n8n_encryption_key.",
     "N8N_USER_FOLDER": "n8n's data are in orchestration_root, and the backup takes them from there. Leave it out.",
+    "N8N_PATH": "n8n is served without a path. Leave it out, and give n8n a host name of its own in the reverse proxy.",
+    "N8N_ENDPOINT_HEALTH": "the health check of the container asks the usual address. Leave it out.",
     "EXECUTIONS_MODE": "the role deploys no Redis and no workers. Leave it out.",
     "DB_POSTGRESDB_PASSWORD": "the role manages the password. Set n8n_database_password.",
     "N8N_TRUST_PROXY": "n8n has no such variable. Set n8n_proxy_hops.",
@@ -132,6 +135,15 @@ def _n8n_mistaken(situation: Situation) -> Iterator[str]:
             )
 
 
+def _n8n_url(situation: Situation) -> Iterator[str]:
+    path = urlsplit(situation.text("n8n_url")).path.strip("/")
+    if path:
+        yield (
+            f"n8n_url: has the path /{path}, and n8n is served without a path. Give it a host name of its own in the"
+            " reverse proxy, and set n8n_url to that."
+        )
+
+
 def _n8n_owner(situation: Situation) -> Iterator[str]:
     email = situation.text("n8n_owner_email")
     if email and not OWNER_EMAIL.fullmatch(email):
@@ -188,6 +200,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     ranges(("n8n_proxy_hops", 0, None)),
     _n8n_values,
     _n8n_environment,
+    _n8n_url,
     _n8n_owner,
     _n8n_runners,
 )
