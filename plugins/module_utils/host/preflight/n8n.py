@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image, pinned
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
@@ -19,6 +18,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     one_line,
     ranges,
     time_zones,
+    without_path,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers
 
@@ -135,15 +135,6 @@ def _n8n_mistaken(situation: Situation) -> Iterator[str]:
             )
 
 
-def _n8n_url(situation: Situation) -> Iterator[str]:
-    path = urlsplit(situation.text("n8n_url")).path.strip("/")
-    if path:
-        yield (
-            f"n8n_url: has the path /{path}, and n8n is served without a path. Give it a host name of its own in the"
-            " reverse proxy, and set n8n_url to that."
-        )
-
-
 def _n8n_owner(situation: Situation) -> Iterator[str]:
     email = situation.text("n8n_owner_email")
     if email and not OWNER_EMAIL.fullmatch(email):
@@ -200,7 +191,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     ranges(("n8n_proxy_hops", 0, None)),
     _n8n_values,
     _n8n_environment,
-    _n8n_url,
+    without_path("n8n_url", "n8n"),
     _n8n_owner,
     _n8n_runners,
 )
