@@ -296,8 +296,8 @@ def test_removal_keeps_the_data_and_site_brings_it_back(host: Host, converged: R
     host.site(states, about="about 40 s").succeeded()
     assert host.shell("docker ps --all --quiet") == ""
     host.shell("! ls /etc/systemd/system/orchestration-*")
-    kept = "kestra\nn8n\npostgres"
-    assert host.shell("cd /opt/orchestration && ls data versions") == f"data:\n{kept}\n\nversions:\n{kept}"
+    kept, versions = "kestra\nn8n\nn8n-files\npostgres", "kestra\nn8n\npostgres"
+    assert host.shell("cd /opt/orchestration && ls data versions") == f"data:\n{kept}\n\nversions:\n{versions}"
     assert host.site(states, about="about 30 s").succeeded().recap["changed"] == 0
     host.site({}, about="about 2 minutes").succeeded()
     assert secrets(host) == before

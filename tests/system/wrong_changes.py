@@ -162,8 +162,8 @@ CHANGES = [
     ),
     Wrong(
         "n8n",
-        "wrong database password",
-        {"n8n_environment": {"DB_POSTGRESDB_PASSWORD": "wrong-one"}},
+        "option that Node.js does not know",
+        {"n8n_environment": {"NODE_OPTIONS": "--no-such-option"}},
         "The last known good files are back (/opt/orchestration/env/n8n.env), and it is healthy with them",
         TAKEN_BACK,
         60,

@@ -207,7 +207,7 @@ def test_kestra_trusts_further_authorities(tmp_path: Path) -> None:
         task for task in tasks(load("roles/kestra/tasks/present.yml")) if task.get("register") == "kestra_deployed"
     ]
     template = deploying["devorch.orchestration.deploy"]["files"]
-    known = {"_kestra_configuration_file": 1, "compose_service_files": [2], "_kestra_ca_files": [3]}
+    known = {"_kestra_files": [1], "compose_service_files": [2], "_kestra_ca_files": [3]}
     assert evaluate(template, known | {"orchestration_ca_bundle": ""}) == [1, 2]
     assert evaluate(template, known | {"orchestration_ca_bundle": "x"}) == [1, 3, 2]
 

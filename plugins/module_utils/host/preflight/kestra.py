@@ -11,7 +11,6 @@ import binascii
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image, pinned
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.limits import heap
@@ -23,6 +22,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     listed,
     one_line,
     time_zones,
+    without_path,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import config_schema
 
@@ -146,15 +146,6 @@ def _heap(situation: Situation) -> Iterator[str]:
         )
 
 
-def _kestra_url(situation: Situation) -> Iterator[str]:
-    path = urlsplit(situation.text("kestra_url")).path.strip("/")
-    if path:
-        yield (
-            f"kestra_url: has the path /{path}, and Kestra is served without a path. Give it a host name of its own in"
-            " the reverse proxy, and set kestra_url to that."
-        )
-
-
 def _not_backed_up(situation: Situation) -> Iterator[str]:
     allowed = [str(path) for path in situation.items("kestra_config_allowed")]
     configuration = situation.mapping("kestra_config")
@@ -183,7 +174,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _webhook_key,
     _kestra_config,
     _kestra_database,
-    _kestra_url,
+    without_path("kestra_url", "Kestra"),
     held_ports("kestra"),
     bind_address("kestra_bind_address"),
     time_zones("kestra_timezone"),

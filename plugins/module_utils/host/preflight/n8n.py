@@ -18,6 +18,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     one_line,
     ranges,
     time_zones,
+    without_path,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers
 
@@ -43,6 +44,8 @@ FIXED: Mapping[str, str] = {
     "N8N_SSL_CERT": _PROXY,
     "N8N_ENCRYPTION_KEY": "the role manages the key. Set n8n_encryption_key.",
     "N8N_USER_FOLDER": "n8n's data are in orchestration_root, and the backup takes them from there. Leave it out.",
+    "N8N_PATH": "n8n is served without a path. Leave it out, and give n8n a host name of its own in the reverse proxy.",
+    "N8N_ENDPOINT_HEALTH": "the health check of the container asks the usual address. Leave it out.",
     "EXECUTIONS_MODE": "the role deploys no Redis and no workers. Leave it out.",
     "DB_POSTGRESDB_PASSWORD": "the role manages the password. Set n8n_database_password.",
     "N8N_TRUST_PROXY": "n8n has no such variable. Set n8n_proxy_hops.",
@@ -189,6 +192,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     ranges(("n8n_proxy_hops", 0, None)),
     _n8n_values,
     _n8n_environment,
+    without_path("n8n_url", "n8n"),
     _n8n_owner,
     _n8n_runners,
 )

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.environment_file import text
@@ -104,6 +105,20 @@ def time_zones(*names: str) -> Rule:
 @cache
 def _time_zones() -> frozenset[str]:
     return frozenset(available_timezones())
+
+
+def without_path(name: str, service: str) -> Rule:
+    """Return a rule for the address of a service, which is served without a path."""
+
+    def rule(situation: Situation) -> Iterator[str]:
+        path = urlsplit(situation.text(name)).path.strip("/")
+        if path:
+            yield (
+                f"{name}: has the path /{path}, and {service} is served without a path. Give it a host name of its own"
+                f" in the reverse proxy, and set {name} to that."
+            )
+
+    return rule
 
 
 def absolute(*names: str) -> Rule:

@@ -12,6 +12,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 from .test_preflight import FACTS, HOST, VARIABLES, found
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"n8n_url": "https://example.com/n8n/"}, "n8n_url: has the path /n8n, and n8n is served without a path."),
+    ({"n8n_environment": {"N8N_PATH": "/n8n/"}}, "n8n_environment.N8N_PATH: n8n is served without a path."),
     ({"n8n_proxy_hops": "-1"}, "n8n_proxy_hops: -1 is out of range. Set it to 0 or more."),
     (
         {"n8n_environment": {"N8N_TRUST_PROXY": "true"}},
@@ -34,6 +36,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"n8n_environment": {"WEBHOOK_URL": "https://x.example"}}, "n8n_environment.WEBHOOK_URL: n8n ignores it, because"),
 ]
 ACCEPTED: list[dict[str, Any]] = [
+    {"n8n_url": "https://n8n.example.com/"},
     {"n8n_proxy_hops": "2"},
     {"n8n_owner_email": ""},
     {"n8n_runners": "internal", "n8n_runners_image": "docker.io/n8nio/Runners"},
