@@ -266,6 +266,7 @@ def test_container_without_its_data_does_not_start_and_no_run_replaces_them(host
     """As after a boot at which the disk was not mounted."""
     data = "/opt/orchestration/data/n8n"
     host.shell(f"docker stop orchestration-n8n-1; mv {data} {data}.away")
+    # The start fails, and what Docker says of it is compared.
     assert "does not exist" in host.shell("docker start orchestration-n8n-1 2>&1 || true")
     run = host.site({}, about="about 8 s")
     assert run.code != 0 and run.recap["changed"] == 0

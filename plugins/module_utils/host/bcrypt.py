@@ -10,7 +10,6 @@ Python's own module crypt is gone since 3.13.
 from __future__ import annotations
 
 import ctypes
-import os
 import secrets
 
 LIBRARY = "libcrypt.so.1"
@@ -37,7 +36,7 @@ def matches(password: str, known: str) -> bool:
     """Return whether a text is a bcrypt hash of a password."""
     if not known.startswith(PREFIX.decode()):
         return False
-    return secrets.compare_digest(_crypt(_library(), password, os.fsencode(known)), known)
+    return secrets.compare_digest(_crypt(_library(), password, known.encode()).encode(), known.encode())
 
 
 def _library() -> ctypes.CDLL:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.bcrypt import LONGEST
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.images import image, pinned
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import Rule, Situation
@@ -25,8 +26,6 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.versions imp
 OWNER_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 OWNER_PASSWORD = re.compile(r"(?=.*[A-Z])(?=.*[0-9]).{8,64}", re.DOTALL)
 """What n8n's own page asks of a password."""
-LONGEST_PASSWORD = 72
-"""Bytes of a password that bcrypt uses."""
 WEBHOOK_URL_RENAMED = (2, 32)
 """The version since which n8n prefers N8N_WEBHOOK_URL to WEBHOOK_URL."""
 TRIMMED = re.compile(r"^\s|\s$|^([\"']).*\1$", re.DOTALL)
@@ -150,8 +149,8 @@ def _n8n_owner(situation: Situation) -> Iterator[str]:
             "n8n_owner_password: n8n accepts only 8 to 64 characters with an upper-case letter and a digit. Set such a"
             " password, or leave n8n_owner_password out to have one generated."
         )
-    elif len(password.encode()) > LONGEST_PASSWORD:
-        yield f"n8n_owner_password: it has more than {LONGEST_PASSWORD} bytes. Set a shorter password."
+    elif len(password.encode()) > LONGEST:
+        yield f"n8n_owner_password: it has more than {LONGEST} bytes. Set a shorter password."
     yield from one_line(situation, "n8n_owner_email", "n8n_owner_first_name", "n8n_owner_last_name")
 
 

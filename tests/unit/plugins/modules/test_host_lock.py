@@ -251,6 +251,7 @@ def test_hosts_whose_python_is_too_old(system: str, release: str, python: str, r
 def test_unsupported_host_is_refused_before_anything_is_read(tmp_path: Path, check: tuple[str, ...]) -> None:
     lock = {"path": str(tmp_path / "lock")}
     tasks = [
+        # The refusal is what is tested, and the lock is released after it.
         {"devorch.orchestration.host_lock": lock, "ignore_errors": True},
         {"devorch.orchestration.host_lock": {**lock, "state": "released"}},
     ]

@@ -81,6 +81,7 @@ def test_hash_follows_its_password(tmp_path: Path) -> None:
     assert bcrypt.matches("another-Passw0rd", renewed["secrets"]["login_hash"])
     assert not bcrypt.matches("another-Passw0rd", known)
     assert not bcrypt.matches("another-Passw0rd", "damaged")
+    assert not bcrypt.matches("another-Passw0rd", f"$2b$10$é{known}")
 
 
 @pytest.mark.parametrize("password", ["p" * 73, "ä" * 37])
