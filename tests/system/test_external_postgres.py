@@ -93,8 +93,10 @@ def test_services_use_it_over_tls_and_leave_it_to_its_owner(bare: Host, elsewher
     assert kestra(bare, "/api/v1/main/flows/search")["total"] == 3
     assert int(sql("kestra", "select count(*) from flows")) >= 3
     assert int(sql("n8n", 'select count(*) from "user"')) == 1
-    sessions = "pg_stat_ssl join pg_stat_activity using (pid) where usename in ('kestra', 'n8n')"
-    encrypted = f"select count(*), bool_and(ssl) from {sessions}"
+    encrypted = (
+        "select count(*), bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid)"
+        " where usename in ('kestra', 'n8n')"
+    )
     count, ssl = sql("postgres", encrypted).split("|")
     assert int(count) >= 2 and ssl == "t"
     assert bare.site(variables, about="about 20 s").succeeded().recap["changed"] == 0
