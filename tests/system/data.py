@@ -72,9 +72,9 @@ def leaks(host: Host, printed: dict[str, str], values: dict[str, str]) -> list[s
     return found + readable.splitlines()
 
 
-def seed(host: Host) -> None:
+def seed(host: Host, webhook: str = WEBHOOK) -> None:
     """Put an execution into Kestra, and a workflow and a credential into n8n."""
-    host.shell(f"curl -sS --fail -X POST {WEBHOOK}")
+    host.shell(f"curl -sS --fail -X POST {webhook}")
     for kind, content in (("workflow", WORKFLOW), ("credentials", CREDENTIAL)):
         text = json.dumps([content])
         # By way of a file that the container's user may read.

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from .conftest import ROOT, Host
-from .data import data, seed
+from .data import WEBHOOKS, data, seed
 
 FORMER = "295dfe3612b0a23d7e5bc06048581ade6740a83c"
 VARIABLES = {
@@ -51,7 +51,7 @@ def started(host: Host) -> dict[str, str]:
 
 
 def test_one_run_takes_it_over_and_loses_nothing(former: Host, tmp_path: Path) -> None:
-    seed(former)
+    seed(former, f"{WEBHOOKS}/default/hello-world/hello-world-trigger")
     before = data(former)
     former.site(VARIABLES, about="about 2 minutes").succeeded()
     assert data(former) == before
