@@ -19,6 +19,7 @@ from ..sidecar.service import TOKENS, Service
 from .kestra import ROOT, Kestra, Postgres, docker, environment, start_kestra, wait_until
 
 FLOWS = sorted((ROOT / "kestra-flows").rglob("*.yaml"))
+PURGE = ROOT / "roles/kestra/files/flows/system.orchestration/purge.yaml"
 ENDED = {"SUCCESS", "WARNING", "FAILED", "KILLED", "CANCELLED"}
 HELLO = "default/hello-world"
 ENVIRONMENTS = "devops/environment-orchestration"
@@ -169,6 +170,7 @@ def bench(
             "ENV_CONFIGURED_BACKEND": "sidecar",
             "SECRET_SIDECAR_TOKEN": base64.b64encode(TOKENS["operate"].encode()).decode(),
             "SECRET_WEBHOOK_KEY": base64.b64encode(WEBHOOK_KEY.encode()).decode(),
+            "ENV_RETENTION_DAYS": "0",
         }
         with start_kestra(standalone, environment(postgres, **variables), postgres.network) as kestra:
             for path in FLOWS:
@@ -404,3 +406,22 @@ def test_data_processing_is_scheduled_every_six_hours(bench: Bench) -> None:
     assert row["trigger"]["recoverMissedSchedules"] == "NONE"
     hour, minute = map(int, row["state"]["nextEvaluationDate"].split("T")[1].split(":")[:2])
     assert (hour % 6, minute) == (0, 0)
+
+
+def test_purge_deletes_what_has_ended_and_leaves_the_rest(bench: Bench) -> None:
+    """The last test, because it deletes the executions of the others."""
+    paused = """id: waits
+namespace: default
+tasks:
+  - id: pause
+    type: io.kestra.plugin.core.flow.Pause
+"""
+    bench.kestra.save_flow(paused)
+    waiting = bench.kestra.call("POST", "/executions/default/waits").json()["id"]
+    ended = bench.run(HELLO)["id"]
+    bench.kestra.save_flow(PURGE.read_text(encoding="utf-8"))
+    purge = bench.run("system.orchestration/purge")
+    assert state(purge) == "SUCCESS"
+    assert bench.kestra.call("GET", f"/executions/{ended}").status_code == 404
+    assert bench.kestra.call("GET", f"/executions/{waiting}").json()["state"]["current"] == "PAUSED"
+    assert bench.kestra.call("GET", f"/executions/{purge['id']}").status_code == 200

@@ -7,6 +7,7 @@ import io.kestra.core.runners.Worker;
 import io.kestra.core.server.Service;
 import io.kestra.core.utils.ExecutorsUtils;
 import io.kestra.core.worker.Controller;
+import io.kestra.worker.systemworker.SystemWorker;
 import io.micronaut.context.ApplicationContext;
 import io.micronaut.health.HealthStatus;
 import io.micronaut.management.health.indicator.HealthIndicator;
@@ -23,12 +24,12 @@ import org.reactivestreams.Publisher;
 import reactor.core.publisher.Mono;
 
 /**
- * Kestra's five services in one process. They start in the order of {@code io.kestra.core.runners.TestRunner}
+ * Kestra's services in one process. They start in the order of {@code io.kestra.core.runners.TestRunner}
  * (module {@code io.kestra:tests}), which is that of {@code kestra server standalone}.
  */
 @Singleton
 class Engine implements HealthIndicator {
-    private static final int SERVICES = 5;
+    private static final int SERVICES = 6;
     private static final int THREADS_PER_PROCESSOR = 8;
     private static final int POLL_MILLISECONDS = 50;
 
@@ -52,6 +53,10 @@ class Engine implements HealthIndicator {
         services.add(worker);
         int threads = workerThreads != null ? workerThreads : THREADS_PER_PROCESSOR * Runtime.getRuntime().availableProcessors();
         pool.execute(() -> worker.start(threads));
+        // It runs the tasks that only the server may run, such as the purges.
+        SystemWorker system = context.getBean(SystemWorker.class);
+        services.add(system);
+        pool.execute(system::start);
         run(pool, context.getBean(Scheduler.class));
         run(pool, context.getBean(Indexer.class));
         while (!isRunning()) {
