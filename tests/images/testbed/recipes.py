@@ -40,11 +40,11 @@ class Recipe:
 
 
 def base_image(dockerfile: str, args: dict[str, str]) -> str | None:
-    """Return the first local image (localhost/...) that a FROM line of a Dockerfile names."""
+    """Return the first image built here (localhost/..., or n8n's) that a FROM line of a Dockerfile names."""
     values = dict(re.findall(r"^ARG\s+(\w+)=(\S+)", dockerfile, re.MULTILINE)) | args
     for line in re.findall(r"^FROM\s+(?:--\S+\s+)*(\S+)", dockerfile, re.MULTILINE):
         image = re.sub(r"\$\{?(\w+)\}?", lambda match: values.get(match.group(1), ""), line)
-        if image.startswith("localhost/"):
+        if image.startswith(("localhost/", "n8nio/")):
             return image
     return None
 
@@ -96,6 +96,17 @@ def _n8n() -> Recipe:
     )
 
 
+def _n8n_runners() -> Recipe:
+    version = role_version("n8n")
+    return Recipe(
+        "n8n-runners",
+        f"n8nio/runners:{version}",
+        context=IMAGES_DIR / "n8n-runners",
+        args={"BASE": _n8n().tag},
+        official=f"n8nio/runners:{version}",
+    )
+
+
 def _former_n8n() -> Recipe:
     """Return the minor version that upgrades start from."""
     version = "2.40.7"
@@ -133,6 +144,7 @@ FACTORIES: dict[str, Callable[[], Recipe]] = {
     "testhost:trixie": lambda: _testhost("trixie"),
     "n8n": _n8n,
     "n8n:2.40.7": _former_n8n,
+    "n8n-runners": _n8n_runners,
     "postgres": _postgres,
     "postgres:16": _former_postgres,
     "kestra": _kestra,
