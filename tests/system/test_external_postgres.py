@@ -13,7 +13,9 @@ import yaml
 from .conftest import ROOT, Host
 from .data import kestra, secrets
 
-DATABASE = "devorch-database"
+CONTAINER = "devorch-database"
+# Docker does not forward names without a dot from containers to the DNS of the host.
+ADDRESS = "db.example.com"
 PASSWORD = "of-the-administrator"
 VERSION = yaml.safe_load((ROOT / "roles" / "postgres" / "defaults" / "main.yml").read_text("utf-8"))["postgres_version"]
 
@@ -24,7 +26,7 @@ def run(*command: str) -> str:
 
 def certificates(directory: Path) -> None:
     """Write an authority (ca.pem), and a certificate for the name of the database (server.pem, server.key)."""
-    (directory / "name").write_text(f"subjectAltName=DNS:{DATABASE}\n")
+    (directory / "name").write_text(f"subjectAltName=DNS:{ADDRESS}\n")
     new = ["openssl", "req", "-nodes", "-newkey", "rsa:2048"]
     run(
         *new,
@@ -38,7 +40,7 @@ def certificates(directory: Path) -> None:
         "-out",
         f"{directory}/ca.pem",
     )
-    run(*new, "-subj", f"/CN={DATABASE}", "-keyout", f"{directory}/server.key", "-out", f"{directory}/server.csr")
+    run(*new, "-subj", f"/CN={ADDRESS}", "-keyout", f"{directory}/server.key", "-out", f"{directory}/server.csr")
     authority = ["-CA", f"{directory}/ca.pem", "-CAkey", f"{directory}/ca.key", "-CAcreateserial", "-days", "2"]
     request = ["-in", f"{directory}/server.csr", "-extfile", f"{directory}/name"]
     run("openssl", "x509", "-req", *request, *authority, "-out", f"{directory}/server.pem")
@@ -49,25 +51,25 @@ def elsewhere(images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A PostgreSQL in the network of the test hosts that accepts nothing but TLS."""
     directory = tmp_path_factory.mktemp("certificates")
     certificates(directory)
-    labels = ["--label", "devorch.test=1", "--network", "devorch-test"]
+    labels = ["--label", "devorch.test=1", "--network", "devorch-test", "--network-alias", ADDRESS]
     login = ["--env", f"POSTGRES_PASSWORD={PASSWORD}", "--env", "POSTGRES_USER=provisioner"]
-    run("docker", "rm", "--force", "--volumes", DATABASE)
-    run("docker", "run", "--detach", "--name", DATABASE, *labels, *login, f"postgres:{VERSION}")
+    run("docker", "rm", "--force", "--volumes", CONTAINER)
+    run("docker", "run", "--detach", "--name", CONTAINER, *labels, *login, f"postgres:{VERSION}")
     ready = "until psql -h 127.0.0.1 -U provisioner -tAc 'select 1' >/dev/null 2>&1; do sleep 0.2; done"
-    run("docker", "exec", "--env", f"PGPASSWORD={PASSWORD}", DATABASE, "timeout", "60", "sh", "-c", ready)
+    run("docker", "exec", "--env", f"PGPASSWORD={PASSWORD}", CONTAINER, "timeout", "60", "sh", "-c", ready)
     for name in ("server.pem", "server.key"):
-        run("docker", "cp", str(directory / name), f"{DATABASE}:/var/lib/postgresql/{name}")
+        run("docker", "cp", str(directory / name), f"{CONTAINER}:/var/lib/postgresql/{name}")
     script = (
         "cd /var/lib/postgresql && chown postgres server.* && chmod 600 server.key"
         " && sed -i 's/^host /hostssl /' $PGDATA/pg_hba.conf"
         " && printf \"ssl = on\\nssl_cert_file = '$PWD/server.pem'\\nssl_key_file = '$PWD/server.key'\\n\""
         " >> $PGDATA/postgresql.conf"
     )
-    run("docker", "exec", "--user", "root", DATABASE, "sh", "-c", script)
-    run("docker", "restart", DATABASE)
-    run("docker", "exec", "--env", f"PGPASSWORD={PASSWORD}", DATABASE, "timeout", "60", "sh", "-c", ready)
-    yield {"host": DATABASE, "ca": str(directory / "ca.pem"), "user": "provisioner", "password": PASSWORD}
-    run("docker", "rm", "--force", "--volumes", DATABASE)
+    run("docker", "exec", "--user", "root", CONTAINER, "sh", "-c", script)
+    run("docker", "restart", CONTAINER)
+    run("docker", "exec", "--env", f"PGPASSWORD={PASSWORD}", CONTAINER, "timeout", "60", "sh", "-c", ready)
+    yield {"host": ADDRESS, "ca": str(directory / "ca.pem"), "user": "provisioner", "password": PASSWORD}
+    run("docker", "rm", "--force", "--volumes", CONTAINER)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def bare(elsewhere: dict[str, Any], say: Any) -> Iterator[Host]:
 
 
 def sql(database: str, query: str) -> str:
-    return run("docker", "exec", DATABASE, "psql", "-U", "provisioner", "-d", database, "-tAc", query)
+    return run("docker", "exec", CONTAINER, "psql", "-U", "provisioner", "-d", database, "-tAc", query)
 
 
 def test_services_use_it_over_tls_and_leave_it_to_its_owner(bare: Host, elsewhere: dict[str, Any]) -> None:
