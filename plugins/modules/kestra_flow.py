@@ -32,7 +32,8 @@ options:
   state:
     description:
       - V(present) gives the flow the text O(content), or the text of O(revision).
-      - V(enabled) and V(disabled) set the line C(disabled) in the text of the flow. The flow must exist.
+      - V(disabled) sets C(disabled) to V(true) in the text of the flow. V(enabled) removes that line. The flow must
+        exist.
       - V(absent) deletes the flow. Kestra keeps its revisions.
     type: str
     choices: [present, absent, enabled, disabled]
