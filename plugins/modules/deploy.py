@@ -139,8 +139,8 @@ options:
     default: []
   preserved_env:
     description:
-      - Variables of environment files that get these values even after a rollback, such as a password that the
-        database already uses. An environment file is a file with O(files[].secret=all).
+      - Variables that keep these values in a rollback of an environment file, such as a password that the database
+        already uses. An environment file is a file with O(files[].secret=all).
     type: dict
     default: {}
   directories:

@@ -31,7 +31,7 @@ options:
     required: true
   state:
     description:
-      - V(present) gives the flow the text O(content), or the text of O(revision).
+      - V(present) gives the flow the text O(content), or the text of O(revision). Set exactly one of them.
       - V(disabled) sets C(disabled) to V(true) in the text of the flow. V(enabled) removes that line. The flow must
         exist.
       - V(absent) deletes the flow. Kestra keeps its revisions.

@@ -30,7 +30,8 @@ options:
     description:
       - Files and directories to load. From a directory, all C(*.yml) and C(*.yaml) files are loaded, including those in
         its subdirectories. Hidden files and directories are ignored. A symbolic link that leads out of the directory is
-        refused.
+        refused. A directory without any flow file is refused as well.
+      - One of O(src), O(content) and O(plan) is required.
       - A file with several YAML documents has several flows. The module uses the C(namespace) in the flow, not the name
         of the directory.
       - A relative path is searched for as in M(ansible.builtin.copy), first in the C(files) directory of the role or
@@ -98,7 +99,7 @@ options:
     version_added: 0.2.0
     default: "10"
   owner_labels:
-    description: Labels that a flow must have to be pruned. It must have all of them.
+    description: Labels that a flow must have to be pruned. It must have all of them. O(prune=true) needs at least one.
     type: dict
     version_added: 0.2.0
     default:
