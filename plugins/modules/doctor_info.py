@@ -96,49 +96,49 @@ options:
     default: {}
     suboptions:
       disk_warning_percent:
-        description: Used space or inodes of a file system from which its finding is a warning, in percent.
+        description: A file system is a warning if at least this share of its space or inodes is used, in percent.
         type: int
         default: 80
       disk_critical_percent:
-        description: Used space or inodes of a file system from which its finding is critical, in percent.
+        description: A file system is critical if at least this share of its space or inodes is used, in percent.
         type: int
         default: 90
       backup_warning_hours:
-        description: Age of the last backup from which its finding is a warning, in hours.
+        description: The last backup is a warning if it is at least this old, in hours.
         type: int
         default: 36
       backup_critical_hours:
-        description: Age of the last backup from which its finding is critical, in hours.
+        description: The last backup is critical if it is at least this old, in hours.
         type: int
         default: 192
       certificate_warning_days:
-        description: Number of days before a certificate expires from which its finding is a warning.
+        description: A certificate is a warning if it expires within this number of days.
         type: int
         default: 21
       certificate_critical_days:
-        description: Number of days before a certificate expires from which its finding is critical.
+        description: A certificate is critical if it expires within this number of days.
         type: int
         default: 5
       connections_warning_percent:
-        description: Used connections of PostgreSQL from which their finding is a warning, in percent.
+        description: The connections of PostgreSQL are a warning if at least this share of them is used, in percent.
         type: int
         default: 80
       stuck_hours:
-        description: Hours after which an unfinished execution or a locked trigger is a warning.
+        description: An unfinished execution and a locked trigger are a warning after this number of hours.
         type: int
         default: 24
       overdue_minutes:
-        description: Minutes after which a trigger that is late is a warning.
+        description: A trigger is a warning if it is late by more than this number of minutes.
         type: int
         default: 10
       failed_warning:
-        description: Number of failed executions in the last 24 hours from which they are a warning.
+        description: The executions of the last 24 hours are a warning if at least this number of them failed.
         type: int
         default: 1
       failed_critical_percent:
         description:
-          - Share of failed executions in the last 24 hours from which they are critical, in percent. One failure is
-            never critical.
+          - The executions of the last 24 hours are critical if at least this share of them failed, in percent. One
+            failure is never critical.
         type: int
         default: 50
 attributes:

@@ -307,7 +307,8 @@ failures:
           attempt: 2
           message: Connection refused
 diff:
-  description: State and labels of the execution before and after. For a start, the flow, its inputs and its labels.
+  description:
+    - State and labels of the execution before and after. For a start, the flow, the names of its inputs and its labels.
   returned: always
   type: dict
   sample: {"before": {"state": "RUNNING"}, "after": {"state": "KILLED"}}

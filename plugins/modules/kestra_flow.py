@@ -60,7 +60,7 @@ requirements:
   - PyYAML
 notes:
   - After V(enabled) or V(disabled), the flow differs from its file. M(devorch.orchestration.kestra_flows) reports this
-    and overwrites the flow, unless O(devorch.orchestration.kestra_flows#module:drift) is set to another value.
+    and overwrites the flow, unless O(devorch.orchestration.kestra_flows#module:drift) is V(report) or V(fail).
 seealso:
   - module: devorch.orchestration.kestra_flows
   - module: devorch.orchestration.kestra_flow_info
