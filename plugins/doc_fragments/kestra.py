@@ -50,7 +50,8 @@ options:
     default: 30
   retries:
     description:
-      - How often a request is repeated, with growing pauses, if the connection fails or the server is busy.
+      - Maximum number of times that a request is repeated if the connection fails or the server is busy. The pauses
+        grow.
       - Only requests that are safe to repeat are repeated.
       - If not set, the value of the environment variable E(KESTRA_RETRIES) is used.
     type: int

@@ -32,14 +32,15 @@ options:
     type: path
   timeout:
     description:
-      - Seconds to wait for a connection (at most 10) and for an answer. The limit for a job is C(wait_timeout).
+      - Seconds to wait for a connection (at most 10) and for an answer.
       - If not set, the value of the environment variable E(SIDECAR_TIMEOUT) is used.
     type: int
     default: 30
   retries:
     description:
-      - How often a request is repeated, with growing pauses, if the connection fails or the sidecar is busy.
-      - A repeated request does nothing twice, because it carries a key by which the sidecar recognizes it.
+      - Maximum number of times that a request is repeated if the connection fails or the sidecar is busy. The pauses
+        grow.
+      - A repeated request has no second effect, because the sidecar recognizes it by a key in its header.
       - If not set, the value of the environment variable E(SIDECAR_RETRIES) is used.
     type: int
     default: 3
@@ -53,7 +54,9 @@ notes:
     WAIT = r"""
 options:
   wait_timeout:
-    description: Seconds to wait for one job of the sidecar. After that the task fails, and the job continues.
+    description:
+      - Seconds to wait for one job of the sidecar. After that the task fails, and the job continues.
+      - O(timeout) limits each request.
     type: int
     default: 1800
 """

@@ -17,7 +17,7 @@ description:
   - Each service needs one database. Its owner must have the same name, and no other role may connect to it.
   - Returns how the state from M(devorch.orchestration.host_info) differs from this.
 author: devorch maintainers (@devorch)
-positional: _input
+positional: names
 options:
   _input:
     description: RV(devorch.orchestration.host_info#module:databases).

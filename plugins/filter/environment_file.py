@@ -18,7 +18,7 @@ short_description: Format variables as a container's environment file
 version_added: 0.3.0
 description:
   - Returns the text of an environment file for Docker Compose, with one variable per line, sorted by name.
-  - Values are quoted and escaped. The container receives them byte for byte, also if they have several lines.
+  - Values are quoted and escaped. The container receives them byte for byte, even if they have several lines.
   - Booleans are written as V(true) and V(false) in lower case.
 author: devorch maintainers (@devorch)
 positional: _input

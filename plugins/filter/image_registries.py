@@ -17,7 +17,7 @@ version_added: 0.3.0
 description:
   - Returns the URLs in the order in which Docker asks them. Docker asks mirrors only for images of Docker Hub.
 author: devorch maintainers (@devorch)
-positional: _input
+positional: mirrors, insecure
 options:
   _input:
     description: Reference of the image.

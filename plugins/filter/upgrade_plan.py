@@ -34,12 +34,12 @@ options:
   rules:
     description:
       - Rules of each service, by service, as a dictionary.
-      - C(one_way) is what cannot be undone, or empty.
+      - C(one_way) says what cannot be undone. It is empty if everything can be undone.
       - C(major) is V(dump) if a new major version needs a dump and a load.
       - C(intermediate_versions) is a list of dictionaries with C(target) and C(minimum). The version C(minimum) must
         run before an upgrade to C(target).
-      - C(manual_versions) is a list of dictionaries with C(target) and C(command), which the vendor wants to be run by
-        hand if a version older than C(target) becomes that or a newer one.
+      - C(manual_versions) is a list of dictionaries with C(target) and C(command). If the upgrade is from a version
+        older than C(target) to C(target) or newer, the vendor requires C(command) to be run by hand.
       - C(source) is the vendor's document with these rules.
     type: dict
     required: true

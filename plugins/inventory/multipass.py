@@ -26,7 +26,7 @@ options:
     required: true
     choices: [devorch.orchestration.multipass]
   url:
-    description: Root URL of the multipass sidecar, as seen from the controller.
+    description: Root URL of the multipass sidecar, as seen from the controller. It can be a template, such as a lookup.
     type: str
     default: http://127.0.0.1:8090
     env:
@@ -54,7 +54,9 @@ options:
     env:
       - name: SIDECAR_TIMEOUT
   retries:
-    description: How often a request is repeated, with growing pauses, if the connection fails or the sidecar is busy.
+    description:
+      - Maximum number of times that a request is repeated if the connection fails or the sidecar is busy. The pauses
+        grow.
     type: int
     default: 3
     env:

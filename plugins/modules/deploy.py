@@ -11,10 +11,13 @@ module: deploy
 short_description: Deploy a service with its files, or roll back to the last known good files
 version_added: 0.3.0
 description:
-  - Validates the files of a service together, writes them, starts the service, waits until it is healthy, verifies it
-    by using it, and commits the files as the last known good ones.
-  - If the service does not become healthy, the module restores the last known good files and starts the service with
-    them. The task then fails with the reason and the last lines of the log, without secrets.
+  - Validates the files of a service together and writes them. Starts the service and waits until it is healthy.
+    Verifies the service by using it. Then commits the files as the last known good ones.
+  - If the service does not become healthy, or a check of O(verify) fails, the module restores the last known good files
+    and starts the service with them. The task then fails with the reason and the last lines of the log, without
+    secrets.
+  - A service that was never healthy on this host has no last known good files. Its new files stay. With
+    O(type=docker), the files from before the run are restored instead.
   - If O(host) shows that nothing differs and the service is healthy, nothing is executed on the managed host.
   - If a run is killed, run it again. It completes the remaining work.
 author:
@@ -26,11 +29,11 @@ options:
     required: true
   type:
     description:
-      - With V(compose) it is a service of the Compose project in O(root). The module writes C(compose.yml) from the
-        files in the directory C(services).
-      - With V(systemd) it is the systemd units O(units).
-      - With V(docker) it is Docker's daemon.
-      - With V(files) the files are only written. Nothing is started.
+      - V(compose) is a service of the Compose project in O(root). The module writes C(compose.yml) from the files in
+        the directory C(services).
+      - V(systemd) is a service that consists of the systemd units O(units).
+      - V(docker) is Docker's daemon.
+      - V(files) is a set of files. They are written, and nothing is started.
     type: str
     choices:
       - compose
@@ -58,33 +61,41 @@ options:
         required: true
       content:
         description:
-          - The content. Each file has one of this, O(files[].src), O(files[].template) and
-            O(files[].zip).
+          - The content, as text.
+          - Each file has exactly one of O(files[].content), O(files[].src), O(files[].template) and O(files[].zip).
         type: str
       src:
-        description: Path of a file on the controller with the content, looked for as other modules do.
+        description:
+          - Path of a file on the controller with the content. A relative path is searched for as in
+            M(ansible.builtin.copy).
         type: str
       template:
         description: Path of a template on the controller, rendered as M(ansible.builtin.template) does.
         type: str
       zip:
         description:
-          - Directories of the controller to put into a ZIP archive. Each key is the path in the archive, and each value
-            is the directory. An empty path is the top of the archive.
+          - Directories and files of the controller to put into a ZIP archive. Each value is the path on the controller.
+            Its key is the path in the archive. For a directory, an empty key is the top of the archive.
           - The same files always give the same archive. C(__pycache__) is left out.
         type: dict
       main:
-        description: Function that Python calls when it executes the archive, as C(package.module:function).
+        description:
+          - Function that Python calls when it executes the archive of O(files[].zip), as C(package.module:function).
         type: str
       interpreter:
-        description: Interpreter in the first line of the archive, such as V(/usr/bin/python3), to make it a program.
+        description:
+          - Interpreter in the first line of the archive of O(files[].zip), such as V(/usr/bin/python3). It makes the
+            archive a program.
         type: str
       mode:
         description: Mode of the file, as octal digits in a string.
         type: str
         default: "0644"
       secret:
-        description: Which values in the file are secrets. No diff and no message shows a secret.
+        description:
+          - Which values in the file are secrets. With V(some), these are the values that look like secrets or have a
+            name that does.
+          - No diff and no message shows a secret.
         type: str
         choices:
           - none
@@ -109,14 +120,16 @@ options:
         default: []
       merge_record:
         description:
-          - The content is a JSON object, and the file on the host may have further keys of others. They stay. A key of
-            the content replaces that of the file.
+          - Path of a record, if the file is JSON and may also have keys of others. The content is then a JSON object.
+            A key of the content replaces the same key of the file. All other keys stay.
           - The mode of the file stays as well, unless O(files[].mode) is V(0600).
-          - This path is the record of the keys that were set. A key that is no longer in the content is removed from
-            the file if it is in the record, and still has the value that was set.
+          - The record has the keys that the last run has set. If such a key is no longer in the content and still has
+            the value that was set, it is removed from the file.
         type: path
       merge_below:
-        description: Key of a file with O(files[].merge_record) that has an object, which is merged in the same way.
+        description:
+          - Key of a file with O(files[].merge_record). The value of the key is an object, which is merged in the same
+            way and not replaced.
         type: str
         default: ""
   extra_files:
@@ -126,16 +139,16 @@ options:
     default: []
   preserved_env:
     description:
-      - Variables of environment files that get these values even after a rollback, such as a password that the
-        database already uses. An environment file is a file with O(files[].secret=all).
+      - Variables that keep these values in a rollback of an environment file, such as a password that the database
+        already uses. An environment file is a file with O(files[].secret=all).
     type: dict
     default: {}
   directories:
     description:
       - Directories to create, by path. Each value is a mode as octal digits in a string, or a dictionary of C(mode),
         C(owner), C(group) and C(recurse). An attribute that is left out is not changed.
-      - With C(recurse), everything below the directory gets its owner and group when the service is started with other
-        files. If something has another owner, the service is stopped before.
+      - With C(recurse), everything below the directory gets its owner and group before the service starts with changed
+        files or directories. If anything there has another owner, the service is stopped first.
     type: dict
     default: {}
   depends_on:
@@ -152,7 +165,9 @@ options:
     elements: str
     default: []
   verify:
-    description: Checks that use the healthy service. Each is repeated until it succeeds or its deadline has passed.
+    description:
+      - Checks that use the healthy service. Each has O(verify[].url), O(verify[].command) or O(verify[].kestra).
+      - A check is repeated until it succeeds or its deadline has passed.
     type: list
     elements: dict
     default: []
@@ -193,7 +208,8 @@ options:
         default: 60
   log:
     description:
-      - Command that prints the log. If not set, it is the container's log or the journal of the units.
+      - Command that prints the log, as a list of arguments. If not set, the log is that of the container, or the
+        journal of the units.
     type: list
     elements: str
     default: []
@@ -265,9 +281,10 @@ remote:
   sample: true
 action:
   description:
-    - What was done, or would be done in check mode.
+    - What was done, or would be done in check mode. One of V(none), V(create), V(update), V(restart), V(start) and
+      V(rollback).
     - With V(create) and V(update), files were written, or containers or units that differed from the files were
-      changed. With V(restart) and V(start), they already matched the files.
+      changed. With V(restart) and V(start), containers and units already matched the files.
   returned: always
   type: str
   sample: update

@@ -12,7 +12,7 @@ short_description: Gather information about the health of an orchestration host
 version_added: 0.3.0
 description:
   - In one call, reads containers, images, systemd units, databases, file systems, the record of the last backup,
-    certificates, file modes, and Kestra's flows, triggers and executions. Reports every problem with how to fix it.
+    certificates, file modes, and Kestra's flows, triggers and executions. Reports each problem and how to fix it.
   - If something cannot be read, that is a finding. The module does not fail because of it.
   - Run it as root. It reads passwords from the secret files of the host and returns none of them.
 author:
@@ -32,8 +32,8 @@ options:
     default: {}
   ports:
     description:
-      - The TCP ports of the host, by port. Each value has the C(variable) that sets the port, and the C(addresses) at
-        which it may listen in addition to loopback.
+      - The TCP ports on which the services must listen, by port. Each value has the C(variable) that sets the port, and
+        the C(addresses) at which it may listen in addition to loopback.
     type: dict
     default: {}
   listeners:
@@ -57,8 +57,8 @@ options:
     default: []
   databases:
     description:
-      - The PostgreSQL databases.
-      - The owner of each has the same name. The file C(<name>_database_password) has the owner's password.
+      - The PostgreSQL databases to check.
+      - The owner of each has the same name. The secret file C(<name>_database_password) has the owner's password.
     type: list
     elements: str
     default: []
@@ -71,7 +71,7 @@ options:
     type: dict
     default: {}
   certificate_urls:
-    description: URLs whose certificates are checked. URLs that do not begin with V(https) are ignored.
+    description: URLs whose certificates are checked. URLs that do not begin with V(https:) are ignored.
     type: list
     elements: str
     default: []
@@ -80,8 +80,8 @@ options:
     type: str
   container_url:
     description:
-      - URL of the sidecar for the containers of C(kestra) and C(n8n). They are asked whether they reach it.
-      - If not set, they are not asked.
+      - URL of the sidecar for the containers of C(kestra) and C(n8n). The module checks whether they reach it.
+      - If not set, this is not checked.
     type: str
   kestra_url:
     description: URL of Kestra. If not set, Kestra is not checked.
@@ -90,7 +90,9 @@ options:
     description: User of Kestra. The password is in the secret file C(kestra_password).
     type: str
   flows:
-    description: Result of M(devorch.orchestration.kestra_flows) in check mode. It is evaluated with the rest.
+    description:
+      - Result of M(devorch.orchestration.kestra_flows) in check mode. Its plan and its problems become findings.
+      - If not set, the flows are not compared with their files.
     type: dict
   days:
     description: Number of days whose executions are counted, from V(1) to V(31). Today is the last of them.
@@ -102,47 +104,49 @@ options:
     default: {}
     suboptions:
       disk_warning_percent:
-        description: Used space or inodes of a file system, in percent.
+        description: A file system is a warning if at least this share of its space or inodes is used, in percent.
         type: int
         default: 80
       disk_critical_percent:
-        description: Used space or inodes of a file system, in percent.
+        description: A file system is critical if at least this share of its space or inodes is used, in percent.
         type: int
         default: 90
       backup_warning_hours:
-        description: Age of the last backup, in hours.
+        description: The last backup is a warning if it is at least this old, in hours.
         type: int
         default: 36
       backup_critical_hours:
-        description: Age of the last backup, in hours.
+        description: The last backup is critical if it is at least this old, in hours.
         type: int
         default: 192
       certificate_warning_days:
-        description: Days until a certificate expires.
+        description: A certificate is a warning if it expires within this number of days.
         type: int
         default: 21
       certificate_critical_days:
-        description: Days until a certificate expires.
+        description: A certificate is critical if it expires within this number of days.
         type: int
         default: 5
       connections_warning_percent:
-        description: Used connections of PostgreSQL, in percent.
+        description: The connections of PostgreSQL are a warning if at least this share of them is used, in percent.
         type: int
         default: 80
       stuck_hours:
-        description: Hours that an execution may be unfinished and a trigger may be locked.
+        description: An unfinished execution and a locked trigger are a warning after this number of hours.
         type: int
         default: 24
       overdue_minutes:
-        description: Minutes that a trigger may be late.
+        description: A trigger is a warning if it is late by more than this number of minutes.
         type: int
         default: 10
       failed_warning:
-        description: Number of failed executions in the last 24 hours.
+        description: The executions of the last 24 hours are a warning if at least this number of them failed.
         type: int
         default: 1
       failed_critical_percent:
-        description: Share of failed executions in the last 24 hours, in percent. One failure is never critical.
+        description:
+          - The executions of the last 24 hours are critical if at least this share of them failed, in percent. One
+            failure is never critical.
         type: int
         default: 50
 attributes:
@@ -215,7 +219,7 @@ findings:
       hint: Run backup.yml.
 disks:
   description:
-    - The file systems by path, with C(total) and C(free) in bytes.
+    - The file systems of O(root) and of Docker's data, by path. C(total) and C(free) are in bytes.
     - C(used_percent) and C(inodes_percent) are in percent.
   returned: success
   type: dict

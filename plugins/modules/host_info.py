@@ -11,7 +11,7 @@ module: host_info
 short_description: Gather information about an orchestration host
 version_added: 0.1.0
 description:
-  - Reads in one execution the whole state of the host that a run needs to plan its changes. It changes nothing.
+  - Reads the whole state of the host that a run needs to plan its changes, in one execution. Changes nothing.
   - Every key is always returned. If Docker, PostgreSQL, systemd or the necessary permissions are missing, the keys that
     depend on them are empty.
   - All programs together have 60 seconds to answer. A program that has not answered by then counts as missing.
@@ -58,8 +58,8 @@ options:
     description:
       - Docker images to look up on the host. Each value is a list of the registries that may have the image.
       - A registry is a URL or a host name. A host name without a scheme means V(https).
-      - If the host does not have an image, the module asks the registries for its tag or digest, one after the other
-        until one has it.
+      - If the host does not have an image, the module asks its registries for the tag or digest, in this order. It
+        stops at the first registry that has the image.
     type: dict
     default: {}
   python:
@@ -143,13 +143,14 @@ docker:
   sample: {"engine": "26.1.5", "compose": "2.26.1"}
 docker_host:
   description:
-    - What the host has in Docker apart from O(project). If Docker does not answer, only the configuration and the
+    - What Docker on the host has apart from O(project). If Docker does not answer, only the configuration and the
       stored containers and volumes are known.
     - C(own) has the keys of C(/etc/docker/daemon.json) that this collection has not set. Secrets in their values are
       masked. C(problem) is why the file cannot be read.
-    - C(others) names containers, running containers, volumes and networks of others.
-    - C(networks) has the subnets of Docker's bridge and of the networks of O(project), and C(pools) the networks from
-      which Docker takes new ones, if they are configured.
+    - C(others) has the names of the containers, running containers, volumes and networks that do not belong to
+      O(project).
+    - C(networks) has the subnets of Docker's bridge and of the networks of O(project). C(pools) has the configured
+      networks from which Docker takes the subnets of new networks. It is empty if none are configured.
   returned: success
   type: dict
   sample:
@@ -197,7 +198,7 @@ files:
   description:
     - Everything that exists at O(root), below O(root) and at O(paths), by path.
     - C(type) is V(file), V(directory), V(link) or V(other). A link below O(root) is always a V(link).
-    - If O(root) itself, or one of O(paths) outside O(root), is a link to a directory, it is a V(directory).
+    - If O(root) itself, or one of O(paths) outside O(root), is a link to a directory, its C(type) is V(directory).
     - C(sha256) exists only for files, and not for files below C(secrets). It is empty if a file cannot be read or is
       larger than 64 MiB.
     - The contents of these directories are left out - C(backups), C(bundle), the services' directories below C(data),
@@ -259,7 +260,7 @@ containers:
       config_hash: cff9b343eecf0fcf66b9fac5ca4f1167e1b232d29233d4ac1cda78a2ee10e34e
       directory: /opt/orchestration
 marked_root:
-  description: The root in O(marker). PostgreSQL has had data below it. Empty if there is no marker.
+  description: Root that O(marker) names. PostgreSQL has had data below it. Empty if there is no marker.
   returned: success
   type: str
   sample: /opt/orchestration
@@ -276,7 +277,7 @@ images:
   sample:
     docker.io/library/postgres:17: sha256:98cbc61369ba56be3d86cfcc1881e453c85b4b2f49afdb3b0172f6d590462144
 missing_images:
-  description: Those of O(images) that the host does not have. All of them if Docker does not answer.
+  description: Those of O(images) that the host does not have. If Docker does not answer, these are all of them.
   returned: success
   type: list
   elements: str
@@ -305,8 +306,8 @@ databases:
   description:
     - Roles and databases of PostgreSQL in the container of O(project). Both are empty if C(reachable) is false.
     - C(password) of a role is V(current) if PostgreSQL stores the password in C(secrets/<name>_database_password) with
-      SCRAM-SHA-256. For the role C(postgres), the file is C(secrets/postgres_password). It is V(unknown) if there is no
-      such file, and V(other) in all other cases.
+      SCRAM-SHA-256. For the role C(postgres), the file is C(secrets/postgres_password). C(password) is V(unknown) if
+      this file cannot be read, and V(other) in all other cases.
     - C(public) is true if every role may connect to the database or create temporary tables in it.
   returned: success
   type: dict
@@ -338,7 +339,7 @@ secrets:
   elements: str
   sample: ["kestra_password", "postgres_password"]
 users:
-  description: Each of O(users) that exists.
+  description: Those of O(users) that exist, by name.
   returned: success
   type: dict
   sample:

@@ -16,7 +16,7 @@ description:
   - If another run holds the lock, the task fails at once. It reports who holds the lock, for how long, and how to
     remove it.
   - A lock is stale if it was not renewed for O(expires) seconds, or if its run was started on this controller and has
-    ended. The next run takes a stale lock over. A reboot removes the lock.
+    ended. The next run takes over a stale lock. A reboot removes the lock.
   - If the module takes over the lock of a run that has ended on this controller, it also removes what the tasks of that
     run left in Ansible's temporary directories.
 author:
@@ -40,7 +40,7 @@ options:
   wait_for_unit:
     description:
       - The systemd unit to wait for. If it is active when the lock is acquired, the module waits up to 60 seconds for
-        it to finish.
+        it to finish. If it is still active then, the module continues without an error.
     type: str
   wait_for_lock_file:
     description:

@@ -14,7 +14,7 @@ description:
   - Starts a flow with inputs, files and labels, waits until the execution has ended, and returns its outputs.
   - If the execution is not successful, the module fails and reports the failed tasks with the last lines of their log.
   - Kills, pauses, resumes, restarts, replays, labels and deletes executions. If there is nothing to do, the module
-    sends nothing.
+    changes nothing.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -26,11 +26,11 @@ options:
     description:
       - V(started) starts the flow O(flow) of O(namespace). All other states apply to the execution O(id).
       - V(killed) ends an execution. An execution that has ended is not changed.
-      - V(paused) pauses a running execution.
+      - V(paused) pauses a running execution. An execution that is neither running nor paused is refused.
       - V(resumed) continues a paused execution, with O(inputs) and O(files) as its C(onResume) inputs. An execution
         that is not paused is not changed.
       - V(restarted) runs a failed or paused execution again from the task that failed. An execution that is running or
-        succeeded is not changed.
+        succeeded is not changed. A killed or cancelled execution is refused. Use V(replayed) for it.
       - V(replayed) starts a new execution with the inputs of an old one. O(inputs) and O(files) replace all of them.
       - V(labeled) adds O(labels) to an execution that has ended. Its other labels are not changed.
       - V(absent) deletes an execution with its log, metrics and files.
@@ -63,7 +63,9 @@ options:
     type: dict
     default: {}
   revision:
-    description: Revision of the flow, for O(state=started) and O(state=replayed). If not set, it is the newest one.
+    description:
+      - Revision of the flow, for O(state=started) and O(state=replayed).
+      - If not set, O(state=started) uses the newest revision, and O(state=replayed) uses that of the old execution.
     type: int
   schedule_date:
     description:
@@ -76,6 +78,7 @@ options:
   once:
     description:
       - Whether to return an existing execution of O(flow) that has all of O(labels), instead of starting a new one.
+        Requires O(labels).
       - Executions that failed or were killed or cancelled do not count. The next run tries again.
       - Two tasks that run at the same time can both start an execution.
     type: bool
@@ -304,7 +307,8 @@ failures:
           attempt: 2
           message: Connection refused
 diff:
-  description: State and labels of the execution before and after. For a start, the flow, its inputs and its labels.
+  description:
+    - State and labels of the execution before and after. For a start, the flow, the names of its inputs and its labels.
   returned: always
   type: dict
   sample: {"before": {"state": "RUNNING"}, "after": {"state": "KILLED"}}

@@ -196,16 +196,16 @@ executions:
       description: Log lines of the execution, the oldest first.
       type: list
       elements: dict
-      returned: O(logs=true)
+      returned: when O(logs=true)
     outputs:
       description: Outputs of the flow.
       type: dict
-      returned: O(outputs=true)
+      returned: when O(outputs=true)
     task_outputs:
       description: Outputs of the task runs that have any, with C(task), C(task_run), C(value) and C(outputs).
       type: list
       elements: dict
-      returned: O(outputs=true)
+      returned: when O(outputs=true)
   sample:
     - id: 5rHk3qlvcUoE0pojGTX2MW
       namespace: default

@@ -18,7 +18,7 @@ description:
   - Files are in C(files/<namespace>/). M(devorch.orchestration.kestra_namespace_files) can load them.
   - Keys are in C(kv/<namespace>.json), a list of dictionaries with C(key), C(type), C(value), C(description) and
     C(expiration). Only the owner can read this file.
-  - A file whose content is already right is not written.
+  - A file that already has the right content is not written.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:

@@ -31,8 +31,9 @@ options:
     required: true
   state:
     description:
-      - V(present) gives the flow the text O(content), or the text of O(revision).
-      - V(enabled) and V(disabled) set the line C(disabled) in the text of the flow. The flow must exist.
+      - V(present) gives the flow the text O(content), or the text of O(revision). Set exactly one of them.
+      - V(disabled) sets C(disabled) to V(true) in the text of the flow. V(enabled) removes that line. The flow must
+        exist.
       - V(absent) deletes the flow. Kestra keeps its revisions.
     type: str
     choices: [present, absent, enabled, disabled]
@@ -59,7 +60,7 @@ requirements:
   - PyYAML
 notes:
   - After V(enabled) or V(disabled), the flow differs from its file. M(devorch.orchestration.kestra_flows) reports this
-    and overwrites the flow, unless O(devorch.orchestration.kestra_flows#module:drift) is set to another value.
+    and overwrites the flow, unless O(devorch.orchestration.kestra_flows#module:drift) is V(report) or V(fail).
 seealso:
   - module: devorch.orchestration.kestra_flows
   - module: devorch.orchestration.kestra_flow_info

@@ -12,7 +12,7 @@ short_description: Gather information about flows of a Kestra server
 version_added: 0.2.0
 description:
   - Finds flows by namespace, labels or text, or reads one flow by its id.
-  - Returns for each flow its revision, whether it is disabled, and whether Kestra can still read it.
+  - Returns the revision of each flow, whether it is disabled, and whether Kestra can still read it.
   - With O(source), O(revisions) and O(activity), also returns its text, its revisions, its last execution, and its
     triggers with the date of their next run.
 author:

@@ -11,8 +11,8 @@ module: kestra_flows
 short_description: Manage the flows of a Kestra server from files
 version_added: 0.1.0
 description:
-  - Makes the flows of a Kestra server equal to YAML files. Creates and updates flows. With O(prune=true), deletes flows
-    without a file.
+  - Creates and updates the flows of a Kestra server from YAML files. With O(prune=true), also deletes flows without a
+    file.
   - The text of a file is stored byte for byte and compared as text. A flow with the same text is not written and gets
     no new revision.
   - If any file has a problem, the module writes nothing and reports all problems of all files, with file and line. The
@@ -30,7 +30,8 @@ options:
     description:
       - Files and directories to load. From a directory, all C(*.yml) and C(*.yaml) files are loaded, including those in
         its subdirectories. Hidden files and directories are ignored. A symbolic link that leads out of the directory is
-        refused.
+        refused. A directory without any flow file is refused as well.
+      - One of O(src), O(content) and O(plan) is required.
       - A file with several YAML documents has several flows. The module uses the C(namespace) in the flow, not the name
         of the directory.
       - A relative path is searched for as in M(ansible.builtin.copy), first in the C(files) directory of the role or
@@ -98,7 +99,7 @@ options:
     version_added: 0.2.0
     default: "10"
   owner_labels:
-    description: Labels that a flow must have to be pruned, all of them.
+    description: Labels that a flow must have to be pruned. It must have all of them. O(prune=true) needs at least one.
     type: dict
     version_added: 0.2.0
     default:
@@ -108,11 +109,12 @@ options:
       - What to do if a flow that would be updated or pruned has drifted. A flow has drifted if it was edited, disabled
         or enabled on the server, if Kestra can no longer read it, if it is a draft, or if the module has no record that
         it wrote the flow.
-      - V(overwrite) updates or prunes the flow. RV(plan) and a warning report the drift.
+      - V(overwrite) updates or prunes the flow. RV(plan) reports the drift. A warning reports it as well, unless it is
+        only that there is no record.
       - V(report) does not change the flow. Its action in RV(plan) is V(blocked).
       - V(fail) writes nothing at all.
-      - As records, the module stores hashes of the texts that it has written in the key-value store of each namespace,
-        in the key C(devorch.orchestration.flows).
+      - The records are hashes of the texts that the module has written. They are in the key-value store of each
+        namespace, in the key C(devorch.orchestration.flows).
     type: str
     version_added: 0.2.0
     choices: [overwrite, report, fail]
@@ -128,8 +130,8 @@ options:
     default: rollback
   task_runners:
     description:
-      - Task runners that the server has by itself, V(process) and V(docker). The module warns about a flow that it is
-        to write, if a task of it needs the other one. If the list is empty, the module does not check that.
+      - Which of the task runners V(process) and V(docker) work on the server. If a flow that differs has a task for the
+        other one, the module warns. If the list is empty, this is not checked.
       - A script that names no task runner runs in Docker.
     type: list
     elements: str
@@ -145,6 +147,7 @@ options:
   plan:
     description:
       - File with a plan from O(save_plan). The plan is applied exactly as saved. O(src) and O(content) are not used.
+        A plan of another server or tenant is refused.
       - If a flow in the plan has changed on the server since the plan was saved, the module writes nothing and reports
         all such flows.
     type: path
@@ -161,7 +164,7 @@ options:
     version_added: 0.2.0
     default: 1800
   _packed_src:
-    description: Path of the archive that the action plugin has packed on the controller. Internal, do not set it.
+    description: Path of the archive that the action plugin has packed on the controller. Not for use in a task.
     type: path
 attributes:
   check_mode:
@@ -175,8 +178,8 @@ attributes:
 requirements:
   - PyYAML
 notes:
-  - A file with a top-level C(revision), C(deleted), C(tenantId), C(draft), C(source) or C(updated) is refused, because
-    Kestra would store such a flow again in every run, or hide it.
+  - A file with a top-level C(revision), C(deleted), C(tenantId), C(draft), C(source) or C(updated) is refused. Only
+    Kestra sets these keys. With some of them, it would store the flow again in every run, or hide it.
   - A deleted flow is created again. The numbers of its revisions continue.
   - If a flow is changed on the server between the plan and the write, it is not overwritten, and the module fails.
 seealso:
@@ -366,8 +369,8 @@ flows:
     state:
       description:
         - What the server has after the run. V(planned) is the flow as planned. V(previous) is the flow as it was before
-          the run. V(other) is a change that was made on the server during the run. With V(unknown), the server could
-          not be read.
+          the run. V(other) is what another client wrote during the run. V(unknown) means that the server could not be
+          read.
       type: str
       returned: always
     error:

@@ -131,7 +131,7 @@ credentials:
   type: str
   sample: UP
 version:
-  description: Version of the server.
+  description: Version of the server. V(null) if the API does not report it.
   returned: always
   type: str
   sample: 2.0.5

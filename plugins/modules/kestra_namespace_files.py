@@ -89,9 +89,9 @@ attributes:
 notes:
   - The module reads the files of the namespace to compare them. If there are more than three, it reads them as one
     archive.
-  - These names are refused - a name with a backslash, because Kestra would create a directory from it; a name that
-    Kestra needs for a revision of another file, such as C(a.v2) next to C(a); and everything below C(_flows), because
-    Kestra treats it as flows.
+  - A name with a backslash is refused, because Kestra would create a directory from it.
+  - A name that Kestra needs for a revision of another file is refused, such as C(a.v2) next to C(a).
+  - Everything below C(_flows) is refused, because Kestra treats it as flows.
   - If the server fails during the writes, completed writes are not rolled back. RV(files) reports them.
 seealso:
   - module: devorch.orchestration.kestra_flows

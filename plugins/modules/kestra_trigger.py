@@ -39,7 +39,7 @@ options:
     type: bool
   unlocked:
     description:
-      - Set to V(true) to unlock a locked trigger, for example because its execution was lost.
+      - Whether to unlock a locked trigger, for example if its execution was lost.
       - A schedule is locked while its execution runs. If you unlock it then, two executions can run at the same time.
     type: bool
     default: false

@@ -32,8 +32,8 @@ options:
       - V(started) launches missing instances, and starts instances that are not running.
       - V(stopped) stops running instances.
       - V(absent) removes the definition. With O(purge=true), it also deletes the instances.
-      - To define and remove an environment, a token of scope C(admin) is needed. To start and stop it, scope C(operate)
-        is sufficient.
+      - A token of scope C(admin) is needed to define or remove an environment. Scope C(operate) is sufficient to start
+        or stop it.
     type: str
     choices: [present, started, stopped, absent]
     default: present
@@ -44,8 +44,8 @@ options:
     description:
       - Definition of the instances. It replaces an existing definition that differs.
       - Existing instances are not changed. Instances that the new definition no longer contains are not deleted.
-      - If not set, the environment is started or stopped with its existing definition. A token of scope C(operate)
-        needs this, because it cannot read and compare the cloud-init texts.
+      - If not set, the environment is started or stopped with its existing definition. Do not set it with a token of
+        scope C(operate), because this token cannot read the cloud-init texts to compare them.
     type: list
     elements: dict
     suboptions:
@@ -62,7 +62,7 @@ options:
         type: int
         default: 1
       memory:
-        description: Memory, as a whole number with V(K), V(M) or V(G).
+        description: Memory, as a whole number with V(K), V(M) or V(G). A number without a letter is in bytes.
         type: str
         default: 1G
       disk:
@@ -140,8 +140,8 @@ steps:
   sample: [define, start]
 state:
   description:
-    - V(running) or V(stopped) if all instances are in this state, and V(partial) if their states differ. V(absent) if
-      none of the instances exists, or the environment does not exist.
+    - V(running) if all instances are running. V(stopped) if all are stopped or suspended. V(absent) if none of the
+      instances exists, or the environment does not exist. V(partial) in all other cases.
   returned: success
   type: str
   sample: running

@@ -12,7 +12,7 @@ short_description: Manage a multipass VM
 version_added: 0.3.0
 description:
   - Launches, starts, stops, suspends, resizes, restores and deletes one multipass VM through the sidecar's API.
-  - The module plans all steps first. If one of them is not possible, it sends nothing.
+  - The module plans all steps first. If one of them is not possible, it changes nothing.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -39,14 +39,16 @@ options:
     default: present
   image:
     description:
-      - Image to launch, such as V(24.04), V(lts) or V(daily:noble). If not set, the sidecar's default, V(lts).
+      - Image to launch, such as V(24.04), V(lts) or V(daily:noble). If not set, the sidecar uses V(lts).
       - It is used only for the launch. multipass does not report enough about an existing instance to compare it.
     type: str
   cpus:
     description: Number of CPUs. If not set, a new instance has V(1).
     type: int
   memory:
-    description: Memory, as a whole number with V(K), V(M) or V(G), such as V(2G). If not set, a new instance has V(1G).
+    description:
+      - Memory, as a whole number with V(K), V(M) or V(G), such as V(2G). A number without a letter is in bytes. If not
+        set, a new instance has V(1G).
     type: str
   disk:
     description:

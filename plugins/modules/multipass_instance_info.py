@@ -125,9 +125,9 @@ instances:
       type: raw
       returned: always
     size:
-      description: Configured size, with C(cpus), and C(memory) and C(disk) in bytes.
+      description: Configured size, with C(cpus), and C(memory) and C(disk) in bytes. V(null) for a deleted instance.
       type: dict
-      returned: when O(size=true); null for a deleted instance
+      returned: when O(size=true)
   sample:
     - name: web-1
       state: Running

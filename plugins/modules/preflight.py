@@ -35,7 +35,10 @@ options:
     type: dict
     required: true
   upgrade:
-    description: Whether a major version is allowed that differs from the one that last ran on the data.
+    description:
+      - Whether the run is an upgrade. In other runs, another major version of a service than the one that last ran on
+        its data is refused. For Kestra and n8n, any other version is refused, unless
+        C(orchestration_upgrade_without_backup) allows it.
     type: bool
     default: false
   installs:
@@ -46,7 +49,8 @@ options:
     default: true
   rendered:
     description:
-      - Rendered templates, by the variable that names the template. The only known one is C(kestra_config_template).
+      - Texts to check, by variable. V(kestra_config_template) is the rendered template. V(docker_daemon_config) is the
+        new content of C(daemon.json).
       - A template that fails is reported with the other problems.
     type: dict
     default: {}

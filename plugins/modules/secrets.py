@@ -16,13 +16,13 @@ description:
     Later runs read it from the file.
   - A given value replaces the content of the file. If the inventory has the secrets, for example in a vault, the
     inventory is the source of truth.
-  - One line break at the end of a file or of a given value, as C(echo) and editors write it, is not a part of the
-    secret, and is removed.
+  - One line break at the end of a file or of a given value is not a part of the secret. The module removes it, because
+    C(echo) and editors write one.
 author:
   - devorch maintainers (@devorch)
 options:
   path:
-    description: Directory of the secrets. It is created with mode V(0700) if O(secrets) is not empty.
+    description: Directory of the secrets. If O(secrets) is not empty, it is created, and its mode is set to V(0700).
     type: path
     required: true
   secrets:
@@ -31,11 +31,12 @@ options:
       - C(value) is the given value. If not set, the value is read from the file or generated.
       - C(kind) is V(password) or V(base64), and V(password) by default. A password has letters and digits, at least one
         upper-case letter, one lower-case letter and one digit. The kind V(base64) is random bytes in Base64.
-      - C(length) is the number of characters of a password, or of bytes of a Base64 secret. It is V(32) by default.
+      - C(length) is the number of characters of a password, or of bytes of a Base64 secret. It is V(32) by default, and
+        at least V(16).
       - C(immutable) refuses a given value that differs from the file.
-      - C(renew) generates a new value even if the file has one.
+      - C(renew) generates a new value even if the file has one. It is not allowed with C(value) or C(immutable).
       - C(bcrypt_of) is the name of another of the secrets. The value is then a bcrypt hash of that secret. A new hash
-        is made if the file has none that fits. The other keys are not allowed beside it.
+        is made if the one in the file does not match that secret. The other keys are not allowed with C(bcrypt_of).
     type: dict
     required: true
 attributes:
@@ -79,7 +80,7 @@ generated:
   elements: str
   sample: ["application_password"]
 replaced:
-  description: Names of the secrets whose file now has a given value.
+  description: Names of the secrets whose file got a given value in this run.
   returned: success
   type: list
   elements: str
