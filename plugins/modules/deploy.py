@@ -331,7 +331,8 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     contents, secret = unpack(options["_packed"])
     good = last_known_good(Path(options["root"]), options["service"])
     merge_files(options["files"], contents, good)
-    wanted = parse(options, {path: sha256(content) for path, content in contents.items()})
+    digests = {path: sha256(content) for path, content in contents.items()}
+    wanted = parse(options, digests, secret["companions"])
     if options["lock"] and not check_mode:
         lock.renew(Path(options["lock"]))
     host = Host()

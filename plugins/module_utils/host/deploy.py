@@ -104,6 +104,8 @@ class Runtime(Protocol):
 
     def start(self, changed: bool) -> Started: ...
 
+    def restored(self) -> None: ...
+
     def stop(self) -> None: ...
 
     def wait(self, timeout: float) -> str: ...
@@ -507,6 +509,7 @@ class Deployment:
         """Start with the restored files; return the sentence about it."""
         sentence = f"{done} ({', '.join(str(path) for path in restored)})"
         try:
+            self.runtime.restored()
             again = self.runtime.start(True)
             self.started = Started(True, self.started.restarted or again.restarted)
             problem = self.runtime.wait(max(self.order.wait_timeout, LONGEST_WAIT))

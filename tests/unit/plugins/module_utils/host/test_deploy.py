@@ -71,6 +71,9 @@ class Program:
             raise DeployError(self.refuses)
         return Started(changed or not before, changed and before)
 
+    def restored(self) -> None:
+        """The fake runs whatever the files say."""
+
     def stop(self) -> None:
         self.owners.append(owners(self.root / "data"))
 
@@ -721,7 +724,7 @@ def test_killed_at_any_line_the_next_run_converges(
 
 
 def packed(path: Path, content: bytes = b"A='one'\nTOKEN='secret-token'\n", **more: Any) -> dict[str, Any]:
-    secret = {"verify": more.pop("verify", []), "preserved_env": {}}
+    secret = {"verify": more.pop("verify", []), "preserved_env": {}, "companions": []}
     return {
         "service": "application",
         "type": "files",
@@ -913,6 +916,33 @@ def test_nothing_is_executed_if_the_host_is_as_wanted(tmp_path: Path) -> None:
     assert not root.exists()
     host["services"] = {}
     assert play(tmp_path, [task(root, host=host)], play_keys=keys).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("services: {application: {restart: always}, helper: {restart: always}}", True),
+        ("services: {application: {restart: always}, helper: {}}", False),
+        ("services: {application: !override {}}", False),
+    ],
+    ids=["a companion", "what runs once", "what only Compose reads"],
+)
+def test_containers_of_the_compose_file_are_looked_for(tmp_path: Path, text: str, missing: bool) -> None:
+    """The interpreter does not exist: whatever was executed would fail."""
+    root = tmp_path / "root"
+    path, project = root / "services" / "application.yml", root / "compose.yml"
+    digest = deploy_plan.sha256(text.encode())
+    entry = {"type": "file", "mode": "0644", "uid": 0, "gid": 0, "sha256": digest}
+    listed = deploy_plan.compose_project("orchestration", [path.name]).encode()
+    host = {
+        "files": {str(path): entry, str(project): {**entry, "sha256": deploy_plan.sha256(listed)}},
+        "services": {"application": {"committed": deploy_plan.digest_of([(str(path), 0o644, digest)])}},
+        "containers": {"application": {"status": "running", "health": "healthy"}},
+    }
+    files = [{"path": str(path), "content": text}]
+    keys = {"vars": {"ansible_python_interpreter": "/no/such/python"}}
+    played = play(tmp_path, [task(root, type="compose", files=files, host=host)], play_keys=keys)
+    assert (played.returncode != 0) == missing, played.output
 
 
 def test_files_of_the_controller_are_read(tmp_path: Path) -> None:
