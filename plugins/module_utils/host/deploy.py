@@ -359,7 +359,7 @@ class Deployment:
         self._adopt_former_directory()
         remove_leftovers([*self.files, *self.runtime.derived(self.files), self.good.directory / RECORD])
         for directory in plan.directories:
-            self._make(directory)
+            self._make(directory, owned=not directory.recurse)
         if plan.pending or plan.changed:
             # Files from before last known good sets were kept are the best that there is, if none is missing: a part of
             # them, such as what remains of a removed service, never ran.
@@ -395,32 +395,38 @@ class Deployment:
         if self.good.directory.parent == old and new.is_dir():
             self.good.directory = new / self.good.directory.name
 
-    def _make(self, directory: WantedDirectory) -> None:
+    def _make(self, directory: WantedDirectory, *, owned: bool = True) -> None:
+        """Make a directory with its mode and its owner; one that is there keeps its owner unless it is C(owned)."""
         path = Path(directory.path)
         follow = self.may_be_link(path)
         found = inspect(path, follow=follow)
-        owner = owner_of(directory)
+        owner = owner_of(directory) if owned or found is None else (-1, -1)
         mode = directory.mode if directory.mode is not None else found.mode if found else 0o755
         try:
             make_directory(path, mode, owner, follow=follow)
         except FilesError as error:
             raise DeployError(str(error)) from error
 
-    def _own_contents(self) -> None:
-        """Give what is below a directory to its owner. A service that could add to it meanwhile is stopped first."""
+    def _own_contents(self, plan: DeployPlan) -> None:
+        """Give what is below a directory to its owner. A service that could add to it meanwhile is stopped first.
+
+        The directory itself is last: if its owner is right, a run that comes after a killed one looks no further.
+        """
         for directory in self.wanted.directories:
             path, owner = Path(directory.path), owner_of(directory)
             if directory.recurse and any(True for _each in foreign(path, owner)):
                 self.runtime.stop()
                 for name, descriptor in foreign(path, owner):
                     os.chown(name, *owner, dir_fd=descriptor, follow_symlinks=False)
+            if directory.recurse and directory in plan.directories:
+                self._make(directory)
 
     def start(self, plan: DeployPlan) -> str:
         """Start, wait and verify; return an empty string, or the end of a sentence about what failed."""
         failure = "did not start"
         try:
             if plan.pending or plan.changed or plan.directories:
-                self._own_contents()
+                self._own_contents(plan)
             self.started = self.runtime.start(plan.pending or bool(plan.changed))
             failure = "does not work"
             problem = self.runtime.wait(self.order.wait_timeout) or self.runtime.verify()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -718,6 +719,30 @@ def test_killed_at_any_line_the_next_run_converges(
             assert number > 10
             return
     raise AssertionError("it never came to its end")
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_run_after_one_that_was_killed_while_the_owner_changed_gives_it_the_rest(
+    healthy: Site, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    data, real, done = healthy.root / "data", os.chown, 0
+
+    def killed(*arguments: Any, **more: Any) -> None:
+        nonlocal done
+        if done == before:
+            raise KeyboardInterrupt
+        done += 1
+        real(*arguments, **more)
+
+    (data / "one").touch()
+    (data / "two").touch()
+    healthy.owner = "4321"
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        patched.setattr(os, "chown", killed)
+        healthy.run(ONE, "port: 1\n")
+    healthy.run(ONE, "port: 1\n")
+    assert owners(data) == {"one": 4321, "two": 4321} and data.stat().st_uid == 4321
+    assert not healthy.run(ONE, "port: 1\n")["changed"]
 
 
 # The module and the action plugin.
