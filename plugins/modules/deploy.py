@@ -329,7 +329,8 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     if options["_packed"] is None:
         raise PlanError("is to be run by the action plugin of the same name, which brings the files")
     contents, secret = unpack(options["_packed"])
-    good = last_known_good(Path(options["root"]), options["service"])
+    paths = [Path(spec["path"]) for spec in options["files"]]
+    good = last_known_good(Path(options["root"]), options["service"], paths)
     merge_files(options["files"], contents, good)
     digests = {path: sha256(content) for path, content in contents.items()}
     wanted = parse(options, digests, secret["companions"])

@@ -20,7 +20,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -650,10 +650,18 @@ def held(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def last_known_good(root: Path, service: str) -> LastKnownGood:
-    """Return the last known good set of a service, also from where version 0.2 kept it."""
+def last_known_good(root: Path, service: str, wanted: Collection[Path]) -> LastKnownGood:
+    """Return the last known good set of a service, also from where version 0.2 kept it.
+
+    A set of another root came along when its directory was moved: to restore it would make the former root anew.
+    """
     new, old = root / ROLLBACK_DIRECTORY, root / FORMER_DIRECTORY
-    return LastKnownGood((old if old.is_dir() and not new.exists() else new) / service)
+    good = LastKnownGood((old if old.is_dir() and not new.exists() else new) / service)
+    known = [path for path in good.paths() if path not in wanted]
+    moved = [path.relative_to(root) for path in wanted if root in path.parents and path not in good.paths()]
+    if any(str(path).endswith(f"/{name}") for name in moved for path in known):
+        good.disregard()
+    return good
 
 
 def put(path: Path, file: File) -> None:

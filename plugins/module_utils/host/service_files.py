@@ -179,6 +179,10 @@ class LastKnownGood:
         listed = [(name, int(entry["mode"], 8), entry["sha256"]) for name, entry in noted.items()]
         return bool(self.committed) and digest_of(listed) == set_digest(files)
 
+    def disregard(self) -> None:
+        """Have no set until the next commit, neither this one nor one of the files that are there."""
+        self.record = {}
+
     def begin(self) -> None:
         """Note that other files than those of the set may run from now on."""
         self._before = self.record

@@ -138,7 +138,8 @@ class Site:
             check_mode=check,
             **more,
         )
-        return Deployment(order, self.program, Host(), deploy.last_known_good(self.root, "application"))
+        good = deploy.last_known_good(self.root, "application", [Path(path) for path in contents])
+        return Deployment(order, self.program, Host(), good)
 
     def run(self, env: str, config: str | None, **more: Any) -> dict[str, Any]:
         return self.deployment(env, config, **more).run()
@@ -325,7 +326,7 @@ def test_archive_is_validated_undamaged(site: Site) -> None:
     files = tuple(deploy_plan.WantedFile(path, deploy_plan.sha256(text), 0o755) for path, text in contents.items())
     wanted = deploy_plan.WantedService("application", "files", PurePosixPath(site.root), "x", files)
     order = DeployRequest(wanted, contents, {}, {str(site.config): [sys.executable, "-m", "zipfile", "-t", "%s"]})
-    result = Deployment(order, site.program, Host(), deploy.last_known_good(site.root, "application")).run()
+    result = Deployment(order, site.program, Host(), deploy.last_known_good(site.root, "application", [])).run()
     assert result["changed"]
     assert result["diff"][1]["after"].startswith(f"{len(archive)} bytes, SHA-256 ")
 
@@ -445,7 +446,7 @@ def test_files_alone_are_back_without_anything_that_runs(healthy: Site) -> None:
 def test_unproven_files_never_become_the_good_ones(healthy: Site) -> None:
     """The first is left by a run that was killed."""
     (healthy.root / "application.yml").write_text("port: 2\n")
-    deploy.last_known_good(healthy.root, "application").begin()
+    deploy.last_known_good(healthy.root, "application", []).begin()
     healthy.fails(ONE, "bad\n")
     assert healthy.config.read_text() == "port: 1\n"
 
@@ -475,6 +476,29 @@ def test_sets_of_version_0_2_are_taken_over_and_nothing_is_restarted(healthy: Si
         json.loads((healthy.root / "rollback" / "application" / "record.json").read_text())["digest"] == old["digest"]
     )
     assert "and it is healthy with them" in healthy.fails(ONE, "bad\n")[0]
+
+
+def test_set_of_another_root_is_none(healthy: Site) -> None:
+    """As after the directory was moved: nothing is written at the former place, and nothing is removed here."""
+    moved = healthy.root.rename(healthy.root.with_name("elsewhere"))
+    site = Site(moved)
+    message, result = site.fails(TWO, "bad\n")
+    assert "there are no last known good files to return to" in message
+    assert not healthy.root.exists() and result["action"] == "update"
+    assert (site.env.read_text(), site.config.read_text()) == (TWO, "bad\n")
+    message, _result = site.fails(TWO, "bad\n")
+    assert not healthy.root.exists() and site.env.exists()
+    site.run(TWO, "port: 2\n")
+    site.fails(ONE, "bad\n")
+    assert (site.env.read_text(), site.config.read_text()) == (TWO, "port: 2\n")
+
+
+def test_set_that_lacks_a_file_of_the_same_name_is_of_this_root(tmp_path: Path) -> None:
+    """As /etc/docker/daemon.json was alone before the root had a record of it in docker/daemon.json."""
+    elsewhere, record = tmp_path / "etc" / "docker" / "daemon.json", tmp_path / "root" / "docker" / "daemon.json"
+    deploy.last_known_good(tmp_path / "root", "docker", []).commit({elsewhere: service_files.File(b"{}", 0o644)}, {})
+    assert deploy.last_known_good(tmp_path / "root", "docker", [elsewhere, record]).exists
+    assert not deploy.last_known_good(tmp_path / "root", "docker", [record]).exists
 
 
 def test_damaged_copy_is_reported_with_the_reason(healthy: Site) -> None:
