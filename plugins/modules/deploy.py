@@ -113,7 +113,8 @@ options:
             the content replaces that of the file.
           - The mode of the file stays as well, unless O(files[].mode) is V(0600).
           - This path is the record of the keys that were set. A key that is no longer in the content is removed from
-            the file if it is in the record, and still has the value that was set.
+            the file if it is in the record, and still has the value that was set. If the key had another value before
+            this collection set it, the key gets this value back.
         type: path
       merge_below:
         description: Key of a file with O(files[].merge_record) that has an object, which is merged in the same way.
@@ -331,7 +332,7 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     contents, secret = unpack(options["_packed"])
     paths = [Path(spec["path"]) for spec in options["files"]]
     good = last_known_good(Path(options["root"]), options["service"], paths)
-    merge_files(options["files"], contents, good)
+    replaced = merge_files(options["files"], contents, good)
     digests = {path: sha256(content) for path, content in contents.items()}
     wanted = parse(options, digests, secret["companions"])
     if options["lock"] and not check_mode:
@@ -345,6 +346,7 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         public={spec["path"]: spec["public"] for spec in options["files"]},
         validators={spec["path"]: spec["validate"] for spec in options["files"]},
         merge_records={spec["path"]: spec["merge_record"] for spec in options["files"] if spec["merge_record"]},
+        replaced=replaced,
         extra_files=options["extra_files"],
         preserved_env={name: str(value) for name, value in secret["preserved_env"].items()},
         secrets=secret_options(secret),
@@ -354,19 +356,29 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     return Deployment(order, runtime, host, good).run()
 
 
-def merge_files(files: list[dict[str, Any]], contents: dict[str, bytes], good: LastKnownGood) -> None:
-    """Put the content of each file that is merged in place of its keys; the file that is there keeps its mode."""
+def merge_files(
+    files: list[dict[str, Any]], contents: dict[str, bytes], good: LastKnownGood
+) -> dict[str, dict[str, Any]]:
+    """Put the content of each file that is merged in place of its keys; the file that is there keeps its mode.
+
+    Return the values of the host that are replaced, by path.
+    """
+    replaced = {}
     for spec in files:
         if not spec["merge_record"]:
             continue
-        path, record = Path(spec["path"]), Path(spec["merge_record"])
+        path, record, below = Path(spec["path"]), Path(spec["merge_record"]), spec["merge_below"]
         present = read(path)
-        before = json_merge.set_before(path, record, good)
+        before, known = json_merge.set_before(path, record, good), good.replaced(path)
+        wanted = json_merge.parse(path, contents[spec["path"]])
+        found = json_merge.parse(path, present.content) if present else {}
+        replaced[spec["path"]] = json_merge.replaced_values(wanted, found, before, below, known)
         contents[spec["path"]] = json_merge.merged(
-            path, contents[spec["path"]], present.content if present else None, before, spec["merge_below"]
+            path, contents[spec["path"]], present.content if present else None, before, below, known
         )
         if present and spec["mode"] != "0600":
             spec["mode"] = f"{present.mode:04o}"
+    return replaced
 
 
 def main() -> None:

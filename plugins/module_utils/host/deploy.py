@@ -146,6 +146,9 @@ class DeployRequest:
     merge_records: Mapping[str, str] = field(default_factory=dict)
     """The files that the host shares, with the files that note the keys of this collection in them."""
 
+    replaced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The values of the host that are replaced in those files."""
+
 
 @dataclass
 class DeployPlan:
@@ -366,6 +369,7 @@ class Deployment:
             if self.good.record is None and plan.changed and plan.present.keys() >= self.files.keys():
                 self.commit(plan.present)
             self.good.begin()
+            self.good.note_replaced(self.order.replaced)
         done: list[Path] = []
         try:
             for path, file in {**{path: self.files[path] for path in plan.changed}, **plan.derived}.items():
@@ -492,7 +496,8 @@ class Deployment:
         found, noted, now = read(path), good.get(record), read(record)
         if path not in good or not (found and noted and now):
             return {}
-        content = json_merge.merged(path, noted.content, found.content, json_merge.parse(record, now.content))
+        before, replaced = json_merge.parse(record, now.content), self.good.replaced(path)
+        content = json_merge.merged(path, noted.content, found.content, before, replaced=replaced)
         return {path: File(content, found.mode)}
 
     def _restore_found(self, plan: DeployPlan) -> list[Path]:

@@ -21,6 +21,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host import 
     deploy,
     deploy_plan,
     files,
+    json_merge,
     service_files,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy import Deployment, DeployRequest, Failed
@@ -772,8 +773,11 @@ def test_run_after_one_that_was_killed_while_the_owner_changed_gives_it_the_rest
 # The module and the action plugin.
 
 
+PACKED: dict[str, Any] = {"verify": [], "preserved_env": {}, "companions": []}
+
+
 def packed(path: Path, content: bytes = b"A='one'\nTOKEN='secret-token'\n", **more: Any) -> dict[str, Any]:
-    secret = {"verify": more.pop("verify", []), "preserved_env": {}, "companions": []}
+    secret = {**PACKED, "verify": more.pop("verify", [])}
     return {
         "service": "application",
         "type": "files",
@@ -860,6 +864,46 @@ def test_file_that_others_share_is_merged(tmp_path: Path) -> None:
     assert not play(tmp_path, shared_file(root, {"tls": False}, look(root)), play_keys=keys).last["changed"]
 
 
+def test_replaced_value_of_the_host_is_put_back(tmp_path: Path) -> None:
+    root, shared = tmp_path / "root", tmp_path / "root" / "daemon.json"
+    root.mkdir()
+    shared.write_text('{"mtu": 1500, "debug": false}')
+
+    def deployed(content: dict[str, Any], **more: Any) -> dict[str, Any]:
+        options = packed(root / "daemon.json", json.dumps(content).encode(), **more)
+        record = {"path": str(root / "ours.json"), "mode": "0600", "secret": "some", "public": [], "validate": []}
+        file = {**record, "path": str(shared), "mode": "0644", "merge_record": record["path"], "merge_below": ""}
+        options["files"] = [{**record, "merge_record": None}, file]
+        both = {record["path"]: json.dumps(content).encode(), str(shared): json.dumps(content).encode()}
+        options["_packed"] = deploy_plan.pack(both, {**PACKED, **more})
+        return call("deploy", options)
+
+    deployed({"mtu": 1400})
+    deployed({"mtu": 1300, "debug": True})
+    assert json.loads(shared.read_text()) == {"mtu": 1300, "debug": True}
+    kept = root / "rollback" / "application" / "replaced.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    # A failure puts back what the last known good keys do not have.
+    deployed({"debug": True, "dns": []}, verify=[{"command": ["false"], "deadline": 0.1}])
+    assert json.loads(shared.read_text()) == {"mtu": 1300, "debug": True}
+    deployed({"debug": True})
+    assert json.loads(shared.read_text()) == {"mtu": 1500, "debug": True}
+    good = deploy.last_known_good(root, "application", [])
+    assert json_merge.own(shared, root / "ours.json", good) == {"mtu": 1500, "debug": False}
+    deployed({"debug": True, "mtu": 1450}, verify=[{"command": ["false"], "deadline": 0.1}])
+    assert json.loads(shared.read_text()) == {"mtu": 1500, "debug": True}
+    # The host has another value now, and later none.
+    shared.write_text('{"mtu": 1600, "debug": true}')
+    deployed({"mtu": 1400})
+    assert json.loads(shared.read_text()) == {"mtu": 1400, "debug": False}
+    deployed({})
+    assert json.loads(shared.read_text()) == {"mtu": 1600, "debug": False}
+    shared.write_text('{"debug": false}')
+    deployed({"mtu": 1400})
+    deployed({})
+    assert json.loads(shared.read_text()) == {"debug": False}
+
+
 def test_logins_are_merged_with_those_of_others(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
 
@@ -895,6 +939,9 @@ def test_logins_are_merged_with_those_of_others(tmp_path: Path) -> None:
     assert json.loads(config.read_text()) == {**others, "auths": found}
     assert config.stat().st_mode & 0o777 == 0o600
     assert not play(tmp_path, logins(ours=ours, gone=former)).last["changed"]
+    play(tmp_path, logins(gone=former))
+    assert json.loads(config.read_text())["auths"] == {**found, "ours": {"auth": former}}
+    play(tmp_path, logins(ours=ours, gone=former))
     found["ours"] = {"auth": new}
     config.write_text(json.dumps({**others, "auths": found}))
     play(tmp_path, logins())
