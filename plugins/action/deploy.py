@@ -30,6 +30,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_
     unchanged,
     with_records,
 )
+from ansible_collections.devorch.orchestration.plugins.plugin_utils.playbook_run import this_run
 
 SOURCES = ("content", "src", "template", "zip")
 
@@ -112,7 +113,7 @@ class ActionModule(ActionBase):
         ]
         secret = {key: options[key] for key in ("verify", "preserved_env")}
         left_out = {"files", "host", *secret}
-        secret["companions"] = companions
+        secret |= {"companions": companions, "run": this_run()}
         arguments = {key: value for key, value in options.items() if key not in left_out and value is not None}
         return {**arguments, "files": files, "_packed": pack(contents, secret)}
 

@@ -205,7 +205,10 @@ options:
     type: dict
     default: {}
   lock:
-    description: Path of the lock of M(devorch.orchestration.host_lock). It is renewed if it exists.
+    description:
+      - Path of the lock of M(devorch.orchestration.host_lock), which is renewed.
+      - If this run does not hold the lock, the module fails and changes nothing. Another run may have taken the lock
+        over.
     type: path
   _packed:
     description: Packed contents and secret options from the action plugin. Not for use in a task.
@@ -330,13 +333,13 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     if options["_packed"] is None:
         raise PlanError("is to be run by the action plugin of the same name, which brings the files")
     contents, secret = unpack(options["_packed"])
+    if options["lock"] and not check_mode:
+        lock.renew(Path(options["lock"]), lock.PlaybookRun(**secret["run"]))
     paths = [Path(spec["path"]) for spec in options["files"]]
     good = last_known_good(Path(options["root"]), options["service"], paths)
     replaced = merge_files(options["files"], contents, good)
     digests = {path: sha256(content) for path, content in contents.items()}
     wanted = parse(options, digests, secret["companions"])
-    if options["lock"] and not check_mode:
-        lock.renew(Path(options["lock"]))
     host = Host()
     runtime = runtime_of(wanted, host, secret["verify"], options["log"], good.config_hash)
     order = DeployRequest(
@@ -392,7 +395,7 @@ def main() -> None:
         result = deploy(module.params, module.check_mode)
     except Failed as failure:
         module.fail_json(msg=str(failure), **{key: value for key, value in failure.result.items() if key != "msg"})
-    except (PlanError, FilesError, OSError, ValueError) as error:
+    except (PlanError, FilesError, lock.LostError, OSError, ValueError) as error:
         module.fail_json(**{**unchanged(service, remote=True), "msg": f"{service}: {error}"})
     module.exit_json(**result)
 

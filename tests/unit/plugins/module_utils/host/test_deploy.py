@@ -773,7 +773,8 @@ def test_run_after_one_that_was_killed_while_the_owner_changed_gives_it_the_rest
 # The module and the action plugin.
 
 
-PACKED: dict[str, Any] = {"verify": [], "preserved_env": {}, "companions": []}
+RUN = {"owner": "a", "controller": "b", "process": "c"}
+PACKED: dict[str, Any] = {"verify": [], "preserved_env": {}, "companions": [], "run": RUN}
 
 
 def packed(path: Path, content: bytes = b"A='one'\nTOKEN='secret-token'\n", **more: Any) -> dict[str, Any]:
@@ -967,11 +968,15 @@ def test_shared_file_that_cannot_be_merged(tmp_path: Path, text: str) -> None:
 
 def test_module_renews_the_lock(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    lock.write_text(json.dumps({"run": {"owner": "a", "controller": "b", "process": "c"}, "taken": 1, "renewed": 1}))
+    lock.write_text(json.dumps({"run": RUN, "taken": 1, "renewed": 1}))
     call("deploy", packed(tmp_path / "env", lock=str(lock)), check=True)
     assert json.loads(lock.read_text())["renewed"] == 1
     call("deploy", packed(tmp_path / "env", lock=str(lock)))
     assert json.loads(lock.read_text())["renewed"] > 1
+    lock.unlink()
+    failed = call("deploy", packed(tmp_path / "env", b"A='two'\n", lock=str(lock)))
+    assert failed["failed"] and failed["msg"].startswith(f"application: {lock}: this run no longer holds the lock")
+    assert b"two" not in (tmp_path / "env").read_bytes()
 
 
 def task(root: Path, **more: Any) -> dict[str, Any]:
