@@ -7,18 +7,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_plan import (
+    COMPOSE,
     PlanError,
     archive,
     argument_spec,
     as_found,
+    companions_of,
     difference,
     pack,
     parse,
@@ -26,6 +30,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_
     unchanged,
     with_records,
 )
+from ansible_collections.devorch.orchestration.plugins.plugin_utils.playbook_run import this_run
 
 SOURCES = ("content", "src", "template", "zip")
 
@@ -69,7 +74,8 @@ class ActionModule(ActionBase):
             contents = {spec["path"]: self._content(spec, task_vars or {}) for spec in options["files"]}
             digests = {path: sha256(content) for path, content in contents.items()}
             files, digests = as_found(options["files"], digests, host.get("files") or {})
-            wanted = parse({**options, "files": files}, digests)
+            companions = self._companions(options, contents)
+            wanted = parse({**options, "files": files}, digests, companions)
         except PlanError as error:
             raise AnsibleActionFail(f"{options['service']}: {error}") from error
         if not difference(wanted, host, time.time()):
@@ -78,7 +84,7 @@ class ActionModule(ActionBase):
             result.update(
                 self._execute_module(
                     module_name="devorch.orchestration.deploy",
-                    module_args=self._arguments(options, contents),
+                    module_args=self._arguments(options, contents, companions),
                     task_vars=task_vars,
                 )
             )
@@ -86,7 +92,20 @@ class ActionModule(ActionBase):
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 
-    def _arguments(self, options: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, Any]:
+    def _companions(self, options: Mapping[str, Any], contents: Mapping[str, bytes]) -> list[str]:
+        """Return the further services of the Compose file, which Python on the host may be unable to read."""
+        name = f"{options['root']}/services/{options['service']}.yml"
+        if options["type"] != COMPOSE or name not in contents:
+            return []
+        try:
+            return companions_of(options["service"], yaml_load(contents[name]))
+        except (yaml.YAMLError, ValueError):
+            # Compose says what is wrong.
+            return []
+
+    def _arguments(
+        self, options: Mapping[str, Any], contents: Mapping[str, bytes], companions: Sequence[str]
+    ) -> dict[str, Any]:
         """Return the module's arguments; what may be secret is packed, since arguments are logged on the host."""
         files = [
             {key: spec[key] for key in ("path", "mode", "secret", "public", "validate", "merge_record", "merge_below")}
@@ -94,6 +113,7 @@ class ActionModule(ActionBase):
         ]
         secret = {key: options[key] for key in ("verify", "preserved_env")}
         left_out = {"files", "host", *secret}
+        secret |= {"companions": companions, "run": this_run()}
         arguments = {key: value for key, value in options.items() if key not in left_out and value is not None}
         return {**arguments, "files": files, "_packed": pack(contents, secret)}
 

@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -17,22 +15,13 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_version
 from ansible_collections.devorch.orchestration.plugins.plugin_utils import support
+from ansible_collections.devorch.orchestration.plugins.plugin_utils.playbook_run import (
+    process_identity,
+    stat,
+    this_run,
+)
 
 LONGEST_WAIT = 60.0
-
-
-def stat(number: int | str) -> list[str]:
-    """Return the fields of /proc/<number>/stat from the state on; an empty list if the system does not show them."""
-    try:
-        return Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def process_identity(number: int) -> str:
-    """Return number and start of a process: a number that is used again is then another process."""
-    fields = stat(number)
-    return f"{number}-{fields[19]}" if fields else str(number)
 
 
 def lives(identity: str) -> bool:
@@ -62,25 +51,6 @@ def orphans() -> list[str]:
     return found
 
 
-def this_controller() -> str:
-    """Return an identity of this controller, different also from that of containers with the same name."""
-    marks = [socket.gethostname()]
-    for path in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
-        try:
-            marks.append(str(path.readlink()) if path.is_symlink() else path.read_text(encoding="ascii").strip())
-        except OSError:
-            continue
-    return " ".join(marks)
-
-
-def user() -> str:
-    """Return the name of the user of this run, or the number of one without an entry in passwd, as in a container."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
-
-
 class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
@@ -102,12 +72,7 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             result.update(changed=False, acquired=False, msg="not needed in check mode")
             return result
-        # Tasks run in processes of their own: their parent is the run.
-        run = {
-            "owner": f"{user()}@{socket.gethostname()}",
-            "controller": this_controller(),
-            "process": process_identity(os.getppid()),
-        }
+        run = this_run()
         if {"_run", "_stale_holder"} & self._task.args.keys():
             raise AnsibleActionFail("_run and _stale_holder are not for use in a task")
         arguments = {**self._task.args, "_run": run}

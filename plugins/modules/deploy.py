@@ -124,7 +124,8 @@ options:
             A key of the content replaces the same key of the file. All other keys stay.
           - The mode of the file stays as well, unless O(files[].mode) is V(0600).
           - The record has the keys that the last run has set. If such a key is no longer in the content and still has
-            the value that was set, it is removed from the file.
+            the value that was set, it is removed from the file. If it had another value before this collection set it,
+            it gets this value back.
         type: path
       merge_below:
         description:
@@ -220,7 +221,10 @@ options:
     type: dict
     default: {}
   lock:
-    description: Path of the lock of M(devorch.orchestration.host_lock). It is renewed if it exists.
+    description:
+      - Path of the lock of M(devorch.orchestration.host_lock), which is renewed.
+      - If this run does not hold the lock, the module fails and changes nothing. Another run may have taken the lock
+        over.
     type: path
   _packed:
     description: Packed contents and secret options from the action plugin. Not for use in a task.
@@ -346,11 +350,13 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     if options["_packed"] is None:
         raise PlanError("is to be run by the action plugin of the same name, which brings the files")
     contents, secret = unpack(options["_packed"])
-    good = last_known_good(Path(options["root"]), options["service"])
-    merge_files(options["files"], contents, good)
-    wanted = parse(options, {path: sha256(content) for path, content in contents.items()})
     if options["lock"] and not check_mode:
-        lock.renew(Path(options["lock"]))
+        lock.renew(Path(options["lock"]), lock.PlaybookRun(**secret["run"]))
+    paths = [Path(spec["path"]) for spec in options["files"]]
+    good = last_known_good(Path(options["root"]), options["service"], paths)
+    replaced = merge_files(options["files"], contents, good)
+    digests = {path: sha256(content) for path, content in contents.items()}
+    wanted = parse(options, digests, secret["companions"])
     host = Host()
     runtime = runtime_of(wanted, host, secret["verify"], options["log"], good.config_hash)
     order = DeployRequest(
@@ -360,6 +366,7 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         public={spec["path"]: spec["public"] for spec in options["files"]},
         validators={spec["path"]: spec["validate"] for spec in options["files"]},
         merge_records={spec["path"]: spec["merge_record"] for spec in options["files"] if spec["merge_record"]},
+        replaced=replaced,
         extra_files=options["extra_files"],
         preserved_env={name: str(value) for name, value in secret["preserved_env"].items()},
         secrets=secret_options(secret),
@@ -369,19 +376,29 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     return Deployment(order, runtime, host, good).run()
 
 
-def merge_files(files: list[dict[str, Any]], contents: dict[str, bytes], good: LastKnownGood) -> None:
-    """Put the content of each file that is merged in place of its keys; the file that is there keeps its mode."""
+def merge_files(
+    files: list[dict[str, Any]], contents: dict[str, bytes], good: LastKnownGood
+) -> dict[str, dict[str, Any]]:
+    """Put the content of each file that is merged in place of its keys; the file that is there keeps its mode.
+
+    Return the values of the host that are replaced, by path.
+    """
+    replaced = {}
     for spec in files:
         if not spec["merge_record"]:
             continue
-        path, record = Path(spec["path"]), Path(spec["merge_record"])
+        path, record, below = Path(spec["path"]), Path(spec["merge_record"]), spec["merge_below"]
         present = read(path)
-        before = json_merge.set_before(path, record, good)
+        before, known = json_merge.set_before(path, record, good), good.replaced(path)
+        wanted = json_merge.parse(path, contents[spec["path"]])
+        found = json_merge.parse(path, present.content) if present else {}
+        replaced[spec["path"]] = json_merge.replaced_values(wanted, found, before, below, known)
         contents[spec["path"]] = json_merge.merged(
-            path, contents[spec["path"]], present.content if present else None, before, spec["merge_below"]
+            path, contents[spec["path"]], present.content if present else None, before, below, known
         )
         if present and spec["mode"] != "0600":
             spec["mode"] = f"{present.mode:04o}"
+    return replaced
 
 
 def main() -> None:
@@ -395,7 +412,7 @@ def main() -> None:
         result = deploy(module.params, module.check_mode)
     except Failed as failure:
         module.fail_json(msg=str(failure), **{key: value for key, value in failure.result.items() if key != "msg"})
-    except (PlanError, FilesError, OSError, ValueError) as error:
+    except (PlanError, FilesError, lock.LostError, OSError, ValueError) as error:
         module.fail_json(**{**unchanged(service, remote=True), "msg": f"{service}: {error}"})
     module.exit_json(**result)
 

@@ -39,7 +39,29 @@ options:
         is made if the one in the file does not match that secret. The other keys are not allowed with C(bcrypt_of).
     type: dict
     required: true
+  lock:
+    description:
+      - Path of the lock of M(devorch.orchestration.host_lock), which is renewed.
+      - If this run does not hold the lock, the module fails and changes nothing. Another run may have taken the lock
+        over.
+    type: path
+  _run:
+    description: This run, from the action plugin. Not for use in a task.
+    type: dict
+    suboptions:
+      owner:
+        description: User and controller that started the run.
+        type: str
+      controller:
+        description: Identity of the controller.
+        type: str
+      process:
+        description: Identity of the process on the controller.
+        type: str
 attributes:
+  action:
+    description: Has an action plugin of the same name, which runs a part of the work on the controller.
+    support: full
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying the target.
     support: full
@@ -101,7 +123,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.host import bcrypt
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import bcrypt, lock
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import (
     File,
     FilesError,
@@ -253,13 +275,20 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "secrets": {"type": "dict", "required": True, "no_log": False},
+            "lock": {"type": "path"},
+            # Set by the action plugin.
+            "_run": {"type": "dict", "options": {key: {"type": "str"} for key in ("owner", "controller", "process")}},
         },
         supports_check_mode=True,
     )
     os.umask(0o077)
     try:
         wanted = [WantedSecret.parse(str(name), spec) for name, spec in module.params["secrets"].items()]
+        if module.params["lock"] and not module.check_mode:
+            lock.renew(Path(module.params["lock"]), lock.PlaybookRun(**(module.params["_run"] or {})))
         result = ensure(Path(module.params["path"]), wanted, module.check_mode)
+    except lock.LostError as error:
+        module.fail_json(msg=str(error), lock_lost=True)
     except (SecretError, FilesError, bcrypt.BcryptError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)

@@ -20,7 +20,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -104,6 +104,8 @@ class Runtime(Protocol):
 
     def start(self, changed: bool) -> Started: ...
 
+    def restored(self) -> None: ...
+
     def stop(self) -> None: ...
 
     def wait(self, timeout: float) -> str: ...
@@ -143,6 +145,9 @@ class DeployRequest:
 
     merge_records: Mapping[str, str] = field(default_factory=dict)
     """The files that the host shares, with the files that note the keys of this collection in them."""
+
+    replaced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The values of the host that are replaced in those files."""
 
 
 @dataclass
@@ -357,13 +362,14 @@ class Deployment:
         self._adopt_former_directory()
         remove_leftovers([*self.files, *self.runtime.derived(self.files), self.good.directory / RECORD])
         for directory in plan.directories:
-            self._make(directory)
+            self._make(directory, owned=not directory.recurse)
         if plan.pending or plan.changed:
             # Files from before last known good sets were kept are the best that there is, if none is missing: a part of
             # them, such as what remains of a removed service, never ran.
             if self.good.record is None and plan.changed and plan.present.keys() >= self.files.keys():
                 self.commit(plan.present)
             self.good.begin()
+            self.good.note_replaced(self.order.replaced)
         done: list[Path] = []
         try:
             for path, file in {**{path: self.files[path] for path in plan.changed}, **plan.derived}.items():
@@ -393,32 +399,38 @@ class Deployment:
         if self.good.directory.parent == old and new.is_dir():
             self.good.directory = new / self.good.directory.name
 
-    def _make(self, directory: WantedDirectory) -> None:
+    def _make(self, directory: WantedDirectory, *, owned: bool = True) -> None:
+        """Make a directory with its mode and its owner; one that is there keeps its owner unless it is C(owned)."""
         path = Path(directory.path)
         follow = self.may_be_link(path)
         found = inspect(path, follow=follow)
-        owner = owner_of(directory)
+        owner = owner_of(directory) if owned or found is None else (-1, -1)
         mode = directory.mode if directory.mode is not None else found.mode if found else 0o755
         try:
             make_directory(path, mode, owner, follow=follow)
         except FilesError as error:
             raise DeployError(str(error)) from error
 
-    def _own_contents(self) -> None:
-        """Give what is below a directory to its owner. A service that could add to it meanwhile is stopped first."""
+    def _own_contents(self, plan: DeployPlan) -> None:
+        """Give what is below a directory to its owner. A service that could add to it meanwhile is stopped first.
+
+        The directory itself is last: if its owner is right, a run that comes after a killed one looks no further.
+        """
         for directory in self.wanted.directories:
             path, owner = Path(directory.path), owner_of(directory)
             if directory.recurse and any(True for _each in foreign(path, owner)):
                 self.runtime.stop()
                 for name, descriptor in foreign(path, owner):
                     os.chown(name, *owner, dir_fd=descriptor, follow_symlinks=False)
+            if directory.recurse and directory in plan.directories:
+                self._make(directory)
 
     def start(self, plan: DeployPlan) -> str:
         """Start, wait and verify; return an empty string, or the end of a sentence about what failed."""
         failure = "did not start"
         try:
             if plan.pending or plan.changed or plan.directories:
-                self._own_contents()
+                self._own_contents(plan)
             self.started = self.runtime.start(plan.pending or bool(plan.changed))
             failure = "does not work"
             problem = self.runtime.wait(self.order.wait_timeout) or self.runtime.verify()
@@ -484,7 +496,8 @@ class Deployment:
         found, noted, now = read(path), good.get(record), read(record)
         if path not in good or not (found and noted and now):
             return {}
-        content = json_merge.merged(path, noted.content, found.content, json_merge.parse(record, now.content))
+        before, replaced = json_merge.parse(record, now.content), self.good.replaced(path)
+        content = json_merge.merged(path, noted.content, found.content, before, replaced=replaced)
         return {path: File(content, found.mode)}
 
     def _restore_found(self, plan: DeployPlan) -> list[Path]:
@@ -507,6 +520,7 @@ class Deployment:
         """Start with the restored files; return the sentence about it."""
         sentence = f"{done} ({', '.join(str(path) for path in restored)})"
         try:
+            self.runtime.restored()
             again = self.runtime.start(True)
             self.started = Started(True, self.started.restarted or again.restarted)
             problem = self.runtime.wait(max(self.order.wait_timeout, LONGEST_WAIT))
@@ -641,10 +655,18 @@ def held(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def last_known_good(root: Path, service: str) -> LastKnownGood:
-    """Return the last known good set of a service, also from where version 0.2 kept it."""
+def last_known_good(root: Path, service: str, wanted: Collection[Path]) -> LastKnownGood:
+    """Return the last known good set of a service, also from where version 0.2 kept it.
+
+    A set of another root came along when its directory was moved: to restore it would make the former root anew.
+    """
     new, old = root / ROLLBACK_DIRECTORY, root / FORMER_DIRECTORY
-    return LastKnownGood((old if old.is_dir() and not new.exists() else new) / service)
+    good = LastKnownGood((old if old.is_dir() and not new.exists() else new) / service)
+    known = [path for path in good.paths() if path not in wanted]
+    moved = [path.relative_to(root) for path in wanted if root in path.parents and path not in good.paths()]
+    if any(str(path).endswith(f"/{name}") for name in moved for path in known):
+        good.disregard()
+    return good
 
 
 def put(path: Path, file: File) -> None:

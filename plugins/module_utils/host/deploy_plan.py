@@ -127,6 +127,8 @@ class WantedService:
     directories: tuple[WantedDirectory, ...] = ()
     depends_on: str = ""
     units: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
+    """Further services of the Compose project that are in its file and always run."""
 
     @property
     def digest(self) -> str:
@@ -245,7 +247,20 @@ def as_found(
     return specs, known
 
 
-def parse(options: Mapping[str, Any], digests: Mapping[str, str]) -> WantedService:
+def companions_of(service: str, compose: Any) -> list[str]:
+    """Return the other services of a Compose file that always run, whatever the service itself does."""
+    services = compose.get("services") if isinstance(compose, Mapping) else None
+    return [
+        str(name)
+        for name, spec in (services.items() if isinstance(services, Mapping) else ())
+        if name != service
+        and isinstance(spec, Mapping)
+        and spec.get("restart") in ("always", "unless-stopped")
+        and not spec.get("profiles")
+    ]
+
+
+def parse(options: Mapping[str, Any], digests: Mapping[str, str], companions: Iterable[str] = ()) -> WantedService:
     """Read the options of the module; C(digests) are the SHA-256 of the files' contents by path."""
     service, kind = str(options["service"]), str(options["type"])
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", service):
@@ -272,6 +287,7 @@ def parse(options: Mapping[str, Any], digests: Mapping[str, str]) -> WantedServi
         directories=tuple(_directory(path, value) for path, value in options["directories"].items()),
         depends_on=str(options["depends_on"] or ""),
         units=(DOCKER_UNIT,) if kind == DOCKER else tuple(options["units"]),
+        companions=tuple(companions),
     )
 
 
@@ -421,12 +437,14 @@ def difference(wanted: WantedService, host: Mapping[str, Any], now: float) -> li
         names.append(f"{wanted.service}.yml")
         text = compose_project(wanted.project, names)
         reasons += _compose_reasons(wanted, files, text)
-        containers = host.get("containers") or {}
-        state = State.seen(containers.get(wanted.service))
+        containers, images = host.get("containers") or {}, host.get("images") or {}
         dependency = State.seen(containers.get(wanted.depends_on)) if wanted.depends_on else None
-        image_id = str((host.get("images") or {}).get(state.image, "")) if state else ""
-        config_hash = str(record.get("config_hash", ""))
-        needs = container_needs(wanted.container(), state, dependency, now, config_hash, image_id)
+        needs = []
+        for service in (wanted.service, *wanted.companions):
+            state = State.seen(containers.get(service))
+            image_id = str(images.get(state.image, "")) if state else ""
+            more = (dependency, str(record.get("config_hash", ""))) if service == wanted.service else (None, "")
+            needs += container_needs(wanted.container(service), state, more[0], now, more[1], image_id)
     else:
         needs = unit_needs(wanted.units, {name: Unit.seen(units.get(name)) for name in wanted.units})
     reasons += [need.reason for need in needs]

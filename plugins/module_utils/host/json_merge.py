@@ -36,28 +36,68 @@ def parse(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def merge(
-    wanted: Mapping[str, Any], present: Mapping[str, Any], before: Mapping[str, Any], below: str = ""
+    wanted: Mapping[str, Any],
+    present: Mapping[str, Any],
+    before: Mapping[str, Any],
+    below: str = "",
+    replaced: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the keys of the file: the wanted ones, and the present ones that the last run did not set as they are.
 
-    The object in the key C(below) is merged in the same way, if the file has one.
+    The object in the key C(below) is merged in the same way, if the file has one. A key that is no longer wanted gets
+    its value in C(replaced) back.
     """
+    replaced = replaced or {}
     if below in wanted and isinstance(present.get(below), dict):
-        inner = merge(wanted[below], present[below], before.get(below, {}))
+        inner = merge(wanted[below], present[below], before.get(below, {}), replaced=replaced.get(below))
         wanted, before = {**wanted, below: inner}, {**before, below: inner}
     gone = {key for key, value in before.items() if key not in wanted and present.get(key) == value}
-    return {**{key: value for key, value in present.items() if key not in gone}, **wanted}
+    kept = {
+        key: replaced[key] if key in gone else value
+        for key, value in present.items()
+        if key not in gone or key in replaced
+    }
+    return {**kept, **wanted}
 
 
-def merged(path: Path, wanted: bytes, present: bytes | None, before: Mapping[str, Any], below: str = "") -> bytes:
+def merged(
+    path: Path,
+    wanted: bytes,
+    present: bytes | None,
+    before: Mapping[str, Any],
+    below: str = "",
+    replaced: Mapping[str, Any] | None = None,
+) -> bytes:
     """Return the content of the file; what is there stays byte for byte if it says the same."""
     if present is None:
         return wanted
     found = parse(path, present)
-    result = merge(parse(path, wanted), found, before, below)
+    result = merge(parse(path, wanted), found, before, below, replaced)
     # The order stays, so that a diff shows the changed keys only.
     in_order = list(found) == sorted(found)
     return present if result == found else f"{json.dumps(result, indent=4, sort_keys=in_order)}\n".encode()
+
+
+def replaced_values(
+    wanted: Mapping[str, Any],
+    present: Mapping[str, Any],
+    before: Mapping[str, Any],
+    below: str = "",
+    known: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the values of the host that ours replace: the known ones, and those of keys that become ours now.
+
+    A value stays known once its key is no longer wanted. It counts for keys of the last run only, and a run that takes
+    a key over again knows it anew. So a run that is killed between two files loses none.
+    """
+    known = known or {}
+    found = {key: value for key, value in known.items() if key in before or key not in wanted}
+    for key, value in wanted.items():
+        if key == below and isinstance(present.get(key), dict):
+            found[key] = replaced_values(value, present[key], before.get(key, {}), known=known.get(key))
+        elif key in present and key not in before and present[key] != value:
+            found[key] = present[key]
+    return {key: value for key, value in found.items() if key != below or value}
 
 
 def set_before(path: Path, record: Path, good: LastKnownGood) -> dict[str, Any]:
@@ -69,11 +109,15 @@ def set_before(path: Path, record: Path, good: LastKnownGood) -> dict[str, Any]:
 
 
 def own(path: Path, record: Path, good: LastKnownGood) -> dict[str, Any]:
-    """Return the keys that are the host's, and mask secrets in their values; raise FilesError."""
+    """Return the keys that are the host's, also those that ours replace, and mask secrets in their values.
+
+    Raise FilesError if the file can't be read.
+    """
     file = read(path)
     found = parse(path, file.content) if file else {}
     ours = set_before(path, record, good)
-    kept = {key: value for key, value in found.items() if key not in ours}
+    kept = {key: value for key, value in good.replaced(path).items() if key in ours}
+    kept |= {key: value for key, value in found.items() if key not in ours}
     text = json.dumps(kept, indent=4)
     try:
         return dict(json.loads(mask(text, secret_values(text))))

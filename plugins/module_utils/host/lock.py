@@ -48,6 +48,17 @@ class Lock:
         return not 0 <= now - self.renewed <= limit
 
 
+class LostError(Exception):
+    """A run that was suspended for too long, or whose host was restarted: what it knows of the host may be wrong."""
+
+    def __init__(self, path: Path, now: Lock | None) -> None:
+        holder = f"{now.run.owner} has taken it over" if now else "it was removed, as by a restart of the host"
+        super().__init__(
+            f"{path}: this run no longer holds the lock of the host: {holder}. Nothing was changed. Run the playbook"
+            f" again{' once that run has ended' if now else ''}"
+        )
+
+
 def uptime(path: Path = Path("/proc/uptime")) -> float:
     """Return the seconds since the host was started."""
     return float(path.read_text(encoding="ascii").split()[0])
@@ -101,14 +112,15 @@ def take(
         return taken, before
 
 
-def renew(path: Path, now: float | None = None) -> None:
-    """Renew the lock for whoever holds it; if there is none, nothing happens."""
-    if not path.exists():
-        return
+def renew(path: Path, run: PlaybookRun, now: float | None = None) -> None:
+    """Renew the lock for a run that goes on with its work; raise LostError if it holds the lock no longer."""
+    if not path.parent.is_dir():
+        raise LostError(path, None)
     with alone(path):
         before = load(path)
-        if before is not None:
-            store(path, Lock(before.run, before.taken, uptime() if now is None else now))
+        if before is None or before.run != run:
+            raise LostError(path, before)
+        store(path, Lock(run, before.taken, uptime() if now is None else now))
 
 
 def release(path: Path, run: PlaybookRun) -> bool:

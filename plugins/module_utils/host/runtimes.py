@@ -15,7 +15,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -185,6 +185,9 @@ class Files:
         del changed
         return Started()
 
+    def restored(self) -> None:
+        """Note that the files on the host are no longer the wanted ones."""
+
     def stop(self) -> None:
         """Stop it until the next start; raise DeployError if that fails."""
 
@@ -237,12 +240,18 @@ class Compose(Files):
         return f"docker compose logs {self.wanted.service} in {self.wanted.root}"
 
     def differs(self) -> list[Need]:
-        try:
-            state, dependency = self._state(), self._dependency()
-        except DeployError as error:
-            return [Need(str(error), START)]
-        image_id = self._image_id(state.image) if state else ""
-        return container_needs(self.name, state, dependency, self.host.time(), self.committed_hash, image_id)
+        needs = []
+        for service in self._services():
+            own = service == self.wanted.service
+            try:
+                state, dependency = self._state(service), self._dependency() if own else None
+            except DeployError as error:
+                return [Need(str(error), START)]
+            image_id = self._image_id(state.image) if state else ""
+            config_hash = self.committed_hash if own else ""
+            name = self.wanted.container(service)
+            needs += container_needs(name, state, dependency, self.host.time(), config_hash, image_id)
+        return needs
 
     def derived(self, after: Iterable[Path], gone: Iterable[Path] = ()) -> dict[Path, File]:
         directory = Path(self.wanted.root) / "services"
@@ -251,30 +260,44 @@ class Compose(Files):
         return {Path(compose_file(self.wanted.root)): File(text.encode(), 0o644)}
 
     def start(self, changed: bool) -> Started:
-        before = self._state()
+        services = self._services()
+        before = {service: self._state(service) for service in services}
         self.restarts.clear()
-        command = ["up", "--detach", "--no-color", "--quiet-pull", self.wanted.service]
+        # Compose starts nothing that needs an unhealthy container.
+        for service in self.wanted.companions:
+            self._restart_if_needed(service)
+        command = ["up", "--detach", "--no-color", "--quiet-pull", *services]
         ended = self.host.run(["docker", "compose", "--project-directory", str(self.wanted.root), *command])
         if ended.code != 0:
             raise DeployError(f"docker compose up failed: {compose_error(ended)}")
-        state = self._state()
-        if state and state.needs_restart(self._dependency(), self.host.time()):
-            self._restart()
-            state = self._state()
-        same = before is not None and state is not None and (before.id, before.started) == (state.id, state.started)
-        return Started(not same, before is not None and before.status == "running" and not same)
+        self._restart_if_needed(self.wanted.service, self._dependency())
+        after = {service: self._state(service) for service in services}
+        others = [service for service in services if not _same(before[service], after[service])]
+        ran = [state for service in others if (state := before[service]) and state.status == "running"]
+        return Started(bool(others), bool(ran))
+
+    def restored(self) -> None:
+        # The other file may lack them, and starts those that its service needs.
+        self.wanted = replace(self.wanted, companions=())
 
     def stop(self) -> None:
-        ended = self.host.run(["docker", "stop", self.name])
-        if ended.code != 0 and self._state() is not None:
-            raise DeployError(f"{self.name}: Docker does not stop it: {ended.errors.strip()}")
+        for service in self._services():
+            name = self.wanted.container(service)
+            ended = self.host.run(["docker", "stop", name])
+            if ended.code != 0 and self._state(service) is not None:
+                raise DeployError(f"{name}: Docker does not stop it: {ended.errors.strip()}")
 
     def evaluate(self) -> str | None:
-        state = self._state()
-        first = self.restarts.setdefault(self.name, state.restarts) if state else 0
-        found = verdict(state, first, RESTARTS)
-        self.waiting = f"{self.name} is not healthy"
-        return f"{self.name} {found}" if found else found
+        self.waiting = ""
+        for service in self._services():
+            state, name = self._state(service), self.wanted.container(service)
+            first = self.restarts.setdefault(name, state.restarts) if state else 0
+            found = verdict(state, first, RESTARTS)
+            if found:
+                return f"{name} {found}"
+            if found is None:
+                self.waiting = self.waiting or f"{name} is not healthy"
+        return None if self.waiting else ""
 
     def config_hash(self) -> str:
         try:
@@ -285,6 +308,9 @@ class Compose(Files):
 
     def _usual_log(self) -> list[str]:
         return ["docker", "logs", "--tail", str(LOG_LINES), self.name]
+
+    def _services(self) -> tuple[str, ...]:
+        return self.wanted.service, *self.wanted.companions
 
     def _state(self, service: str = "") -> State | None:
         name = self.wanted.container(service)
@@ -302,16 +328,24 @@ class Compose(Files):
         ended = self.host.run(["docker", "image", "inspect", "--format", "{{.Id}}", reference], LOOK)
         return ended.output.strip() if ended.code == 0 else ""
 
-    def _restart(self) -> None:
-        """Restart the container; start it if Docker has stopped it and gone no further."""
-        ended = self.host.run(["docker", "restart", "--time", str(STOP), self.name])
+    def _restart_if_needed(self, service: str, dependency: State | None = None) -> None:
+        """Restart a container if waiting is of no use; start it if Docker has stopped it and gone no further."""
+        state, name = self._state(service), self.wanted.container(service)
+        if not (state and state.needs_restart(dependency, self.host.time())):
+            return
+        ended = self.host.run(["docker", "restart", "--time", str(STOP), name])
         for _attempt in range(STARTS):
             if ended.code == 0:
                 return
             self.host.sleep(INTERVAL)
-            ended = self.host.run(["docker", "start", self.name])
+            ended = self.host.run(["docker", "start", name])
         if ended.code != 0:
-            raise DeployError(f"{self.name}: Docker does not restart it: {ended.errors.strip()}")
+            raise DeployError(f"{name}: Docker does not restart it: {ended.errors.strip()}")
+
+
+def _same(before: State | None, after: State | None) -> bool:
+    """Return whether a container was neither made anew nor started again."""
+    return before is not None and after is not None and (before.id, before.started) == (after.id, after.started)
 
 
 class Systemd(Files):

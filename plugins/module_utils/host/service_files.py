@@ -24,6 +24,8 @@ from typing import Any
 from ansible_collections.devorch.orchestration.plugins.module_utils.environment_file import quoted, unquoted
 
 RECORD = "record.json"
+REPLACED = "replaced.json"
+"""What the host had in files that it shares, beside the record: by path, the values that this collection replaced."""
 SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth|jwt|dsn|private", re.IGNORECASE)
 SECRET_SETTING = re.compile(SECRET_NAME.pattern + r"|://[^/\s]*@", re.IGNORECASE)
 """What a name or a value has that is a secret in spite of a public name."""
@@ -179,6 +181,10 @@ class LastKnownGood:
         listed = [(name, int(entry["mode"], 8), entry["sha256"]) for name, entry in noted.items()]
         return bool(self.committed) and digest_of(listed) == set_digest(files)
 
+    def disregard(self) -> None:
+        """Have no set until the next commit, neither this one nor one of the files that are there."""
+        self.record = {}
+
     def begin(self) -> None:
         """Note that other files than those of the set may run from now on."""
         self._before = self.record
@@ -209,6 +215,26 @@ class LastKnownGood:
         for entry in self.directory.iterdir():
             if entry.is_dir() and entry.name != copies:
                 shutil.rmtree(entry)
+
+    def replaced(self, path: Path) -> dict[str, Any]:
+        """Return the values of the host that were replaced in a file, as far as that is known."""
+        return dict(self._replaced().get(str(path)) or {})
+
+    def note_replaced(self, values: Mapping[str, Any]) -> None:
+        """Note the values of the host that are replaced, by path, before they are."""
+        noted = self._replaced()
+        known = {**noted, **{path: replaced for path, replaced in values.items() if replaced or path in noted}}
+        if known != noted:
+            make_directory(self.directory.parent, 0o700)
+            make_directory(self.directory, 0o700)
+            remove_leftovers([self.directory / REPLACED])
+            write(self.directory / REPLACED, File(json.dumps(known, indent=1).encode(), 0o600))
+
+    def _replaced(self) -> dict[str, Any]:
+        file = read(self.directory / REPLACED)
+        with contextlib.suppress(ValueError):
+            return dict(json.loads(file.content)) if file else {}
+        return {}
 
     def _copy_of(self, copies: str, path: Path) -> Path:
         return self.directory / copies / str(path).lstrip("/")

@@ -65,7 +65,7 @@ PURE = (
 )
 SMALL = {
     "modules.preflight": set(),
-    "modules.secrets": {"environment_file", "host.bcrypt", "host.service_files"},
+    "modules.secrets": {"environment_file", "host.bcrypt", "host.lock", "host.service_files"},
     "modules.host_lock": {"environment_file", "host.lock", "host.service_files"},
     "modules.host_info": {
         "addresses",

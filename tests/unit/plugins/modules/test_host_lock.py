@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from ansible_collections.devorch.orchestration.plugins.action import host_lock a
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import Lock, PlaybookRun
 from ansible_collections.devorch.orchestration.plugins.modules import host_lock as module
-from ansible_collections.devorch.orchestration.plugins.plugin_utils import support
+from ansible_collections.devorch.orchestration.plugins.plugin_utils import playbook_run, support
 from packaging.specifiers import SpecifierSet
 
 from ...in_process import call
@@ -56,20 +57,60 @@ def test_lock_of_a_dead_run_is_taken_over_and_no_other(tmp_path: Path) -> None:
     assert host_lock.take(path, MINE, 101.0, 60, dead=OTHER)[0].run == MINE
 
 
-def test_lock_is_renewed_for_whoever_holds_it(tmp_path: Path) -> None:
+def test_only_the_run_that_holds_the_lock_renews_it(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    host_lock.renew(path, 100.0)
-    host_lock.renew(tmp_path / "nowhere" / "lock", 100.0)
-    assert not path.exists()
+    for missing in (path, tmp_path / "nowhere" / "lock"):
+        with pytest.raises(host_lock.LostError, match="it was removed, as by a restart of the host"):
+            host_lock.renew(missing, MINE, 100.0)
+        assert not missing.exists()
     host_lock.take(path, OTHER, 100.0, 60)
-    host_lock.renew(path, 150.0)
+    host_lock.renew(path, OTHER, 150.0)
     assert host_lock.load(path) == Lock(OTHER, 100.0, 150.0)
-    assert host_lock.take(path, MINE, 200.0, 60)[0].run == OTHER
-    host_lock.renew(path)
+    with pytest.raises(host_lock.LostError, match=r"you@there has taken it over\. Nothing was changed"):
+        host_lock.renew(path, MINE, 200.0)
+    assert host_lock.load(path) == Lock(OTHER, 100.0, 150.0)
+    host_lock.renew(path, OTHER)
     assert host_lock.load(path) == Lock(OTHER, 100.0, pytest.approx(host_lock.uptime(), abs=5))
     path.write_text("{half")
-    host_lock.renew(path)
+    with pytest.raises(host_lock.LostError):
+        host_lock.renew(path, OTHER)
     assert path.read_text() == "{half"
+
+
+@pytest.mark.parametrize("module_name", ["deploy", "secrets"])
+def test_run_whose_lock_was_taken_over_changes_nothing(tmp_path: Path, module_name: str) -> None:
+    """As one that was suspended for an hour: another controller has taken the host over, and the first one goes on."""
+    path, root = tmp_path / "lock", tmp_path / "root"
+    writes: dict[str, object] = {
+        "deploy": {
+            "devorch.orchestration.deploy": {
+                "service": "application",
+                "type": "files",
+                "root": str(root),
+                "files": [{"path": str(root / "secrets" / "env"), "content": "x"}],
+                "lock": str(path),
+            }
+        },
+        "secrets": {
+            "devorch.orchestration.secrets": {
+                "path": str(root / "secrets"),
+                "secrets": {"password": {}},
+                "lock": str(path),
+            },
+            "no_log": True,
+        },
+    }
+    acquire = {"devorch.orchestration.host_lock": {"path": str(path)}}
+    well = play(tmp_path, [acquire, writes[module_name]])
+    assert well.returncode == 0 and (root / "secrets").exists(), well.output
+    shutil.rmtree(root)
+    other = json.dumps(asdict(Lock(OTHER, 1.0, host_lock.uptime())))
+    over = {"ansible.builtin.copy": {"content": other, "dest": str(path)}}
+    path.unlink()
+    lost = play(tmp_path, [acquire, over, writes[module_name]])
+    assert lost.returncode != 0 and not root.exists()
+    assert "this run no longer holds the lock of the host: you@there has taken it over" in lost.output
+    assert host_lock.load(path) == Lock(**{**json.loads(other), "run": OTHER})
 
 
 def test_damaged_lock_does_not_stop_anybody(tmp_path: Path) -> None:
@@ -79,10 +120,10 @@ def test_damaged_lock_does_not_stop_anybody(tmp_path: Path) -> None:
 
 
 def test_processes_are_told_apart() -> None:
-    assert action.lives(action.process_identity(os.getpid()))
+    assert action.lives(playbook_run.process_identity(os.getpid()))
     assert not action.lives(f"{os.getpid()}-1")
     child = subprocess.Popen(["sleep", "60"])
-    identity = action.process_identity(child.pid)
+    identity = playbook_run.process_identity(child.pid)
     assert action.lives(identity)
     child.send_signal(signal.SIGKILL)
     time.sleep(0.2)
@@ -115,7 +156,7 @@ def test_other_controller_is_refused_with_who_holds_it(tmp_path: Path) -> None:
 
 def test_run_that_was_killed_on_this_controller_keeps_nobody_out(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    dead = PlaybookRun("me@here", action.this_controller(), f"{os.getpid()}-1")
+    dead = PlaybookRun("me@here", playbook_run.this_controller(), f"{os.getpid()}-1")
     host_lock.store(path, Lock(dead, host_lock.uptime(), host_lock.uptime()))
     played = play(tmp_path, tasks(path))
     assert played.returncode == 0
@@ -280,4 +321,4 @@ def test_controller_whose_user_has_no_entry_in_passwd(monkeypatch: pytest.Monkey
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 4000123)
-    assert action.user() == "4000123"
+    assert playbook_run.user() == "4000123"

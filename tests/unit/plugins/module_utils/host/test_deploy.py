@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host import 
     deploy,
     deploy_plan,
     files,
+    json_merge,
     service_files,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy import Deployment, DeployRequest, Failed
@@ -70,6 +72,9 @@ class Program:
         if self.refuses and self.wait(0):
             raise DeployError(self.refuses)
         return Started(changed or not before, changed and before)
+
+    def restored(self) -> None:
+        """The fake runs whatever the files say."""
 
     def stop(self) -> None:
         self.owners.append(owners(self.root / "data"))
@@ -134,7 +139,8 @@ class Site:
             check_mode=check,
             **more,
         )
-        return Deployment(order, self.program, Host(), deploy.last_known_good(self.root, "application"))
+        good = deploy.last_known_good(self.root, "application", [Path(path) for path in contents])
+        return Deployment(order, self.program, Host(), good)
 
     def run(self, env: str, config: str | None, **more: Any) -> dict[str, Any]:
         return self.deployment(env, config, **more).run()
@@ -321,7 +327,7 @@ def test_archive_is_validated_undamaged(site: Site) -> None:
     files = tuple(deploy_plan.WantedFile(path, deploy_plan.sha256(text), 0o755) for path, text in contents.items())
     wanted = deploy_plan.WantedService("application", "files", PurePosixPath(site.root), "x", files)
     order = DeployRequest(wanted, contents, {}, {str(site.config): [sys.executable, "-m", "zipfile", "-t", "%s"]})
-    result = Deployment(order, site.program, Host(), deploy.last_known_good(site.root, "application")).run()
+    result = Deployment(order, site.program, Host(), deploy.last_known_good(site.root, "application", [])).run()
     assert result["changed"]
     assert result["diff"][1]["after"].startswith(f"{len(archive)} bytes, SHA-256 ")
 
@@ -441,7 +447,7 @@ def test_files_alone_are_back_without_anything_that_runs(healthy: Site) -> None:
 def test_unproven_files_never_become_the_good_ones(healthy: Site) -> None:
     """The first is left by a run that was killed."""
     (healthy.root / "application.yml").write_text("port: 2\n")
-    deploy.last_known_good(healthy.root, "application").begin()
+    deploy.last_known_good(healthy.root, "application", []).begin()
     healthy.fails(ONE, "bad\n")
     assert healthy.config.read_text() == "port: 1\n"
 
@@ -471,6 +477,29 @@ def test_sets_of_version_0_2_are_taken_over_and_nothing_is_restarted(healthy: Si
         json.loads((healthy.root / "rollback" / "application" / "record.json").read_text())["digest"] == old["digest"]
     )
     assert "and it is healthy with them" in healthy.fails(ONE, "bad\n")[0]
+
+
+def test_set_of_another_root_is_none(healthy: Site) -> None:
+    """As after the directory was moved: nothing is written at the former place, and nothing is removed here."""
+    moved = healthy.root.rename(healthy.root.with_name("elsewhere"))
+    site = Site(moved)
+    message, result = site.fails(TWO, "bad\n")
+    assert "there are no last known good files to return to" in message
+    assert not healthy.root.exists() and result["action"] == "update"
+    assert (site.env.read_text(), site.config.read_text()) == (TWO, "bad\n")
+    message, _result = site.fails(TWO, "bad\n")
+    assert not healthy.root.exists() and site.env.exists()
+    site.run(TWO, "port: 2\n")
+    site.fails(ONE, "bad\n")
+    assert (site.env.read_text(), site.config.read_text()) == (TWO, "port: 2\n")
+
+
+def test_set_that_lacks_a_file_of_the_same_name_is_of_this_root(tmp_path: Path) -> None:
+    """As /etc/docker/daemon.json was alone before the root had a record of it in docker/daemon.json."""
+    elsewhere, record = tmp_path / "etc" / "docker" / "daemon.json", tmp_path / "root" / "docker" / "daemon.json"
+    deploy.last_known_good(tmp_path / "root", "docker", []).commit({elsewhere: service_files.File(b"{}", 0o644)}, {})
+    assert deploy.last_known_good(tmp_path / "root", "docker", [elsewhere, record]).exists
+    assert not deploy.last_known_good(tmp_path / "root", "docker", [record]).exists
 
 
 def test_damaged_copy_is_reported_with_the_reason(healthy: Site) -> None:
@@ -717,11 +746,39 @@ def test_killed_at_any_line_the_next_run_converges(
     raise AssertionError("it never came to its end")
 
 
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_run_after_one_that_was_killed_while_the_owner_changed_gives_it_the_rest(
+    healthy: Site, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    data, real, done = healthy.root / "data", os.chown, 0
+
+    def killed(*arguments: Any, **more: Any) -> None:
+        nonlocal done
+        if done == before:
+            raise KeyboardInterrupt
+        done += 1
+        real(*arguments, **more)
+
+    (data / "one").touch()
+    (data / "two").touch()
+    healthy.owner = "4321"
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        patched.setattr(os, "chown", killed)
+        healthy.run(ONE, "port: 1\n")
+    healthy.run(ONE, "port: 1\n")
+    assert owners(data) == {"one": 4321, "two": 4321} and data.stat().st_uid == 4321
+    assert not healthy.run(ONE, "port: 1\n")["changed"]
+
+
 # The module and the action plugin.
 
 
+RUN = {"owner": "a", "controller": "b", "process": "c"}
+PACKED: dict[str, Any] = {"verify": [], "preserved_env": {}, "companions": [], "run": RUN}
+
+
 def packed(path: Path, content: bytes = b"A='one'\nTOKEN='secret-token'\n", **more: Any) -> dict[str, Any]:
-    secret = {"verify": more.pop("verify", []), "preserved_env": {}}
+    secret = {**PACKED, "verify": more.pop("verify", [])}
     return {
         "service": "application",
         "type": "files",
@@ -808,6 +865,46 @@ def test_file_that_others_share_is_merged(tmp_path: Path) -> None:
     assert not play(tmp_path, shared_file(root, {"tls": False}, look(root)), play_keys=keys).last["changed"]
 
 
+def test_replaced_value_of_the_host_is_put_back(tmp_path: Path) -> None:
+    root, shared = tmp_path / "root", tmp_path / "root" / "daemon.json"
+    root.mkdir()
+    shared.write_text('{"mtu": 1500, "debug": false}')
+
+    def deployed(content: dict[str, Any], **more: Any) -> dict[str, Any]:
+        options = packed(root / "daemon.json", json.dumps(content).encode(), **more)
+        record = {"path": str(root / "ours.json"), "mode": "0600", "secret": "some", "public": [], "validate": []}
+        file = {**record, "path": str(shared), "mode": "0644", "merge_record": record["path"], "merge_below": ""}
+        options["files"] = [{**record, "merge_record": None}, file]
+        both = {record["path"]: json.dumps(content).encode(), str(shared): json.dumps(content).encode()}
+        options["_packed"] = deploy_plan.pack(both, {**PACKED, **more})
+        return call("deploy", options)
+
+    deployed({"mtu": 1400})
+    deployed({"mtu": 1300, "debug": True})
+    assert json.loads(shared.read_text()) == {"mtu": 1300, "debug": True}
+    kept = root / "rollback" / "application" / "replaced.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    # A failure puts back what the last known good keys do not have.
+    deployed({"debug": True, "dns": []}, verify=[{"command": ["false"], "deadline": 0.1}])
+    assert json.loads(shared.read_text()) == {"mtu": 1300, "debug": True}
+    deployed({"debug": True})
+    assert json.loads(shared.read_text()) == {"mtu": 1500, "debug": True}
+    good = deploy.last_known_good(root, "application", [])
+    assert json_merge.own(shared, root / "ours.json", good) == {"mtu": 1500, "debug": False}
+    deployed({"debug": True, "mtu": 1450}, verify=[{"command": ["false"], "deadline": 0.1}])
+    assert json.loads(shared.read_text()) == {"mtu": 1500, "debug": True}
+    # The host has another value now, and later none.
+    shared.write_text('{"mtu": 1600, "debug": true}')
+    deployed({"mtu": 1400})
+    assert json.loads(shared.read_text()) == {"mtu": 1400, "debug": False}
+    deployed({})
+    assert json.loads(shared.read_text()) == {"mtu": 1600, "debug": False}
+    shared.write_text('{"debug": false}')
+    deployed({"mtu": 1400})
+    deployed({})
+    assert json.loads(shared.read_text()) == {"debug": False}
+
+
 def test_logins_are_merged_with_those_of_others(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
 
@@ -843,6 +940,9 @@ def test_logins_are_merged_with_those_of_others(tmp_path: Path) -> None:
     assert json.loads(config.read_text()) == {**others, "auths": found}
     assert config.stat().st_mode & 0o777 == 0o600
     assert not play(tmp_path, logins(ours=ours, gone=former)).last["changed"]
+    play(tmp_path, logins(gone=former))
+    assert json.loads(config.read_text())["auths"] == {**found, "ours": {"auth": former}}
+    play(tmp_path, logins(ours=ours, gone=former))
     found["ours"] = {"auth": new}
     config.write_text(json.dumps({**others, "auths": found}))
     play(tmp_path, logins())
@@ -868,11 +968,15 @@ def test_shared_file_that_cannot_be_merged(tmp_path: Path, text: str) -> None:
 
 def test_module_renews_the_lock(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
-    lock.write_text(json.dumps({"run": {"owner": "a", "controller": "b", "process": "c"}, "taken": 1, "renewed": 1}))
+    lock.write_text(json.dumps({"run": RUN, "taken": 1, "renewed": 1}))
     call("deploy", packed(tmp_path / "env", lock=str(lock)), check=True)
     assert json.loads(lock.read_text())["renewed"] == 1
     call("deploy", packed(tmp_path / "env", lock=str(lock)))
     assert json.loads(lock.read_text())["renewed"] > 1
+    lock.unlink()
+    failed = call("deploy", packed(tmp_path / "env", b"A='two'\n", lock=str(lock)))
+    assert failed["failed"] and failed["msg"].startswith(f"application: {lock}: this run no longer holds the lock")
+    assert b"two" not in (tmp_path / "env").read_bytes()
 
 
 def task(root: Path, **more: Any) -> dict[str, Any]:
@@ -913,6 +1017,33 @@ def test_nothing_is_executed_if_the_host_is_as_wanted(tmp_path: Path) -> None:
     assert not root.exists()
     host["services"] = {}
     assert play(tmp_path, [task(root, host=host)], play_keys=keys).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("services: {application: {restart: always}, helper: {restart: always}}", True),
+        ("services: {application: {restart: always}, helper: {}}", False),
+        ("services: {application: !override {}}", False),
+    ],
+    ids=["a companion", "what runs once", "what only Compose reads"],
+)
+def test_containers_of_the_compose_file_are_looked_for(tmp_path: Path, text: str, missing: bool) -> None:
+    """The interpreter does not exist: whatever was executed would fail."""
+    root = tmp_path / "root"
+    path, project = root / "services" / "application.yml", root / "compose.yml"
+    digest = deploy_plan.sha256(text.encode())
+    entry = {"type": "file", "mode": "0644", "uid": 0, "gid": 0, "sha256": digest}
+    listed = deploy_plan.compose_project("orchestration", [path.name]).encode()
+    host = {
+        "files": {str(path): entry, str(project): {**entry, "sha256": deploy_plan.sha256(listed)}},
+        "services": {"application": {"committed": deploy_plan.digest_of([(str(path), 0o644, digest)])}},
+        "containers": {"application": {"status": "running", "health": "healthy"}},
+    }
+    files = [{"path": str(path), "content": text}]
+    keys = {"vars": {"ansible_python_interpreter": "/no/such/python"}}
+    played = play(tmp_path, [task(root, type="compose", files=files, host=host)], play_keys=keys)
+    assert (played.returncode != 0) == missing, played.output
 
 
 def test_files_of_the_controller_are_read(tmp_path: Path) -> None:

@@ -127,6 +127,37 @@ def test_each_difference_is_found(path: tuple[str, ...], value: Any, reason: str
 
 
 @pytest.mark.parametrize(
+    ("companion", "reason"),
+    [
+        (None, "does not exist"),
+        ({"status": "exited"}, "is exited"),
+        ({"health": "unhealthy"}, "is unhealthy"),
+        ({"image_id": "sha256:0"}, "runs another image than the one that docker.io/kestra/kestra:v2 is now"),
+        ({"config_hash": "its own", "started": 1.0}, ""),
+    ],
+)
+def test_every_container_of_the_file_is_judged(companion: dict[str, Any] | None, reason: str) -> None:
+    host, service = healthy_host(), replace(wanted(), companions=("kestra-docker",))
+    if companion is not None:
+        host["containers"]["kestra-docker"] = container(**companion)
+    assert plan.difference(service, host, NOW) == ([f"orchestration-kestra-docker-1 {reason}"] if reason else [])
+
+
+def test_companions_are_the_other_services_that_always_run() -> None:
+    services = {
+        "kestra": {"restart": "always"},
+        "docker": {"restart": "unless-stopped"},
+        "worker": {"restart": "always"},
+        "once": {"restart": "on-failure"},
+        "migration": {},
+        "debug": {"restart": "always", "profiles": ["debug"]},
+        "nothing": None,
+    }
+    assert plan.companions_of("kestra", {"services": services}) == ["docker", "worker"]
+    assert [plan.companions_of("kestra", text) for text in (None, [], {"services": []}, {})] == [[], [], [], []]
+
+
+@pytest.mark.parametrize(
     "name", ["env/.kestra.env.new-x1", "rollback/kestra/.record.json.new-x1", ".compose.yml.new-x1"]
 )
 def test_what_a_killed_run_has_left_is_a_difference(name: str) -> None:

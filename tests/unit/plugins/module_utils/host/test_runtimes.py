@@ -108,6 +108,57 @@ def test_container_is_started(states: list[str | Finished], started: Started, re
     assert len(host.done("docker restart")) == restarts
 
 
+COMPANION = "orchestration-kestra-docker-1"
+INSPECT_COMPANION = f"docker inspect --type container {COMPANION}"
+
+
+def accompanied(answers: Mapping[str, str | Finished | Sequence[str | Finished]]) -> tuple[FakeHost, runtimes.Files]:
+    host = FakeHost({INSPECT: inspected(), **answers})
+    service = wanted("compose", companions=("kestra-docker",))
+    return host, runtimes.runtime_of(service, host, committed_hash="made-so")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "action"),
+    [
+        (NONE, "does not exist", "start"),
+        (inspected(status="exited"), "is exited", "start"),
+        (inspected("unhealthy"), "is unhealthy", "restart"),
+    ],
+)
+def test_every_container_of_the_file_is_looked_at(state: str | Finished, reason: str, action: str) -> None:
+    _host, runtime = accompanied({INSPECT_COMPANION: state})
+    (need,) = runtime.differs()
+    assert (need.reason, need.action) == (f"{COMPANION} {reason}", action)
+    assert runtime.wait(5).startswith(COMPANION)
+
+
+def test_every_container_of_the_file_is_started() -> None:
+    host, runtime = accompanied({INSPECT_COMPANION: [NONE, NONE, inspected()]})
+    assert runtime.start(changed=False) == Started(True, False)
+    assert host.done("docker compose") == [f"{UP} kestra-docker"]
+    assert runtime.wait(5) == ""
+    host, runtime = accompanied({INSPECT_COMPANION: inspected()})
+    assert runtime.start(changed=False) == Started()
+
+
+def test_companion_that_is_unhealthy_is_restarted_before_compose_waits_for_it() -> None:
+    host, runtime = accompanied({INSPECT_COMPANION: [inspected("unhealthy")] * 2 + [inspected(started=9000)]})
+    assert runtime.start(changed=False) == Started(True, True)
+    assert host.done("docker restart", "docker compose") == [
+        f"docker restart --time 30 {COMPANION}",
+        f"{UP} kestra-docker",
+    ]
+
+
+def test_restored_file_need_not_have_the_companions() -> None:
+    host, runtime = accompanied({})
+    runtime.restored()
+    assert runtime.start(changed=True) == Started()
+    assert host.done("docker compose") == [UP]
+    assert runtime.wait(5) == ""
+
+
 @pytest.mark.parametrize("health", ["starting", "healthy"])
 def test_container_is_restarted_after_its_dependency(health: str) -> None:
     states = [inspected(health), inspected(health), inspected("starting", started=9999)]
