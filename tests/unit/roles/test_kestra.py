@@ -64,7 +64,7 @@ def test_kestra_has_a_token_of_its_own_that_cannot_administer_the_sidecar() -> N
 
 
 def test_the_key_of_webhooks_is_renewed_on_demand_only() -> None:
-    (play,) = load("playbooks/rotate_secrets.yml")
+    _reached, play = load("playbooks/rotate_secrets.yml")
     renewed = play["vars"] | {"orchestration_present_profiles": [{"secrets": {name: {} for name in SECRETS}}]}
     wanted = evaluate("{{ rotate_secrets_wanted }}", renewed)
     assert "kestra_webhook_key" not in wanted and {"kestra_sidecar_token", "sidecar_token"} <= set(wanted)
