@@ -24,7 +24,7 @@ from typing import Any
 from ansible_collections.devorch.orchestration.plugins.module_utils.environment_file import quoted, unquoted
 
 RECORD = "record.json"
-SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth|jwt|dsn|private", re.IGNORECASE)
+SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth|jwt|dsn|private|license_cert", re.IGNORECASE)
 SECRET_SETTING = re.compile(SECRET_NAME.pattern + r"|://[^/\s]*@", re.IGNORECASE)
 """What a name or a value has that is a secret in spite of a public name."""
 SECRET_GROUP = re.compile(r"(?:passwords|secrets|tokens|keys|credentials|auths)$", re.IGNORECASE)
