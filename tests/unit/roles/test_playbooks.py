@@ -15,7 +15,7 @@ import yaml
 from ansible_collections.devorch.orchestration.plugins.filter.upgrade_plan import upgrade_plan
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
 
-from ..playbook import play
+from ..playbook import play, play_plainly
 from ..templating import ROOT, evaluate, holds, load, reached, tasks, variables
 
 DEPLOY, SECRETS = "devorch.orchestration.deploy", "devorch.orchestration.secrets"
@@ -362,3 +362,15 @@ def test_an_upgrade_gives_the_sidecar_its_token_before_kestra(state: str, order:
     ]
     known = given(sidecar_state=state, _upgrade_stopped_services=["kestra", "n8n"])
     assert evaluate(deploys["loop"], known) == ["postgres", *order, "n8n"]
+
+
+def test_why_a_secret_is_refused_is_shown_and_the_secret_is_not(tmp_path: Path) -> None:
+    """The task has no_log. Since 2.19, ansible-core shows the reason of a failure all the same."""
+    (task,) = load("roles/common/tasks/secrets.yml")
+    assert task["no_log"] is True
+    (tmp_path / "key").write_text("the-first-hunter2")
+    (tmp_path / "key").chmod(0o600)
+    options = {"path": str(tmp_path), "secrets": {"key": {"value": "another-hunter2", "immutable": True}}}
+    shown = " ".join(play_plainly(tmp_path, {SECRETS: options, "no_log": True}).split())
+    assert "secret key: the value given differs from the one in" in shown and "Set the variable to the file's" in shown
+    assert "hunter2" not in shown
