@@ -15,7 +15,7 @@ import yaml
 from ansible_collections.devorch.orchestration.plugins.filter.upgrade_plan import upgrade_plan
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
 
-from ..playbook import play
+from ..playbook import play, play_plainly
 from ..templating import ROOT, evaluate, holds, load, reached, tasks, variables
 
 DEPLOY, SECRETS = "devorch.orchestration.deploy", "devorch.orchestration.secrets"
@@ -371,6 +371,6 @@ def test_why_a_secret_is_refused_is_shown_and_the_secret_is_not(tmp_path: Path) 
     (tmp_path / "key").write_text("the-first-hunter2")
     (tmp_path / "key").chmod(0o600)
     options = {"path": str(tmp_path), "secrets": {"key": {"value": "another-hunter2", "immutable": True}}}
-    shown = " ".join(play(tmp_path, [{SECRETS: options, "no_log": True}]).output.split())
+    shown = " ".join(play_plainly(tmp_path, {SECRETS: options, "no_log": True}).split())
     assert "secret key: the value given differs from the one in" in shown and "Set the variable to the file's" in shown
     assert "hunter2" not in shown
