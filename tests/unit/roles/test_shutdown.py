@@ -123,3 +123,11 @@ def test_unit_is_deployed_watched_and_removed() -> None:
     assert set(paths) <= set(removed)
     stopped = find("roles/postgres/tasks/remove.yml", "ansible.builtin.systemd_service")
     assert stopped["loop"] == deployed["units"]
+
+
+def test_no_unit_writes_to_the_journal_without_the_limit_of_the_host() -> None:
+    """Then the journal's own limits are enough, which are those of the whole host."""
+    units = sorted((ROOT / "roles").glob("*/templates/*.service.j2"))
+    assert len(units) >= 4
+    for unit in units:
+        assert "LogRateLimit" not in unit.read_text("utf-8"), unit
