@@ -106,7 +106,15 @@ def test_unit_stops_before_docker_and_not_with_it() -> None:
     } <= set(unit)
 
 
-@pytest.mark.parametrize(("kestra", "limit"), [({}, 450), ({"kestra_stop_timeout": "930"}, 1050)])
+@pytest.mark.parametrize(
+    ("kestra", "limit"),
+    [
+        ({}, 450),
+        ({"kestra_state": "present", "kestra_stop_timeout": "930"}, 1050),
+        # Nothing has checked its configuration.
+        ({"kestra_state": "absent", "kestra_stop_timeout": "{{ nothing.such }}"}, 450),
+    ],
+)
 def test_unit_waits_for_kestra_and_then_for_postgresql(kestra: dict[str, Any], limit: int) -> None:
     assert f"TimeoutStopSec={limit}" in render("orchestration-shutdown.service.j2", **kestra).splitlines()
 
