@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.template import trust_as_template
 
 from ..templating import ROOT, evaluate, find, load, variables
 
@@ -112,7 +113,7 @@ def test_unit_stops_before_docker_and_not_with_it() -> None:
         ({}, 450),
         ({"kestra_state": "present", "kestra_stop_timeout": "930"}, 1050),
         # Nothing has checked its configuration.
-        ({"kestra_state": "absent", "kestra_stop_timeout": "{{ nothing.such }}"}, 450),
+        ({"kestra_state": "absent", "kestra_stop_timeout": trust_as_template("{{ nothing.such }}")}, 450),
     ],
 )
 def test_unit_waits_for_kestra_and_then_for_postgresql(kestra: dict[str, Any], limit: int) -> None:
