@@ -299,7 +299,7 @@ def test_a_rollout_ends_at_the_first_failure(
     tmp_path: Path, name: str, serial: str | None, bad: str, ended: list[str]
 ) -> None:
     """With the order and the check of the playbook, and other tasks."""
-    _first, content = [play for play in load(f"playbooks/{name}.yml") if "site.yml" not in str(play)]
+    content = load(f"playbooks/{name}.yml")[1]
     check = next(tasks(content["tasks"]))
     assert check["ansible.builtin.import_role"] == {
         "name": "devorch.orchestration.common",
@@ -318,7 +318,7 @@ def test_a_rollout_ends_at_the_first_failure(
     # Nothing knows the variables of the inventory before the first play.
     first = {"hosts": "orchestration", "gather_facts": False}
     (tmp_path / "play.yml").write_text(yaml.safe_dump([first, rollout]), encoding="utf-8")
-    group = {"hosts": dict.fromkeys("abcd"), "vars": {"ansible_connection": "local", "bad": bad}}
+    group: dict[str, Any] = {"hosts": dict.fromkeys("abcd"), "vars": {"ansible_connection": "local", "bad": bad}}
     if serial:
         group["vars"]["orchestration_serial"] = serial
     (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"orchestration": group}), encoding="utf-8")
@@ -327,7 +327,7 @@ def test_a_rollout_ends_at_the_first_failure(
     found = sorted(host for host in "abcd" if f"ended {host}" in finished.stdout)
     assert finished.returncode != 0 and found == ended, finished.stdout
     if serial and serial != "4":
-        assert f"{bad}: failed, so this run does not go on with c." in " ".join(finished.stdout.split())
+        assert f"{bad}: failed, so this run does not continue with c." in " ".join(finished.stdout.split())
 
 
 def test_each_host_of_an_upgrade_has_a_fresh_lock_and_a_fresh_look() -> None:
