@@ -135,7 +135,7 @@ def _proxies(situation: Situation) -> Iterator[str]:
 def _no_proxy(situation: Situation) -> Iterator[str]:
     proxied = situation.text("orchestration_http_proxy") or situation.text("orchestration_https_proxy")
     ranges = [str(item) for item in situation.items("orchestration_no_proxy") if "/" in str(item)]
-    if proxied and ranges:
+    if proxied and ranges and {"kestra", "n8n"} & set(situation.deployed()):
         yield (
             f"orchestration_no_proxy: Kestra and n8n do not read ranges of addresses ({listed(ranges)}), and use the"
             " proxy for them. Name hosts, or domains such as .example.com, as well."

@@ -47,6 +47,8 @@ VARIABLES = {name: option["default"] for name, option in OPTIONS.items() if "def
     "kestra_image": "docker.io/kestra/kestra",
     "kestra_dind_image": "docker.io/library/docker",
     "n8n_image": "docker.io/n8nio/n8n",
+    "n8n_runners_image": "docker.io/n8nio/runners",
+    "n8n_runners_version": "2.41.1",
     "kestra_url": "http://localhost:8080",
     "n8n_url": "http://localhost:5678",
     "backup_state": "present",
