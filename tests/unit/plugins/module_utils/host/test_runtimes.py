@@ -431,7 +431,7 @@ def test_kestra_is_asked_as_its_module_does(monkeypatch: pytest.MonkeyPatch) -> 
             asked.append(("closed",))
 
     class Health:
-        healthy = False
+        healthy, credentials = False, health.UNKNOWN
         reasons = ("credentials: HTTP 401",)
 
     class Waited:
