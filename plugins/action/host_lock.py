@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_version
 from ansible_collections.devorch.orchestration.plugins.plugin_utils import support
 from ansible_collections.devorch.orchestration.plugins.plugin_utils.playbook_run import (
+    PROC,
     process_identity,
     stat,
     this_run,
@@ -37,16 +38,30 @@ def lives(identity: str) -> bool:
     return process_identity(number) == identity and fields[:1] != ["Z"]
 
 
-def orphans() -> list[str]:
-    """Return the processes of runs that were killed: they still end the task that they were at."""
+def ancestors(number: int, proc: Path = PROC) -> list[str]:
+    """Return a process and those above it."""
+    found = [str(number)]
+    while (parent := stat(found[-1], proc)[1:2]) and parent != ["0"] and parent[0] not in found:
+        found += parent
+    return found
+
+
+def orphans(number: int | None = None, proc: Path = PROC) -> list[str]:
+    """Return the processes of runs that were killed: they still end the task that they were at.
+
+    C(number) is a process of the present run. If the run is the first process, as in a container, all are below it.
+    """
+    own = ancestors(os.getpid() if number is None else number, proc)
+    if own[1:2] == ["1"]:
+        return []
     found = []
-    for directory in Path("/proc").glob("[0-9]*"):
+    for directory in proc.glob("[0-9]*"):
         try:
             command = (directory / "cmdline").read_bytes()
         except OSError:
             continue
-        fields = stat(directory.name)
-        if b"ansible-playbook" in command and fields[1:2] == ["1"] and fields[0] != "Z":
+        fields = stat(directory.name, proc)
+        if b"ansible-playbook" in command and fields[1:2] == ["1"] and fields[0] != "Z" and directory.name not in own:
             found.append(directory.name)
     return found
 

@@ -533,7 +533,7 @@ class Collector:
         try:
             return activity.collect(client, now, params["days"], params["limits"]["stuck_hours"])
         except ServiceError as error:
-            return {"error": str(error)}
+            return {"error": str(error), "refused": error.status == 401}
         finally:
             client.close()
 

@@ -12,10 +12,13 @@ import socket
 from pathlib import Path
 
 
-def stat(number: int | str) -> list[str]:
+PROC = Path("/proc")
+
+
+def stat(number: int | str, proc: Path = PROC) -> list[str]:
     """Return the fields of /proc/<number>/stat from the state on; an empty list if the system does not show them."""
     try:
-        return Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return Path(f"{proc}/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return []
 

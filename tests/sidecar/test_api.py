@@ -606,6 +606,7 @@ def test_an_environment_that_makes_no_sense_is_refused(sidecar: Service, definit
         (3, "start failed: cannot connect to the multipass socket", 503, "daemon-unreachable"),
         (4, "start failed: retry", 503, "try-again"),
         (5, "start failed: timed out", 504, "timeout"),
+        (2, "start failed: The client is not authenticated", 503, "not-authenticated"),
         (255, "segmentation fault", 503, "command-failed"),
         (77, "who knows", 503, "command-failed"),
     ],
@@ -620,6 +621,31 @@ def test_exit_codes_become_different_problems(sidecar: Service, code: int, stder
 def test_unknown_image_is_the_callers_fault(sidecar: Service) -> None:
     job = sidecar.done("POST", "/instances", "failed", json={"name": "dev", "image": "nosuch"})
     check_failed(job, 422, "image-not-found")
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "ends", "words"),
+    [
+        (2, "Running", "succeeded", ""),
+        (5, "Running", "succeeded", ""),
+        (5, "Stopped", "failed", "instance dev is there and is Stopped: start it, or DELETE it and launch it again"),
+        (5, "", "failed", "timed out waiting for initialization to complete; the daemon may still be working"),
+        (3, "Running", "failed", "exit code 3"),
+    ],
+)
+def test_an_instance_that_took_longer_than_multipass_waits_is_accepted(
+    sidecar: Service, code: int, state: str, ends: str, words: str
+) -> None:
+    text = "timed out waiting for initialization to complete" if code != 3 else "cannot connect"
+    fault = {"code": code, "stderr": f"launch failed: {text}", "seconds": 1}
+    sidecar.world.set(options={"faults": {"launch": [fault]}})
+    job = sidecar.http.post("/instances", json={"name": "dev"}).json()["id"]
+    while not sidecar.world.calls("launch"):
+        time.sleep(0.02)
+    sidecar.world.put(**({"dev": state} if state else {}))
+    found = sidecar.http.get(f"/jobs/{job}", params={"wait": 30}).json()
+    assert found["state"] == ends and words in str(found["error"])
+    assert len(sidecar.world.calls("launch")) == 1
 
 
 @pytest.mark.parametrize("text", ["", "not JSON", "[]", '{"list": [{"name": 5}]}', '{"a-secret": 1}'])
@@ -689,6 +715,10 @@ def test_health_needs_no_token_and_rarely_calls_multipass(tmp_path: Path) -> Non
         ({"code": 3, "stderr": "cannot connect to the multipass socket"}, "cannot connect to the multipass socket"),
         ({"stdout": '{"multipass": "1.16.3"}'}, "its daemon does not answer"),
         ({"stdout": "oops"}, "printed text that is not JSON: oops"),
+        (
+            {"code": 2, "stderr": "version failed: The client is not authenticated with the Multipass service."},
+            "Multipass service.; as root, run 'multipass set local.passphrase', and then 'multipass authenticate' as",
+        ),
     ],
 )
 def test_health_says_why_multipass_does_not_answer(tmp_path: Path, fault: dict[str, Any], reason: str) -> None:

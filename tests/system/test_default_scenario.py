@@ -80,6 +80,9 @@ def test_site_brings_everything_up(host: Host, converged: Run) -> None:
     assert converged.recap["failed"] == 0
     assert {service: host.health(service) for service in SERVICES} == dict.fromkeys(SERVICES, "healthy")
     assert host.shell("systemctl is-active orchestration-sidecar orchestration-watchdog.timer") == "active\nactive"
+    assert host.shell("systemctl is-active orchestration-shutdown; systemctl is-enabled orchestration-shutdown") == (
+        "active\nenabled"
+    )
 
 
 def test_second_run_changes_nothing(host: Host, converged: Run) -> None:
@@ -246,7 +249,8 @@ def test_kestra_recovers_when_postgresql_restarts_under_it(host: Host, converged
 
 
 def test_everything_comes_back_after_a_reboot(host: Host, converged: Run) -> None:
-    boot = host.shell("cat /proc/1/stat | cut -d' ' -f22")
+    """What ran is stopped in order, so that PostgreSQL has nothing to recover, and runs again."""
+    boot, since = host.shell("cat /proc/1/stat | cut -d' ' -f22"), host.shell("date --utc +%FT%TZ")
     host.run("docker", "restart", "devorch-default", about="about 10 s").succeeded()
     host.wait("the host has started again", lambda: host.up(), 120)
     assert host.shell("cat /proc/1/stat | cut -d' ' -f22") != boot
@@ -260,6 +264,10 @@ def test_everything_comes_back_after_a_reboot(host: Host, converged: Run) -> Non
         60,
     )
     assert kestra(host, "/api/v1/main/flows/search")["total"] == 3
+    log = host.shell(f"docker logs --since {since} orchestration-postgres-1 2>&1")
+    assert "database system is shut down" in log and "was interrupted" not in log
+    policies = host.shell("docker inspect --format '{{.HostConfig.RestartPolicy.Name}}' $(docker ps --quiet)")
+    assert set(policies.split()) == {"unless-stopped"}
 
 
 def test_container_without_its_data_does_not_start_and_no_run_replaces_them(host: Host, converged: Run) -> None:

@@ -105,7 +105,8 @@ def wipe(host: Host) -> None:
     """Remove everything of ours; the images stay, which saves minutes."""
     host.shell(
         f"cd {ROOT} && docker compose down; systemctl disable --now orchestration-backup.timer"
-        " orchestration-watchdog.timer orchestration-sidecar.socket orchestration-sidecar.service;"
+        " orchestration-watchdog.timer orchestration-shutdown.service orchestration-sidecar.socket"
+        " orchestration-sidecar.service;"
         f" rm -rf {ROOT} /etc/systemd/system/orchestration-*; systemctl daemon-reload"
     )
 

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.health import OTHER_LOGIN
+
 OK, WARNING, CRITICAL = "ok", "warning", "critical"
 STATUSES = (OK, WARNING, CRITICAL)
 RUN_SITE = "Run site.yml: it puts this right."
@@ -353,6 +355,8 @@ def check_kestra(facts: Facts) -> Iterator[Finding]:
     kestra = facts["kestra"]
     if kestra.get("error"):
         hint = "Until it answers, flows, triggers and executions can't be looked at."
+        if kestra.get("refused"):
+            hint = f"{OTHER_LOGIN}."
         yield Finding("service", "kestra API", CRITICAL, kestra["error"], hint)
     elif kestra.get("version"):
         yield Finding("service", "kestra API", OK, f"{kestra['version']} takes the login")

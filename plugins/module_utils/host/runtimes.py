@@ -41,6 +41,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.service
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.health import (
+    DOWN,
+    OTHER_LOGIN,
     Probe,
     host_addresses,
     is_on_this_host,
@@ -50,6 +52,11 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.healt
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 PROGRESS = re.compile(
     r"((Container|Network|Volume|Image) \S+|[\w.-]+) +(Creat|Recreat|Start|Stopp|Remov|Runn|Wait|Health|Pull)\w+"
+)
+TOO_MANY = re.compile(r"toomanyrequests|too many requests|\b429\b", re.IGNORECASE)
+LIMITED = (
+    "The registry has a limit of requests. Set docker_registry_auth to a login, or docker_registry_mirrors to a mirror,"
+    " or try again later."
 )
 LOG_LINES = 30
 LONGEST_ANSWER = 200
@@ -468,7 +475,8 @@ def runtime_of(
 def compose_error(ended: Finished) -> str:
     """Return what Compose says about a failure, without the lines about what went well before."""
     lines = [line.strip() for line in ended.said.splitlines() if line.strip()]
-    return "\n".join([line for line in lines if not PROGRESS.fullmatch(line)][-LOG_LINES:] or lines[-LOG_LINES:])
+    found = "\n".join([line for line in lines if not PROGRESS.fullmatch(line)][-LOG_LINES:] or lines[-LOG_LINES:])
+    return f"{found}\n{LIMITED}" if TOO_MANY.search(found) else found
 
 
 def verified(check: Mapping[str, Any], host: Host, evaluate: Callable[[], str | None] = lambda: "") -> str:
@@ -551,4 +559,5 @@ def _kestra(options: Mapping[str, Any], seconds: float, host: Host, evaluate: Ca
         probe.close()
     if waited.health.healthy:
         return ""
-    return f"Kestra at {url} is not healthy after {waited.seconds:g} seconds: {'; '.join(waited.health.reasons)}"
+    reasons = [*waited.health.reasons, *([OTHER_LOGIN] if waited.health.credentials == DOWN else [])]
+    return f"Kestra at {url} is not healthy after {waited.seconds:g} seconds: {'; '.join(reasons)}"

@@ -26,7 +26,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.environment_
 RECORD = "record.json"
 REPLACED = "replaced.json"
 """What the host had in files that it shares, beside the record: by path, the values that this collection replaced."""
-SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth|jwt|dsn|private", re.IGNORECASE)
+SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth|jwt|dsn|private|license_cert", re.IGNORECASE)
 SECRET_SETTING = re.compile(SECRET_NAME.pattern + r"|://[^/\s]*@", re.IGNORECASE)
 """What a name or a value has that is a secret in spite of a public name."""
 SECRET_GROUP = re.compile(r"(?:passwords|secrets|tokens|keys|credentials|auths)$", re.IGNORECASE)

@@ -182,13 +182,17 @@ _BACKUP = "because the backup has nothing else. If you back it up yourself, put 
 _OPEN = "is not supported, because the health check has no login. The port is on loopback only"
 _HEALTH = "must be true, because the health check needs it"
 _TLS = "must be false, because health checks and modules use HTTP. Let a reverse proxy encrypt, and set kestra_url"
+_DATABASE = f"must be the database of this host, or that of postgres_external, {_BACKUP}"
 DATABASE = "datasources.postgres.url"
 BACKED_UP = (
     Fixed(
         DATABASE,
-        f"must be the database of this host, or that of postgres_external, {_BACKUP}",
+        _DATABASE,
         ("jdbc:postgresql://postgres:5432/kestra", "jdbc:postgresql://postgres:5432/kestra[?]*"),
     ),
+    Fixed("datasources.postgres.jdbc-url", f"is another name of url, which {_DATABASE}"),
+    # Null would remove all of it.
+    Fixed("datasources.postgres", f"must be a dictionary. It {_DATABASE}", ("{*",)),
     Fixed("datasources.postgres.username", f"must be kestra, {_BACKUP}", ("kestra",)),
     Fixed("kestra.repository.type", f"must be postgres, {_BACKUP}", ("postgres",)),
     Fixed("kestra.queue.type", f"must be postgres, {_BACKUP}", ("postgres",)),

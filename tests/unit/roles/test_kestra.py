@@ -64,7 +64,7 @@ def test_kestra_has_a_token_of_its_own_that_cannot_administer_the_sidecar() -> N
 
 
 def test_the_key_of_webhooks_is_renewed_on_demand_only() -> None:
-    (play,) = load("playbooks/rotate_secrets.yml")
+    _reached, play = load("playbooks/rotate_secrets.yml")
     renewed = play["vars"] | {
         "orchestration_external_database": False,
         "orchestration_present_profiles": [{"secrets": {name: {} for name in SECRETS}}],
@@ -243,3 +243,13 @@ def test_the_authorities_are_added_to_those_of_java(tmp_path: Path) -> None:
         store = Path(option.partition("=")[2]).read_text()
         assert store.startswith("public\n") and all(store.count(each) == 1 for each in certificates)
         assert "remark" not in store
+
+
+@pytest.mark.parametrize(("sidecar", "stays"), [("absent", set()), ("present", {"kestra_sidecar_token"})])
+def test_a_removal_with_data_leaves_no_secret_that_nothing_uses(sidecar: str, stays: set[str]) -> None:
+    (removal,) = [
+        task["vars"] for task in load("roles/kestra/tasks/remove.yml") if "compose_service_data" in task.get("vars", {})
+    ]
+    removed = evaluate(removal["compose_service_data"], given(sidecar_state=sidecar))
+    secrets = {f"secrets/{name}" for name in evaluate("{{ kestra_profile.secrets }}", given())}
+    assert secrets - set(removed) == {f"secrets/{name}" for name in stays}

@@ -101,7 +101,7 @@ def test_the_owner_is_made_unless_n8n_belongs_to_another(owner: dict[str, Any], 
 
 def test_the_hash_of_the_password_is_no_public_value() -> None:
     public = find("roles/n8n/tasks/present.yml", "devorch.orchestration.deploy")["vars"]["compose_service_public_names"]
-    text = "N8N_INSTANCE_OWNER_PASSWORD_HASH='$2b$10$one'\nN8N_PROXY_HOPS='1'\n"
+    text = "N8N_INSTANCE_OWNER_PASSWORD_HASH='$2b$10$one'\nN8N_LICENSE_CERT='$2b$one'\nN8N_PROXY_HOPS='1'\n"
     before, after = shown(text.encode(), text.replace("one", "two").encode(), True, public)
     assert "$2b$" not in before + after and "N8N_PROXY_HOPS='1'" in after
 
@@ -223,6 +223,14 @@ def test_external_runners_share_a_token_that_no_file_but_the_environment_has() -
     assert service["env_file"] == "/opt/orchestration/env/n8n-runners.env"
     profile = evaluate("{{ n8n_profile }}", known(**EXTERNAL))
     assert profile["deployments"] == ["n8n", "n8n-runners"] and "n8n_runners_token" in profile["secrets"]
+
+
+def test_external_runners_have_limits_of_their_own() -> None:
+    """The code of users runs there."""
+    service = compose("runners", "n8n-runners", **EXTERNAL, n8n_runners_cpu_limit="1.5")
+    assert (service["mem_limit"], service["cpus"]) == ("512m", 1.5)
+    free = compose("runners", "n8n-runners", **EXTERNAL, n8n_runners_memory_limit="")
+    assert not {"mem_limit", "cpus"} & set(free)
 
 
 def test_internal_runners_have_no_container() -> None:

@@ -15,7 +15,7 @@ import yaml
 from ansible_collections.devorch.orchestration.plugins.filter.upgrade_plan import upgrade_plan
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
 
-from ..playbook import play
+from ..playbook import play, play_plainly
 from ..templating import ROOT, evaluate, holds, load, reached, tasks, variables
 
 DEPLOY, SECRETS = "devorch.orchestration.deploy", "devorch.orchestration.secrets"
@@ -63,8 +63,8 @@ def test_services_are_deployed_whatever_was_gathered_before_they_changed(path: s
 
 
 def the_task(path: str, word: str) -> dict[str, Any]:
-    """Return the task of a file in which this word is."""
-    (found,) = [task for task in tasks(load(path)) if "block" not in task and word in str(task)]
+    """Return the first task of a file in which this word is."""
+    found, *_more = [task for task in tasks(load(path)) if "block" not in task and word in str(task)]
     return found
 
 
@@ -170,7 +170,7 @@ def test_an_upgrade_leaves_out_services_that_are_not_there(
 
 
 def test_secrets_of_services_that_are_not_there_are_not_renewed() -> None:
-    (content,) = load("playbooks/rotate_secrets.yml")
+    _reached, content = load("playbooks/rotate_secrets.yml")
     everything = evaluate("{{ rotate_secrets_wanted }}", content["vars"] | given(n8n_runners="external"))
     assert set(everything) == set(content["vars"]["rotate_secrets_renewable"]) - {"kestra_webhook_key"}
     known = content["vars"] | given(kestra_state="absent", kestra_purge_data=True, sidecar_state="absent")
@@ -281,3 +281,96 @@ def test_the_summary_names_what_no_deploy_task_changed() -> None:
     assert evaluate(shared["orchestration_written_secrets"], given) == ["kestra_password", "sidecar_token"]
     assert evaluate(shared["orchestration_removed_services"], given) == ["kestra", "watchdog"]
     assert evaluate(shared["orchestration_written_secrets"], {"orchestration_secrets": {"skipped": True}}) == []
+
+
+@pytest.mark.parametrize("name", ["upgrade", "rotate_secrets"])
+@pytest.mark.parametrize(
+    ("serial", "bad", "ended"),
+    [
+        # One after the other: the first failure ends it.
+        (None, "b", ["a"]),
+        # The others of a batch are finished, and the next batch does not begin.
+        ("2", "a", ["b"]),
+        ("50%", "b", ["a"]),
+        ("4", "a", ["b", "c", "d"]),
+    ],
+)
+def test_a_rollout_ends_at_the_first_failure(
+    tmp_path: Path, name: str, serial: str | None, bad: str, ended: list[str]
+) -> None:
+    """With the order and the check of the playbook, and other tasks."""
+    content = load(f"playbooks/{name}.yml")[1]
+    check = next(tasks(content["tasks"]))
+    assert check["ansible.builtin.import_role"] == {
+        "name": "devorch.orchestration.common",
+        "tasks_from": "check_rollout",
+    }
+    checks = [
+        task | {"name": "Check"} for task in yaml.safe_load((ROOT / "roles/common/tasks/check_rollout.yml").read_text())
+    ]
+    work = [
+        {"ansible.builtin.fail": {"msg": "broken"}, "when": "inventory_hostname == bad"},
+        {"ansible.builtin.debug": {"msg": "ended {{ inventory_hostname }}"}},
+    ]
+    failed = load("roles/common/vars/main.yml")["_orchestration_failed_hosts"]
+    rollout = {"hosts": "orchestration", "gather_facts": False, "serial": str(content["serial"])}
+    rollout |= {"vars": {"_orchestration_failed_hosts": str(failed)}, "tasks": [*checks, *work]}
+    # Nothing knows the variables of the inventory before the first play.
+    first = {"hosts": "orchestration", "gather_facts": False}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([first, rollout]), encoding="utf-8")
+    group: dict[str, Any] = {"hosts": dict.fromkeys("abcd"), "vars": {"ansible_connection": "local", "bad": bad}}
+    if serial:
+        group["vars"]["orchestration_serial"] = serial
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"orchestration": group}), encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(tmp_path / "inventory.yml")]
+    finished = subprocess.run([*command, str(tmp_path / "play.yml")], capture_output=True, text=True, check=False)
+    found = sorted(host for host in "abcd" if f"ended {host}" in finished.stdout)
+    assert finished.returncode != 0 and found == ended, finished.stdout
+    if serial and serial != "4":
+        assert f"{bad}: failed, so this run does not continue with c." in " ".join(finished.stdout.split())
+
+
+def test_each_host_of_an_upgrade_has_a_fresh_lock_and_a_fresh_look() -> None:
+    """Those of the first play are old once other hosts were upgraded."""
+    first, upgrade, _site = load("playbooks/upgrade.yml")
+    assert "preflight_keeps_lock" not in first["vars"]
+    assert upgrade["vars"].items() <= first["vars"].items() and upgrade["vars"]["orchestration_upgrade"] is True
+    used = [task.get("ansible.builtin.import_role", {}).get("tasks_from") for task in tasks(upgrade["tasks"])]
+    assert used.index("prepare") < used.index(None, used.index("prepare")) and "secrets" not in used
+
+
+@pytest.mark.parametrize(("wanted", "refused"), [({}, False), ({"rotate_secrets": ["n8n_owner_password"]}, True)])
+def test_the_password_of_another_owner_of_n8n_is_not_renewed(wanted: dict[str, Any], refused: bool) -> None:
+    """Who owns n8n is known only once the host was looked at, and before anything is renewed."""
+    _reached, content = load("playbooks/rotate_secrets.yml")
+    other = {
+        "orchestration_host": FOUND | {"n8n_owner": {"known": True, "email": "boss@example.com", "managed": False}}
+    }
+    names = [task["name"] for task in tasks(content["tasks"])]
+    (check,) = [task for task in tasks(content["tasks"]) if task["name"].startswith("Check that the host still has")]
+    assert names.index("Prepare the host for changes") < names.index(check["name"])
+    assert names.index(check["name"]) < names.index("Copy the old secrets for a rollback")
+    assert holds(check["ansible.builtin.assert"]["that"], content["vars"] | given(**other) | wanted) is not refused
+    message = evaluate(check["ansible.builtin.assert"]["fail_msg"], content["vars"] | given(**other) | wanted)
+    assert not refused or message.startswith("rotate_secrets: n8n_owner_password can't be renewed, because n8n belongs")
+
+
+@pytest.mark.parametrize(("state", "order"), [("present", ["sidecar", "kestra"]), ("absent", ["kestra"])])
+def test_an_upgrade_gives_the_sidecar_its_token_before_kestra(state: str, order: list[str]) -> None:
+    (deploys,) = [
+        task for task in tasks(load("roles/upgrade/tasks/upgrade.yml")) if "loop" in task and "tasks_from" in str(task)
+    ]
+    known = given(sidecar_state=state, _upgrade_stopped_services=["kestra", "n8n"])
+    assert evaluate(deploys["loop"], known) == ["postgres", *order, "n8n"]
+
+
+def test_why_a_secret_is_refused_is_shown_and_the_secret_is_not(tmp_path: Path) -> None:
+    """The task has no_log. Since 2.19, ansible-core shows the reason of a failure all the same."""
+    (task,) = load("roles/common/tasks/secrets.yml")
+    assert task["no_log"] is True
+    (tmp_path / "key").write_text("the-first-hunter2")
+    (tmp_path / "key").chmod(0o600)
+    options = {"path": str(tmp_path), "secrets": {"key": {"value": "another-hunter2", "immutable": True}}}
+    shown = " ".join(play_plainly(tmp_path, {SECRETS: options, "no_log": True}).split())
+    assert "secret key: the value given differs from the one in" in shown and "Set the variable to the file's" in shown
+    assert "hunter2" not in shown

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, StrictUndefined
 
-TEMPLATES = Path(__file__).parents[3] / "roles" / "kestra" / "templates"
+TEMPLATES = Path(__file__).parents[3] / "roles" / "postgres" / "templates"
 # Each answer is a file. One that begins with ! is an error. The answers of `start` are used one by one.
 DOCKER = r"""#!/bin/sh
 echo "$*" >>"$STATE/calls"

@@ -103,6 +103,7 @@ DEPLOYMENT: Mapping[str, tuple[Rule, ...]] = {
 REMOVAL: Mapping[str, tuple[Rule, ...]] = {service: rules.REMOVAL for service, rules in _SERVICES.items()}
 """What holds for a service that is removed."""
 WARNINGS: tuple[Rule, ...] = (
+    *server.WARNINGS,
     *docker.WARNINGS,
     *images.WARNINGS,
     *limits.WARNINGS,

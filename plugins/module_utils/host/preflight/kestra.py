@@ -136,6 +136,17 @@ def _final_line_break(situation: Situation) -> Iterator[str]:
             )
 
 
+def _few_plugins(situation: Situation) -> Iterator[str]:
+    version = situation.text("kestra_version")
+    few = re.search("-(slim|no-plugins)(?:-|$)", version)
+    if "kestra" in situation.deployed() and few and not situation.flag("kestra_plugin_auto_install"):
+        yield (
+            f"kestra_version: {version} does not have all plugins, and flows that use another one are refused. Set"
+            " kestra_plugin_auto_install to true, add plugins to an image of your own, or use the version without"
+            f" -{few[1]}."
+        )
+
+
 def _heap(situation: Situation) -> Iterator[str]:
     memory = situation.host.get("memory_bytes")
     written, size = heap(situation.text("kestra_java_opts"))
@@ -185,4 +196,4 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _retention,
 )
 REMOVAL: tuple[Rule, ...] = ()
-WARNINGS: tuple[Rule, ...] = (_heap, _final_line_break, _not_backed_up)
+WARNINGS: tuple[Rule, ...] = (_heap, _few_plugins, _final_line_break, _not_backed_up)

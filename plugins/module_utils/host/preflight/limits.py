@@ -17,8 +17,9 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import listed
 
-SIZE = re.compile(r"(\d+)([bkmg]?)b?", re.IGNORECASE)
-UNITS = {"": 1, "b": 1, "k": 1024, "m": MIB, "g": 1024 * MIB}
+SIZE = re.compile(r"(\d+(?:[.]\d+)?) ?(?:([kmgtp])i?b?|b)?", re.IGNORECASE)
+"""A size as Compose reads it."""
+UNITS = {"": 1, "k": 1024, "m": MIB, "g": 1024 * MIB, "t": 1024**2 * MIB, "p": 1024**3 * MIB}
 HEAP = re.compile(r"(?:^|\s)-Xmx(\d+)([kKmMgG]?)(?=\s|$)")
 CPUS = re.compile(r"\d+([.]\d+)?")
 SMALLEST = 6 * MIB
@@ -30,7 +31,7 @@ BESIDE_HEAP = 512 * MIB
 def size(text: str) -> int:
     """Return a size such as V(512m) in bytes, -1 if it is none."""
     found = SIZE.fullmatch(text)
-    return int(found[1]) * UNITS[found[2].lower()] if found else -1
+    return int(float(found[1]) * UNITS[(found[2] or "").lower()]) if found else -1
 
 
 def heap(options: str) -> tuple[str, int]:
@@ -39,23 +40,29 @@ def heap(options: str) -> tuple[str, int]:
     return found[-1] if found else ("", 0)
 
 
+def containers(situation: Situation, service: str) -> list[str]:
+    """Return how the variables of the limits of a service's containers begin."""
+    more = {
+        "kestra": ["kestra_dind"] if situation.text("kestra_task_runner") == "dind" else [],
+        "n8n": ["n8n_runners"] if situation.text("n8n_runners") == "external" else [],
+    }
+    return [service, *more.get(service, [])]
+
+
 def limited(service: str) -> Rule:
     """Return a rule for the limits of one service's containers."""
 
     def rule(situation: Situation) -> Iterator[str]:
-        names = [f"{service}_memory_limit", *(["kestra_dind_memory_limit"] if service == "kestra" else [])]
-        for name in names:
-            text = situation.text(name)
+        present = situation.facts.get("processor_vcpus")
+        for container in containers(situation, service):
+            name, text = f"{container}_memory_limit", situation.text(f"{container}_memory_limit")
             if text and size(text) < SMALLEST:
                 yield f"{name}: '{text}' is not a size of 6m or more. Set one such as 512m or 2g, or '' for no limit."
-        name, text = f"{service}_cpu_limit", situation.text(f"{service}_cpu_limit")
-        if not text:
-            return
-        present = situation.facts.get("processor_vcpus")
-        if not CPUS.fullmatch(text) or float(text) < 0.01:
-            yield f"{name}: '{text}' is not a number of processors. Set one such as 1.5, or '' for no limit."
-        elif present and float(text) > int(present):
-            yield f"{name}: {text} is more than the {present} processors of the host. Set a smaller number."
+            name, text = f"{container}_cpu_limit", situation.text(f"{container}_cpu_limit")
+            if text and (not CPUS.fullmatch(text) or float(text) < 0.01):
+                yield f"{name}: '{text}' is not a number of processors. Set one such as 1.5, or '' for no limit."
+            elif text and present and float(text) > int(present):
+                yield f"{name}: {text} is more than the {present} processors of the host. Set a smaller number."
 
     return rule
 
@@ -84,9 +91,10 @@ def postgres_buffers(situation: Situation) -> Iterator[str]:
 def _sum(situation: Situation) -> Iterator[str]:
     memory = situation.host.get("memory_bytes")
     limits = {
-        f"{service}_memory_limit": size(situation.text(f"{service}_memory_limit"))
+        f"{container}_memory_limit": size(situation.text(f"{container}_memory_limit"))
         for service in IN_DOCKER
         if service in situation.deployed() and not (service == "postgres" and situation.external)
+        for container in containers(situation, service)
     }
     total = sum(limit for limit in limits.values() if limit > 0)
     if memory and total > memory:

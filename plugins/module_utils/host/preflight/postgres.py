@@ -26,6 +26,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers, other_major, tag
 
 POSTGRES = ("14", "15", "16", "17")
+DEFAULT = (17, 12)
+"""The version of this collection's default."""
 
 
 def _postgres_major(situation: Situation) -> str:
@@ -81,6 +83,12 @@ def _postgres_notice(situation: Situation) -> Iterator[str]:
         yield (
             f"postgres_version: '{version}' names no minor version, so the host keeps the one that it has pulled, and"
             " does not get its fixes. Set one such as 17.12-trixie."
+        )
+    pinned = tuple(numbers(version)[:2])
+    if len(pinned) > 1 and pinned[0] == DEFAULT[0] and pinned < DEFAULT:
+        yield (
+            f"postgres_version: {version} lacks the fixes of {DEFAULT[0]}.{DEFAULT[1]}, the default of this collection."
+            " Remove postgres_version from the inventory, or set it to a newer one."
         )
     images = _variants(situation)
     if images and not list(_postgres_library(situation)):

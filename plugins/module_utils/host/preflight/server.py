@@ -17,7 +17,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     Rule,
     Situation,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import either
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import either, listed
 
 DISTRIBUTIONS: Mapping[str, Sequence[str]] = {"Debian": ("12", "13"), "Ubuntu": ("24.04", "26.04")}
 """What is supported: major versions of Debian, and releases of Ubuntu."""
@@ -133,6 +133,16 @@ def _proxies(situation: Situation) -> Iterator[str]:
             )
 
 
+def _no_proxy(situation: Situation) -> Iterator[str]:
+    proxied = situation.text("orchestration_http_proxy") or situation.text("orchestration_https_proxy")
+    ranges = [str(item) for item in situation.items("orchestration_no_proxy") if "/" in str(item)]
+    if proxied and ranges and {"kestra", "n8n"} & set(situation.deployed()):
+        yield (
+            f"orchestration_no_proxy: Kestra and n8n do not read ranges of addresses ({listed(ranges)}), and use the"
+            " proxy for them. Name hosts, or domains such as .example.com, as well."
+        )
+
+
 def _bundle(situation: Situation) -> Iterator[str]:
     name = "orchestration_bundle"
     if not situation.flag("orchestration_offline"):
@@ -177,3 +187,4 @@ RULES: tuple[Rule, ...] = (
     _certificates,
     _purge,
 )
+WARNINGS: tuple[Rule, ...] = (_no_proxy,)

@@ -322,3 +322,29 @@ def test_controller_whose_user_has_no_entry_in_passwd(monkeypatch: pytest.Monkey
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 4000123)
     assert playbook_run.user() == "4000123"
+
+
+PLAYBOOK = "ansible-playbook"
+
+
+@pytest.mark.parametrize(
+    ("processes", "found"),
+    [
+        # of a run that was killed, and one that has ended
+        ({10: (1, "bash"), 11: (10, PLAYBOOK), 12: (11, PLAYBOOK), 20: (1, PLAYBOOK), 21: (1, "Z")}, ["20"]),
+        # the run was started without a shell, as by systemd
+        ({11: (1, PLAYBOOK), 12: (11, PLAYBOOK), 20: (1, PLAYBOOK)}, ["20"]),
+        # the run is the first process of a container
+        ({1: (0, PLAYBOOK), 12: (1, PLAYBOOK), 13: (1, PLAYBOOK)}, []),
+    ],
+)
+def test_processes_of_the_run_itself_are_no_orphans(
+    tmp_path: Path, processes: dict[int, tuple[int, str]], found: list[str]
+) -> None:
+    """Each run would wait for itself, for a minute."""
+    for number, (parent, command) in processes.items():
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "cmdline").write_text(f"python\0{PLAYBOOK if command == 'Z' else command}\0")
+        state = "Z" if command == "Z" else "S"
+        (tmp_path / str(number) / "stat").write_text(f"{number} (a b) {state} {parent} 0 0")
+    assert action.orphans(12, tmp_path) == found

@@ -50,6 +50,12 @@ def error_text(stderr: str) -> str:
     return " ".join(parse.ANSI.sub("", stderr).split())[-500:] or "no error message"
 
 
+NOT_AUTHENTICATED = re.compile("not authenticated", re.IGNORECASE)
+AUTHENTICATE = (
+    "as root, run 'multipass set local.passphrase', and then 'multipass authenticate' as the user of this service, with"
+    " the same passphrase"
+)
+"""What helps if another user was the first one to use multipass."""
 KINDS: list[tuple[str, int, str]] = [
     (r"does not exist|no such snapshot|no snapshot", 404, "instance-not-found"),
     (r"already exists|being prepared", 409, "instance-exists"),
@@ -68,6 +74,8 @@ def failure(verb: str, code: int, stderr: str) -> ApiError:
     """Return the error for an exit code and the error output."""
     text = error_text(stderr)
     detail = f"multipass {verb} failed with exit code {code}: {text}"
+    if NOT_AUTHENTICATED.search(text):
+        return ApiError(503, "not-authenticated", f"{detail}; {AUTHENTICATE}")
     if code == FAILED:
         for pattern, status, kind in KINDS:
             if re.search(pattern, text, re.IGNORECASE):

@@ -10,6 +10,7 @@ It knows nothing of the queue: `jobs` decides when an operation runs.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -23,6 +24,8 @@ from .store import QueuedJob
 STARTED = {"Running", "Starting", "Restarting"}
 STOPPABLE = {"Running", "Starting", "Restarting", "Delayed Shutdown"}
 SETTLING = {"Starting", "Restarting", "Suspending"}
+TIMED_OUT = re.compile("timed out|time-?out", re.IGNORECASE)
+"""In what multipass prints if the instance is there, but not as soon as it expects."""
 KINDS = (
     *("launch", "start", "stop", "restart", "suspend", "recover", "resize", "clone", "delete"),
     *("snapshot", "restore", "delete-snapshot", "start-environment", "stop-environment", "delete-environment"),
@@ -142,9 +145,21 @@ class Operations:
             if job.attempts > 1 and error.kind == "instance-exists":
                 if not await self._adopt(launch.name, report, patience=self._settings.launch_timeout):
                     raise
+            elif error.kind == "timeout" or TIMED_OUT.search(error.detail):
+                await self._adopt_late(launch.name, report, error)
             else:
                 raise
         return True
+
+    async def _adopt_late(self, name: str, report: Report, error: ApiError) -> None:
+        """Accept an instance whose launch took longer than the client waits; raise the error if it does not run."""
+        found = await self._settled(name, self._settings.change_timeout)
+        if found is None:
+            raise error
+        if found.state != "Running":
+            more = f"instance {name} is there and is {found.state}: start it, or DELETE it and launch it again"
+            raise ApiError(error.status, error.kind, f"{error.detail}; {more}")
+        report(f"{name} runs, but its launch took longer than multipass waits", None)
 
     async def _adopt(self, name: str, report: Report, patience: float) -> bool:
         """Wait for the instance of an earlier attempt, for `patience` seconds; return whether it exists."""

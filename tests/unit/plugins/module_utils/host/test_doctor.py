@@ -133,6 +133,7 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, str, str]] = [
     (put(*CONTAINER, "image_id", value="sha256:2"), "digest", "warning", "another image by now"),
     (put("services", "kestra", "digests", value=[]), "digest", "critical", "is not sha256:aaa"),
     (put("kestra", value={"error": "HTTP 401"}), "service", "critical", "HTTP 401"),
+    (put("kestra", value={"error": "HTTP 401", "refused": True}), "service", "critical", "HTTP 401"),
     (put("sidecar", value={"error": "refused"}), "service", "critical", "does not answer: refused"),
     (put("sidecar", "status", value="degraded"), "service", "warning", "multipass does not"),
     (
@@ -319,3 +320,10 @@ def test_n8n_without_an_owner_is_critical(owner: dict[str, Any], statuses: list[
 def test_an_absent_n8n_needs_no_owner() -> None:
     facts = {**WELL, "n8n_owner": {"known": True, "email": "", "managed": False}}
     assert doctor.worst(evaluate(facts)) == "ok"
+
+
+def test_hint_about_another_login_of_kestra() -> None:
+    """Kestra has the login in its database, where its UI changes it."""
+    facts = copy.deepcopy(WELL) | {"kestra": {"error": "HTTP 401", "refused": True}}
+    (finding,) = [finding for finding in evaluate(facts) if finding.status == "critical"]
+    assert "restart Kestra, which sets that of the inventory again, or set kestra_password" in finding.hint

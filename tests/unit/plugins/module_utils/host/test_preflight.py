@@ -48,6 +48,8 @@ VARIABLES = {name: option["default"] for name, option in OPTIONS.items() if "def
     "kestra_image": "docker.io/kestra/kestra",
     "kestra_dind_image": "docker.io/library/docker",
     "n8n_image": "docker.io/n8nio/n8n",
+    "n8n_runners_image": "docker.io/n8nio/runners",
+    "n8n_runners_version": "2.41.1",
     "kestra_url": "http://localhost:8080",
     "n8n_url": "http://localhost:5678",
     "backup_state": "present",
@@ -295,10 +297,24 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {},
         "kestra_java_opts: the heap does not fit into kestra",
     ),
-    ({"kestra_memory_limit": "2 GB"}, {}, "kestra_memory_limit: '2 GB' is not a size of 6m or more."),
+    ({"kestra_memory_limit": "2  GB"}, {}, "kestra_memory_limit: '2  GB' is not a size of 6m or more."),
     ({"n8n_memory_limit": "0"}, {}, "n8n_memory_limit: '0' is not a size of 6m or more."),
     ({"postgres_memory_limit": "much"}, {}, "postgres_memory_limit: 'much' is not a size"),
-    ({"kestra_dind_memory_limit": "1.5g"}, {}, "kestra_dind_memory_limit: '1.5g' is not a size"),
+    (
+        {"kestra_dind_memory_limit": "1,5g", "kestra_task_runner": "dind"},
+        {},
+        "kestra_dind_memory_limit: '1,5g' is not a size",
+    ),
+    (
+        {"n8n_runners_memory_limit": "5m", "n8n_runners": "external"},
+        {},
+        "n8n_runners_memory_limit: '5m' is not a size of 6m or more.",
+    ),
+    (
+        {"n8n_runners_cpu_limit": "5", "n8n_runners": "external"},
+        {},
+        "n8n_runners_cpu_limit: 5 is more than the 4 processors of the host.",
+    ),
     (
         {"postgres_shared_buffers": "1GB"},
         {},
@@ -454,6 +470,8 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"kestra_password": "Good-password-1", "kestra_encryption_key": "A" * 43 + "=", "sidecar_token": "t" * 32}, {}),
     ({"kestra_memory_limit": "", "kestra_java_opts": "-Xmx4g", "n8n_memory_limit": "", "kestra_retention": ""}, {}),
     ({"kestra_memory_limit": "5g", "kestra_java_opts": "-Xmx4g", "kestra_cpu_limit": 2.5, "n8n_cpu_limit": "4"}, {}),
+    ({"kestra_memory_limit": "2.5g", "n8n_memory_limit": "1.5 GiB", "postgres_memory_limit": "0.5Gb"}, {}),
+    ({"kestra_dind_memory_limit": "much", "n8n_runners_memory_limit": "much", "n8n_runners_cpu_limit": "all"}, {}),
     ({"kestra_webhook_key": "Aa0_-" * 5, "kestra_sidecar_token": "t" * 32, "sidecar_token": "'" + "t" * 32}, {}),
     ({"kestra_config": {"kestra": {"zzz": 1}}, "kestra_config_allowed": ["kestra.zzz"]}, {}),
     *(
@@ -598,6 +616,22 @@ def test_registries(reference: str, expected: list[str]) -> None:
             {"postgres_version": "17.13-trixie"},
             "postgres_version: PostgreSQL 17.12-trixie is replaced with 17.13-trixie on the same data, and restarts.",
         ),
+        *(
+            ({"kestra_version": f"v2.0.5-{few}"}, f"kestra_version: v2.0.5-{few} does not have all plugins, and flows")
+            for few in ("slim", "no-plugins")
+        ),
+        (
+            {"orchestration_http_proxy": "http://proxy:3128", "orchestration_no_proxy": [".a.com", "10.0.0.0/8"]},
+            "orchestration_no_proxy: Kestra and n8n do not read ranges of addresses (10.0.0.0/8), and use the proxy",
+        ),
+        (
+            {"kestra_task_runner": "dind", "kestra_dind_memory_limit": "5g"},
+            "postgres_memory_limit, kestra_memory_limit, kestra_dind_memory_limit and n8n_memory_limit: together they",
+        ),
+        (
+            {"n8n_runners": "external", "n8n_runners_memory_limit": "5.5g"},
+            "kestra_memory_limit, n8n_memory_limit and n8n_runners_memory_limit: together they are 9216 MiB",
+        ),
         ({"postgres_version": "17.12"}, "may be made of another release of Debian. If PostgreSQL logs a collation"),
         (
             {"kestra_java_opts": "-Xms1g -Xmx8g", "kestra_memory_limit": ""},
@@ -622,6 +656,19 @@ def test_warnings(variables: dict[str, Any], message: str) -> None:
     (warning,) = warnings({**VARIABLES, **variables}, HOST, FACTS)
     assert message in warning and "hunter2" not in warning
     assert warnings({**VARIABLES, **variables, **ABSENT}, HOST, FACTS) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "warned"),
+    [("17.11-trixie", True), ("17.2", True), ("17.12-trixie", False), ("17.13", False), ("16.4", False)],
+)
+def test_a_postgresql_without_the_fixes_of_the_default_is_a_warning(version: str, warned: bool) -> None:
+    default = VARIABLES["postgres_version"]
+    assert default.startswith("{}.{}-".format(*postgres.DEFAULT))
+    host = HOST | {"versions": {"postgres": f"docker.io/library/postgres:{version}\n"}}
+    listed = warnings({**VARIABLES, "postgres_version": version}, host, FACTS)
+    assert [text for text in listed if "lacks the fixes of 17.12, the default of" in text] == listed
+    assert bool(listed) is warned
 
 
 @pytest.mark.parametrize("root", ["relative", "/", "/with space", ""])

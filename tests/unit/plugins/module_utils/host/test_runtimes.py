@@ -19,6 +19,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.runtime
     Host,
     Started,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import health
 
 MISSING = Finished(runtimes.MISSING, "", "docker: No such file or directory")
 NAME = "orchestration-kestra-1"
@@ -481,7 +482,7 @@ def test_kestra_is_asked_as_its_module_does(monkeypatch: pytest.MonkeyPatch) -> 
             asked.append(("closed",))
 
     class Health:
-        healthy = False
+        healthy, credentials = False, health.UNKNOWN
         reasons = ("credentials: HTTP 401",)
 
     class Waited:
@@ -502,3 +503,32 @@ def test_kestra_is_asked_as_its_module_does(monkeypatch: pytest.MonkeyPatch) -> 
     assert runtimes.verified(check, Patient()) == ""
     monkeypatch.setattr(runtimes, "REQUESTS_IMPORT_ERROR", "no requests")
     assert "Install python3-requests" in runtimes.verified(check, Patient())
+
+
+@pytest.mark.parametrize(("credentials", "says"), [("DOWN", True), ("UNKNOWN", False)])
+def test_another_login_of_kestra_is_named(monkeypatch: pytest.MonkeyPatch, credentials: str, says: bool) -> None:
+    """Whoever changes the password in Kestra's UI changes it in the database."""
+    seen = health.Health(credentials=getattr(health, credentials), reasons=("credentials: HTTP 401",))
+    monkeypatch.setattr(runtimes, "wait_until_healthy", lambda *_args, **_more: health.Waited(seen, 3, 1))
+    options = {"url": "http://127.0.0.1:9", "management_url": "http://127.0.0.1:9", "username": "a", "password": "b"}
+    problem = runtimes.verified({"kestra": options}, Patient())
+    assert problem.startswith("Kestra at http://127.0.0.1:9 is not healthy after 3 seconds: credentials: HTTP 401")
+    assert ("set kestra_password to the new one" in problem) is says
+
+
+@pytest.mark.parametrize(
+    ("text", "limited"),
+    [
+        ("Error response from daemon: toomanyrequests: You have reached your pull rate limit.", True),
+        (
+            "failed to copy: httpReadSeeker: failed open: unexpected status code https://r/v2/x: 429 Too Many Requests",
+            True,
+        ),
+        ("manifest for x:4290 not found", False),
+    ],
+)
+def test_a_limit_of_a_registry_is_named_with_what_to_set(text: str, limited: bool) -> None:
+    """The preflight asks for the manifest alone. The limit may come with a layer."""
+    error = runtimes.compose_error(Finished(1, "", f" Image kestra Pulling \n{text}\n"))
+    assert error.startswith(text)
+    assert error.endswith("or docker_registry_mirrors to a mirror, or try again later.") is limited

@@ -109,6 +109,12 @@ REFUSED = [
     ("kestra.server.basic-auth.password", "Hunter222", "Set kestra_password"),
     ("kestra.server.basic-auth.email", "a@example.com", "is called username. Set kestra_username"),
     ("datasources.postgres.url", "jdbc:postgresql://db.example.com/kestra", "must be the database of this host"),
+    (
+        "datasources.postgres.jdbc-url",
+        "jdbc:postgresql://db.example.com/kestra",
+        "is another name of url, which must be",
+    ),
+    ("datasources.postgres", None, "must be a dictionary. It must be the database of this host"),
     ("datasources.postgres.username", "other", "must be kestra"),
     ("datasources.postgres.password", "hunter2", "Set kestra_database_password"),
     ("kestra.repository.type", "h2", "must be postgres"),
