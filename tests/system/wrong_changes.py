@@ -209,6 +209,7 @@ CHANGES = [
     Wrong("n8n", "port of another service", {"n8n_port": 8080}, "and it is healthy with them", TAKEN_BACK),
     Wrong("sidecar", "port out of range", {"sidecar_port": 0}, "sidecar_port: 0 is not a TCP port"),
     Wrong("sidecar", "open to all", {"sidecar_bind_addresses": ["0.0.0.0"]}, "not of the loopback interface"),  # noqa: S104
+    Wrong("sidecar", "text for a list", {"sidecar_bind_addresses": "127.0.0.1"}, "is a text, and not a list. With -e"),
     Wrong("sidecar", "short token", {"sidecar_token": "short"}, "sidecar_token: needs at least 32 characters"),
     Wrong(
         "sidecar",
@@ -382,7 +383,6 @@ ODD = [
     setting("connections as a text", "max_connections", "150", "150"),
     setting("small buffers", "shared_buffers", "65536kB", "64MB"),
     inspected("postgres", "no limit", "postgres_memory_limit", "", ".HostConfig.Memory", "0"),
-    answered("sidecar", "address as a text", {"sidecar_bind_addresses": "127.0.0.1"}, "http://127.0.0.1:8090/health"),
     answered("sidecar", "two", {"sidecar_bind_addresses": ["127.0.0.1", "127.0.0.2"]}, "http://127.0.0.2:8090/health"),
     grepped("sidecar", "number as a text", {"sidecar_max_parallel": "2"}, "^max_parallel = 2$", "sidecar/sidecar.toml"),
     Odd(
