@@ -28,7 +28,7 @@ BUILD = [sys.executable, str(ROOT / "tests" / "images" / "cli.py")]
 init_plugin_loader([])
 
 # What needs hosts of its own for many minutes: `make test-long`.
-_LONG_ONES = ("air_gap", "environments", "external_postgres", "n8n_runners", "takeover")
+_LONG_ONES = ("air_gap", "environments", "external_postgres", "foreign_host", "n8n_runners", "takeover")
 collect_ignore = [] if LONG else [f"system/test_{name}.py" for name in _LONG_ONES]
 
 _building: list[subprocess.Popen[str]] = []

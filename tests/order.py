@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 # What has a host of its own, and so need not wait for the shared one.
-OWN_HOST = ("tests/system/test_debian12_scenario.py", "tests/system/test_readme_lines.py")
+OWN_HOST = (
+    "tests/system/test_debian12_scenario.py",
+    "tests/system/test_foreign_host.py",
+    "tests/system/test_readme_lines.py",
+)
 # Of the tests on the shared host: what provisions it and looks at each role, what takes longest, what breaks it.
 CORE = "tests/system/test_default_scenario.py"
 LONGEST = ("tests/system/test_air_gap.py", "tests/system/test_environments.py")

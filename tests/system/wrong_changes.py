@@ -1,4 +1,4 @@
-"""Changes of a converged host that must not go through: each role, each kind of mistake.
+"""Changes of a converged host: wrong ones of each role and each kind, and odd ones that are right.
 
 `PREFLIGHT` is refused by the checks with which site.yml begins. `WRITTEN` is refused by the role before a
 file lands. `TAKEN_BACK` can't be known before: the service does not come up, and is rolled back.
@@ -6,9 +6,13 @@ file lands. `TAKEN_BACK` can't be known before: the service does not come up, an
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from .data import ROOT
 
 PREFLIGHT, WRITTEN, TAKEN_BACK = "preflight", "written", "taken back"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -17,7 +21,10 @@ NO_DIGEST = "sha256:" + "0" * 64
 
 @dataclass(frozen=True)
 class Wrong:
-    """A change, and what the failed run must say; C(limit) is the time in seconds to become healthy."""
+    """A change, and what the failed run must say; C(limit) is the time in seconds to become healthy.
+
+    C(also) are the other problems that the same run must name.
+    """
 
     role: str
     kind: str
@@ -25,6 +32,7 @@ class Wrong:
     message: str
     stage: str = PREFLIGHT
     limit: int = 120
+    also: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -135,6 +143,21 @@ CHANGES = [
         kestra("kestra", "server", "basic-auth", "password", value="Another-one-1"),
         "kestra.server.basic-auth.password: is a secret. Set kestra_password",
     ),
+    Wrong("kestra", "name for an address", {"kestra_bind_address": "localhost"}, "'localhost' is not an IP address"),
+    Wrong(
+        "kestra", "address with a zone", {"kestra_bind_address": "fe80::1%eth0"}, "'fe80::1%eth0' is not an IP address"
+    ),
+    Wrong("kestra", "address of another", {"kestra_bind_address": "192.0.2.7"}, "the host has no address 192.0.2.7"),
+    Wrong("kestra", "heap over the limit", {"kestra_java_opts": "-Xmx4g"}, "-Xmx4g does not fit into kestra_memory"),
+    Wrong("kestra", "more processors", {"kestra_cpu_limit": "512"}, "kestra_cpu_limit: 512 is more than the"),
+    Wrong("kestra", "hyphen in a name", {"kestra_envs": {"my-env": "x"}}, "kestra_envs: 'my-env' is not a name"),
+    Wrong("kestra", "one name twice", {"kestra_secrets": {"A": "1", "a": "2"}}, "A and a are one name to Kestra"),
+    Wrong("kestra", "dictionary as a value", {"kestra_envs": {"X": {"a": 1}}}, "kestra_envs.X: is a dictionary"),
+    Wrong(
+        "kestra", "days without a unit", {"kestra_retention": "90"}, "kestra_retention: '90' is not a number of days"
+    ),
+    Wrong("kestra", "a path", {"kestra_url": "https://example.com/ui"}, "kestra_url: has the path /ui"),
+    Wrong("kestra", "short webhook key", {"kestra_webhook_key": "key"}, "kestra_webhook_key: is not 16 to 256 letters"),
     Wrong("kestra", "port of another service", {"kestra_port": 5678}, "and it is healthy with them", TAKEN_BACK),
     Wrong(
         "kestra",
@@ -148,6 +171,21 @@ CHANGES = [
     Wrong("n8n", "port out of range", {"n8n_port": 0}, "n8n_port: 0 is not a TCP port"),
     Wrong("n8n", "name of a variable", {"n8n_environment": {"A B": "x"}}, "n8n_environment: 'A B' is not a name"),
     Wrong("n8n", "list as a value", {"n8n_environment": {"NODES_EXCLUDE": ["x"]}}, "NODES_EXCLUDE: is a list, and"),
+    Wrong(
+        "n8n",
+        "password of the database",
+        {"n8n_environment": {"DB_POSTGRESDB_PASSWORD": "wrong-one"}},
+        "DB_POSTGRESDB_PASSWORD: the role manages the password. Set n8n_database_password",
+    ),
+    Wrong("n8n", "another database", {"n8n_environment": {"DB_TYPE": "sqlite"}}, "DB_TYPE: n8n uses the PostgreSQL of"),
+    Wrong("n8n", "nothing as a value", {"n8n_environment": {"ODD": None}}, "n8n_environment.ODD: is null"),
+    Wrong("n8n", "no such zone", {"n8n_timezone": "Europe/Nowhere"}, "there is no time zone 'Europe/Nowhere'"),
+    Wrong("n8n", "a path", {"n8n_url": "https://example.com/n8n"}, "n8n_url: has the path /n8n"),
+    Wrong("n8n", "fewer than no proxies", {"n8n_proxy_hops": -1}, "n8n_proxy_hops: -1 is out of range"),
+    Wrong("n8n", "owner without an address", {"n8n_owner_email": "admin"}, "n8n_owner_email: 'admin' is not an e-mail"),
+    Wrong("n8n", "quoted password", {"n8n_database_password": "'abcdefgh'"}, "or is in quotation marks, and n8n"),
+    Wrong("n8n", "address of IPv6", {"n8n_bind_address": "[::1]"}, "is [::1], and the host has no IPv6"),
+    Wrong("n8n", "too little memory", {"n8n_memory_limit": "1m"}, "n8n_memory_limit: '1m' is not a size of 6m or more"),
     Wrong("n8n", "queue mode", {"n8n_environment": {"EXECUTIONS_MODE": "queue"}}, "the role deploys no Redis"),
     Wrong(
         "n8n", "other version", {"n8n_version": "2.40.7"}, "changes them when it starts. Set n8n_version back, or run"
@@ -171,7 +209,14 @@ CHANGES = [
     Wrong("n8n", "port of another service", {"n8n_port": 8080}, "and it is healthy with them", TAKEN_BACK),
     Wrong("sidecar", "port out of range", {"sidecar_port": 0}, "sidecar_port: 0 is not a TCP port"),
     Wrong("sidecar", "open to all", {"sidecar_bind_addresses": ["0.0.0.0"]}, "not of the loopback interface"),  # noqa: S104
+    Wrong("sidecar", "text for a list", {"sidecar_bind_addresses": "127.0.0.1"}, "is a text, and not a list. With -e"),
     Wrong("sidecar", "short token", {"sidecar_token": "short"}, "sidecar_token: needs at least 32 characters"),
+    Wrong(
+        "sidecar",
+        "one name twice",
+        {"sidecar_tokens": [{"name": "a", "scope": "read"}, {"name": "a", "scope": "read"}]},
+        "sidecar_tokens: a name occurs twice",
+    ),
     Wrong("sidecar", "unknown group", {"sidecar_groups": ["nosuch"]}, "sidecar_groups: the host has no group nosuch"),
     Wrong("sidecar", "missing Python", {"sidecar_python": "/nowhere/python3"}, "sidecar_python: /nowhere/python3 is"),
     Wrong(
@@ -190,4 +235,184 @@ CHANGES = [
     ),
     Wrong("orchestration", "registry away", {"orchestration_registry": "127.0.0.1:9/x"}, "no registry gives it"),
     Wrong("orchestration", "limit", {"orchestration_start_timeout": "long"}, "orchestration_start_timeout"),
+    Wrong(
+        "orchestration",
+        "everything at once",
+        {
+            "n8n_port": 0,
+            "n8n_timezone": "Mars/Olympus",
+            "n8n_environment": {"EXECUTIONS_MODE": "queue", "A B": "x"},
+            "orchestration_https_proxy": "proxy:3128",
+            "orchestration_minimum_memory": 99999999,
+        },
+        "n8n_port: 0 is not a TCP port",
+        also=(
+            "there is no time zone 'Mars/Olympus'",
+            "the role deploys no Redis",
+            "'A B' is not a name of an environment variable",
+            "orchestration_https_proxy: the value is not an address",
+        ),
+    ),
 ]
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A change that looks odd and is right: what it must lead to on the host.
+
+    C(environment) are variables of the role's container, byte for byte; C(script) prints C(expected) on the host.
+    """
+
+    role: str
+    kind: str
+    variables: dict[str, Any] = field(hash=False)
+    environment: dict[str, str] = field(hash=False, default_factory=dict)
+    script: str = ""
+    expected: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.role}-{self.kind}".replace(" ", "-")
+
+    @property
+    def claims(self) -> set[str]:
+        """What no other row of the same run may set."""
+        found = set()
+        for name, value in self.variables.items():
+            found |= {f"{name}.{key}" for key in value} if isinstance(value, dict) else {name}
+            if name in (f"{self.role}_port", f"{self.role}_bind_address"):
+                found.add(f"where {self.role} answers")
+        return found
+
+
+def n8n_odd(kind: str, value: Any, read: str) -> Odd:
+    """Return a variable of n8n whose value the program must read so."""
+    name = f"ODD_{kind.upper().replace(' ', '_')}"
+    return Odd("n8n", kind, {"n8n_environment": {name: value}}, {name: read})
+
+
+def same(kind: str, value: str) -> Odd:
+    """Return a variable of n8n that must arrive byte for byte."""
+    return n8n_odd(kind, value, value)
+
+
+def inspected(role: str, kind: str, variable: str, value: Any, path: str, expected: str) -> Odd:
+    """Return a change that Docker shows of the role's container."""
+    script = f"docker inspect --format '{{{{{path}}}}}' orchestration-{role}-1"
+    return Odd(role, kind, {variable: value}, script=script, expected=expected)
+
+
+def answered(role: str, kind: str, variables: dict[str, Any], url: str) -> Odd:
+    """Return a change after which the service answers there."""
+    return Odd(role, kind, variables, script=f"curl -s -o /dev/null -w '%{{http_code}}' {url}", expected="200")
+
+
+def setting(kind: str, name: str, value: Any, expected: str) -> Odd:
+    """Return a change that PostgreSQL shows."""
+    script = f"docker exec orchestration-postgres-1 psql -U postgres -tAc 'show {name}'"
+    return Odd("postgres", kind, {f"postgres_{name}": value}, script=script, expected=expected)
+
+
+def grepped(role: str, kind: str, variables: dict[str, Any], line: str, file: str) -> Odd:
+    """Return a change after which a file of the role has one such line."""
+    return Odd(role, kind, variables, script=f"grep -cE -e '{line}' {ROOT}/{file}", expected="1")
+
+
+KESTRA = "kestra-config/standalone.yml"
+PEM = "-----BEGIN PRIVATE KEY-----\nMIIE+/\\vQ==\n-----END PRIVATE KEY-----\n"
+ODD = [
+    same("unicode", "é ü 漢字 🚀 \u2028"),
+    same("dollars", "${HOME} $HOME $$ \\$ pa$$w0rd"),
+    same("quotes", "it's \"quoted\" \\' \\"),
+    same("percent and hash", "%41&? # no comment"),
+    same("blanks inside", "two  blanks\tand a tab"),
+    same("equals", "a=b=c;d"),
+    same("key", PEM),
+    same("carriage return", "a\r\nb"),
+    same("json", '{"a": ["b", "c"]}'),
+    n8n_odd("template of its own", "{% raw %}{{ $json.body }}{% endraw %}", "{{ $json.body }}"),
+    same("empty", ""),
+    same("null as a text", "null"),
+    same("octal", "0755"),
+    n8n_odd("number", 1500, "1500"),
+    n8n_odd("fraction", 0.5, "0.5"),
+    n8n_odd("truth", True, "true"),
+    same("yes", "yes"),
+    Odd("n8n", "log level", {"n8n_environment": {"N8N_LOG_LEVEL": "debug"}}, {"N8N_LOG_LEVEL": "debug"}),
+    Odd("n8n", "zone with a half hour", {"n8n_timezone": "Asia/Kathmandu"}, {"TZ": "Asia/Kathmandu"}),
+    Odd("n8n", "old name of a zone", {"n8n_timezone": "US/Eastern"}, {"TZ": "US/Eastern"}),
+    Odd("n8n", "reverse proxy", {"n8n_url": "https://n8n.example.com"}, {"N8N_PROXY_HOPS": "1"}),
+    Odd("n8n", "age as a text", {"n8n_execution_max_age": "24"}, {"EXECUTIONS_DATA_MAX_AGE": "24"}),
+    answered("n8n", "port as a text", {"n8n_port": "15678"}, "http://127.0.0.1:15678/healthz/readiness"),
+    answered("n8n", "all addresses", {"n8n_bind_address": "0.0.0.0"}, "http://$(hostname -i):5678/healthz/readiness"),  # noqa: S104
+    answered("n8n", "second loopback", {"n8n_bind_address": "127.0.0.2"}, "http://127.0.0.2:5678/healthz/readiness"),
+    inspected("n8n", "memory", "n8n_memory_limit", "1500m", ".HostConfig.Memory", "1572864000"),
+    inspected("n8n", "processors", "n8n_cpu_limit", 1, ".HostConfig.NanoCpus", "1000000000"),
+    Odd("kestra", "number", {"kestra_envs": {"odd_number": 7}}, {"ENV_ODD_NUMBER": "7"}),
+    Odd("kestra", "truth", {"kestra_envs": {"odd_truth": False}}, {"ENV_ODD_TRUTH": "false"}),
+    Odd("kestra", "dollars", {"kestra_envs": {"odd_dollars": "$$ ${X} '\""}}, {"ENV_ODD_DOLLARS": "$$ ${X} '\""}),
+    Odd(
+        "kestra",
+        "key as a secret",
+        {"kestra_secrets": {"ODD_KEY": PEM}},
+        {"SECRET_ODD_KEY": base64.b64encode(PEM.encode()).decode()},
+    ),
+    Odd("kestra", "empty secret", {"kestra_secrets": {"ODD_EMPTY": ""}}, {"SECRET_ODD_EMPTY": ""}),
+    Odd(
+        "kestra",
+        "zone of three parts",
+        {"kestra_timezone": "America/Argentina/Salta"},
+        {"TZ": "America/Argentina/Salta"},
+    ),
+    answered("kestra", "port as a text", {"kestra_port": "18080"}, "http://127.0.0.1:18080/ui/"),
+    answered("kestra", "all addresses", {"kestra_bind_address": "0.0.0.0"}, "http://$(hostname -i):8080/ui/"),  # noqa: S104
+    answered("kestra", "management port", {"kestra_management_port": 18081}, "http://127.0.0.1:18081/health"),
+    inspected("kestra", "memory in bytes", "kestra_memory_limit", "2684354560", ".HostConfig.Memory", "2684354560"),
+    inspected("kestra", "no limit", "kestra_memory_limit", "", ".HostConfig.Memory", "0"),
+    Odd(
+        "kestra",
+        "threads as a text",
+        {"kestra_worker_threads": "3"},
+        script="docker inspect --format '{{json .Args}}' orchestration-kestra-1 | grep -cF '\"--worker-thread\",\"3\"'",
+        expected="1",
+    ),
+    grepped(
+        "kestra", "duration", kestra("kestra", "server", "liveness", "interval", value="7s"), " interval: 7s", KESTRA
+    ),
+    grepped("kestra", "grace in minutes", {"kestra_termination_grace_period": "2m"}, "grace-period: .?2m", KESTRA),
+    setting("connections as a text", "max_connections", "150", "150"),
+    setting("small buffers", "shared_buffers", "65536kB", "64MB"),
+    inspected("postgres", "no limit", "postgres_memory_limit", "", ".HostConfig.Memory", "0"),
+    answered("sidecar", "two", {"sidecar_bind_addresses": ["127.0.0.1", "127.0.0.2"]}, "http://127.0.0.2:8090/health"),
+    grepped("sidecar", "number as a text", {"sidecar_max_parallel": "2"}, "^max_parallel = 2$", "sidecar/sidecar.toml"),
+    Odd(
+        "docker",
+        "key beside the role's",
+        {"docker_daemon_config": {"max-concurrent-downloads": 5}},
+        script="grep -c max-concurrent-downloads /etc/docker/daemon.json",
+        expected="1",
+    ),
+    inspected(
+        "n8n", "log files", "orchestration_log_max_file", "3", 'index .HostConfig.LogConfig.Config "max-file"', "3"
+    ),
+    Odd("orchestration", "time as a text", {"orchestration_start_timeout": "900"}, script="echo yes", expected="yes"),
+]
+
+
+def batches(rows: Sequence[Odd]) -> list[tuple[dict[str, Any], list[Odd]]]:
+    """Return the rows in as few runs as there can be, each run with its variables; no two of one set the same."""
+    runs: list[list[Odd]] = []
+    for row in rows:
+        together = next((run for run in runs if not any(row.claims & other.claims for other in run)), None)
+        if together is None:
+            runs.append(together := [])
+        together.append(row)
+    return [(_merged(run), run) for run in runs]
+
+
+def _merged(rows: Sequence[Odd]) -> dict[str, Any]:
+    variables: dict[str, Any] = {}
+    for row in rows:
+        for name, value in row.variables.items():
+            variables[name] = {**variables.get(name, {}), **value} if isinstance(value, dict) else value
+    return variables

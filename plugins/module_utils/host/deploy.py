@@ -230,6 +230,9 @@ def foreign(path: Path, owner: tuple[int, int]) -> Iterator[tuple[str, int]]:
                     yield name, descriptor
 
 
+COMPOSE_COMMAND = ("docker", "compose")
+
+
 class Deployment:
     """One service on this host."""
 
@@ -347,7 +350,7 @@ class Deployment:
         if not command:
             return
         ended = self.host.run([replaced(part.replace("%s", str(path)), staged) for part in command])
-        if ended.code == MISSING and self.order.check_mode:
+        if self.order.check_mode and (ended.code == MISSING or (ended.code != 0 and self._needs_compose(command))):
             return
         if ended.code == MISSING:
             raise FilesError(
@@ -356,6 +359,11 @@ class Deployment:
         if ended.code != 0:
             said = replaced(ended.said, {place: original for original, place in staged.items()})
             raise FilesError(f"{path}: {command[0]} refuses the new file, and nothing was changed: {self.masked(said)}")
+
+    def _needs_compose(self, command: Sequence[str]) -> bool:
+        """Return whether a command is one of Compose, which a Docker of the host may lack until the real run."""
+        compose = [*COMPOSE_COMMAND, "version"]
+        return tuple(command[:2]) == COMPOSE_COMMAND and self.host.run(compose).code != 0
 
     def write(self, plan: DeployPlan) -> None:
         """Make the directories and write what differs; if that fails, restore what was there."""

@@ -105,6 +105,31 @@ def test_check_mode_compares_flows_only_with_a_kestra_that_runs(
     assert holds(task["when"], given(ansible_check_mode=check, orchestration_host=host)) is compared
 
 
+@pytest.mark.parametrize(
+    ("check", "health", "missing", "asked"),
+    [
+        (True, "healthy", [], True),
+        (True, "healthy", ["python3-psycopg2"], False),
+        (True, "starting", [], False),
+        (True, None, [], False),
+        (False, None, [], True),
+    ],
+)
+def test_check_mode_asks_only_a_postgresql_that_runs_and_with_its_client(
+    check: bool, health: str | None, missing: list[str], asked: bool
+) -> None:
+    """A host that had Docker before has neither at the first check."""
+    task = next(task for task in load("roles/postgres/tasks/present.yml") if "when" in task)
+    host = FOUND | {"containers": {"postgres": {"health": health}} if health else {}}
+    known = given(
+        ansible_check_mode=check,
+        orchestration_host=host,
+        orchestration_missing_packages=missing,
+        _postgres_differences=["n8n"],
+    )
+    assert holds(task["when"], known) is asked
+
+
 @pytest.mark.parametrize("name", ["status", "flows", "doctor"])
 def test_playbooks_that_only_read_write_no_secret(name: str) -> None:
     """The module writes nothing in check mode."""

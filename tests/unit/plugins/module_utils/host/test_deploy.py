@@ -290,6 +290,22 @@ def test_check_mode_on_an_empty_host(site: Site) -> None:
     assert site.files() == before and not (site.root / "rollback").exists()
 
 
+def test_check_mode_on_a_docker_without_compose(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the distribution's Docker is that the host had before: a real run installs Compose first."""
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text("#!/bin/sh\necho unknown flag >&2; exit 125\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(docker.parent), prepend=":")
+    site.validators[str(site.config)] = ["docker", "compose", "--file", "%s", "config"]
+    assert site.run(ONE, "port: 1\n", check=True)["action"] == "create"
+    message, _result = site.fails(ONE, "port: 1\n")
+    assert "docker refuses the new file, and nothing was changed: unknown flag" in message
+    docker.write_text("#!/bin/sh\ntest $2 = version\n")
+    with pytest.raises(Failed):
+        site.run(ONE, "port: 1\n", check=True)
+
+
 def test_missing_validator_is_an_error(healthy: Site) -> None:
     healthy.validators[str(healthy.config)] = ["/no/such/program", "%s"]
     before = healthy.files()

@@ -33,7 +33,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     Situation,
 )
 
-from .....system.wrong_changes import CHANGES, PREFLIGHT, Wrong
+from .....system.wrong_changes import CHANGES, ODD, PREFLIGHT, Wrong, batches
 from ....playbook import play
 
 ROOT = Path(__file__).parents[5]
@@ -700,6 +700,7 @@ def test_wrong_changes_are_refused(change: Wrong) -> None:
     host = copy.deepcopy(HOST)
     host["listeners"]["8090"] = listener(process="python3", unit="orchestration-sidecar.service")
     host["units"] = {"orchestration-sidecar.socket": {"active": "active", "listen": ["127.0.0.1:8090 (Stream)"]}}
+    host["addresses"] = ["127.0.0.1", "172.30.0.2"]
     host["python"] = "" if "sidecar_python" in change.variables else "3.11"
     host["other_roots"] = ["/opt/orchestration"] if "orchestration_root" in change.variables else []
     wanted = dict(change.variables)
@@ -722,7 +723,16 @@ def test_wrong_changes_are_refused(change: Wrong) -> None:
     if "kestra_config_template" in change.variables:
         rendered["kestra_config_template"] = Path(change.variables["kestra_config_template"]).read_text("utf-8")
     listed += problems(variables, host, FACTS, services=[change.playing], rendered=rendered)
-    assert change.message in "\n".join(listed)
+    said = "\n".join(listed)
+    assert [message for message in (change.message, *change.also) if message not in said] == []
+
+
+@pytest.mark.parametrize("variables", [variables for variables, _rows in batches(ODD)])
+def test_odd_changes_are_let_through(variables: dict[str, Any]) -> None:
+    """Each of them as a value of its type, and all of a run together."""
+    read = {name: action.validate(name, OPTIONS[name], value) for name, value in variables.items()}
+    assert {name: wrong for name, (_value, wrong) in read.items() if wrong} == {}
+    assert found({name: value for name, (value, _wrong) in read.items()}, ADDRESSES) == []
 
 
 # The action plugin
