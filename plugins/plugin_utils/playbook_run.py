@@ -11,7 +11,6 @@ import os
 import socket
 from pathlib import Path
 
-
 PROC = Path("/proc")
 
 

@@ -373,7 +373,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"sidecar_change_timeout": 3601}, {}, "sidecar_change_timeout: 3601 is out of range."),
     ({"sidecar_launch_timeout": 14401}, {}, "sidecar_launch_timeout: 14401 is out of range. Set it to 1 to 14400."),
     ({"sidecar_max_parallel": 65}, {}, "sidecar_max_parallel: 65 is out of range. Set it to 1 to 64."),
-    ({"sidecar_max_queue": 0}, {}, "sidecar_max_queue: 0 is out of range. Set it to 1 or more."),
+    ({"sidecar_max_queue": 10001}, {}, "sidecar_max_queue: 10001 is out of range. Set it to 1 to 10000."),
     ({"sidecar_job_days": 0}, {}, "sidecar_job_days: 0 is out of range."),
     ({"sidecar_rate_limit": 0}, {}, "sidecar_rate_limit: 0 is out of range."),
     ({"sidecar_tokens": [{"name": "A", "scope": "read"}]}, {}, "sidecar_tokens: 'A' is not a name of a token."),
