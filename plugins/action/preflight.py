@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,12 @@ KINDS = {
 LONGEST_VALUE = 80
 FILES = ("orchestration_bundle", "orchestration_ca_certificates")
 """Variables that name a file of the controller, or several."""
+PREFIXES = tuple(f"{word}_" for word in (*situation.SERVICES, "orchestration", "upgrade", "rotate"))
+"""How the names of variables begin that may be meant for this collection."""
+OF_PLAYBOOKS = ("rotate_secrets", "upgrade_plan_only")
+CLOSE = 0.85
+"""How alike two names are of which one is likely to be meant for the other, from 0 to 1."""
+WORD = re.compile(r"\b[a-z_][a-z0-9_]*\b")
 
 
 def read_options(role: str, roles: Path = ROLES) -> dict[str, dict[str, Any]] | None:
@@ -152,7 +160,10 @@ class ActionModule(ActionBase):
         run = {"upgrade": arguments["upgrade"], "installs": arguments["installs"]}
         problems += check.problems(rendered=rendered, missing_files=missing, **run, **given)
         problems = list(dict.fromkeys(problems))
-        warnings = check.warnings(**given)
+        warnings = [
+            *misspelt(task_vars, {name for found in options.values() for name in found}),
+            *check.warnings(**given),
+        ]
         result.update(changed=False, problems=problems, warnings=warnings, msg="no problems")
         if problems:
             count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
@@ -188,6 +199,25 @@ def renamed(task_vars: Mapping[str, Any]) -> Iterator[str]:
     for previous, name in check.RENAMED.items():
         if previous in task_vars:
             yield f"{previous}: was renamed. Set {name} instead."
+
+
+def misspelt(task_vars: Mapping[str, Any], options: Collection[str], top: Path = ROLES.parent) -> Iterator[str]:
+    """Return a warning for each variable that nothing uses and whose name is almost that of an option.
+
+    Whoever writes an inventory may have variables with any name, so a name that is not close to another is theirs.
+    """
+    known = {*options, *OF_PLAYBOOKS}
+    unknown = {name for name in task_vars if name.startswith(PREFIXES)} - known - set(check.RENAMED)
+    if not unknown:
+        return
+    # The collection has further variables and facts, and an inventory may use its own in the value of an option.
+    files = (path for kind in ("roles", "playbooks") for path in sorted((top / kind).rglob("*.yml")))
+    texts = (path.read_text(encoding="utf-8") for path in files)
+    values = (str(task_vars[name]) for name in known & task_vars.keys())
+    used = {word for text in (*texts, *values) for word in WORD.findall(text)}
+    for name in sorted(unknown - used):
+        for close in get_close_matches(name, known, n=1, cutoff=CLOSE):
+            yield f"{name}: nothing uses this variable. If {close} is meant, correct the name."
 
 
 def message(error: AnsibleError) -> str:

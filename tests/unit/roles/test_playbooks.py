@@ -62,6 +62,36 @@ def test_services_are_deployed_whatever_was_gathered_before_they_changed(path: s
         assert evaluate(options["host"], given(**{name: {}})) == {}, file
 
 
+@pytest.mark.parametrize(
+    ("encryption", "archive", "removed"), [("age", "a.tar", True), ("none", "a.tar", False), ("gpg", "", False)]
+)
+def test_failed_upgrade_leaves_no_unencrypted_archive_of_an_encrypted_host(
+    encryption: str, archive: str, removed: bool
+) -> None:
+    (block,) = (task for task in tasks(load("roles/upgrade/tasks/upgrade.yml")) if "rescue" in task)
+    steps = block["rescue"]
+    (place,) = (number for number, task in enumerate(steps) if "ansible.builtin.file" in task)
+    before = [name for task in steps[:place] for name in task]
+    assert "community.docker.docker_compose_v2" in before, "the archive is there until the old versions run again"
+    assert "ansible.builtin.fail" in steps[-1] and place < len(steps) - 1
+    given = {
+        "backup_encryption": encryption,
+        "_upgrade_backup": {"stdout": json.dumps({"archive": archive}) if archive else ""},
+    }
+    assert all(holds(condition, given) for condition in steps[place]["when"]) == removed
+
+
+@pytest.mark.parametrize("path", ["roles/upgrade/tasks/upgrade.yml", "playbooks/rotate_secrets.yml"])
+def test_reason_of_a_failure_is_reported_once_and_in_one_line(path: str) -> None:
+    (block,) = (task for task in tasks(load(path)) if "rescue" in task)
+    reports = [task for task in block["rescue"] if {"ansible.builtin.debug", "ansible.builtin.fail"} & task.keys()]
+    (report,) = reports
+    reason = "kestra does not work: it ended\nIts last log lines before that:\nmore"
+    given = {"_upgrade_reason": reason, "ansible_failed_result": {"msg": reason}}
+    message = evaluate(report["ansible.builtin.fail"]["msg"], given)
+    assert "it ended" in message and "log lines" not in message
+
+
 def the_task(path: str, word: str) -> dict[str, Any]:
     """Return the first task of a file in which this word is."""
     found, *_more = [task for task in tasks(load(path)) if "block" not in task and word in str(task)]

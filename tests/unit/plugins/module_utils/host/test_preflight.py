@@ -778,6 +778,33 @@ def test_texts_of_a_module_are_left_to_it() -> None:
     assert action.validate("kestra_flows_owner_labels", {"type": "list", "elements": "str"}, "a,b") == (["a", "b"], [])
 
 
+def test_misspelt_name_of_a_variable_is_a_warning() -> None:
+    options = {name for role in ("kestra", "n8n", "common") for name in action.read_options(role) or ()}
+    variables = {
+        "kestra_memmory_limit": "2g",
+        "kestra_memory_limit": "{{ kestra_memory_limit2 }}",
+        "kestra_memory_limit2": "of the inventory, which an option uses",
+        "kestra_deployed": "a fact of the role, close to none",
+        "kestra_flows_directori": "x",
+        "kestra_of_ours": "of the inventory, and close to none",
+        "memory_limit": "without a prefix",
+        "plan_only": "renamed, which is a problem of its own",
+        "upgrade_plan_onli": True,
+    }
+    assert list(action.misspelt(variables, options)) == [
+        "kestra_flows_directori: nothing uses this variable. If kestra_flows_directory is meant, correct the name.",
+        "kestra_memmory_limit: nothing uses this variable. If kestra_memory_limit is meant, correct the name.",
+        "upgrade_plan_onli: nothing uses this variable. If upgrade_plan_only is meant, correct the name.",
+    ]
+
+
+def test_no_variable_or_fact_of_the_collection_counts_as_misspelt() -> None:
+    options = {name for role in (*SERVICES, "common") for name in action.read_options(role) or ()}
+    files = [path for kind in ("roles", "playbooks") for path in (ROOT / kind).rglob("*.yml")]
+    names = {word for path in files for word in action.WORD.findall(path.read_text("utf-8"))}
+    assert len(names) > 500 and list(action.misspelt(dict.fromkeys(names), options)) == []
+
+
 def test_renamed_variables() -> None:
     assert list(action.renamed({"plan_only": True, "other": 1})) == [
         "plan_only: was renamed. Set kestra_flows_plan_only instead."
