@@ -368,8 +368,12 @@ ODD = [
     ),
     answered("kestra", "port as a text", {"kestra_port": "18080"}, f"http://127.0.0.1:18080{CLOSED}", "401"),
     answered(
-        "kestra", "all addresses", {"kestra_bind_address": "0.0.0.0"}, f"http://$(hostname -i):8080{CLOSED}", "401"
-    ),  # noqa: S104
+        "kestra",
+        "all addresses",
+        {"kestra_bind_address": "0.0.0.0"},  # noqa: S104
+        f"http://$(hostname -i):8080{CLOSED}",
+        "401",
+    ),
     answered("kestra", "management port", {"kestra_management_port": 18081}, "http://127.0.0.1:18081/health"),
     inspected("kestra", "memory in bytes", "kestra_memory_limit", "2684354560", ".HostConfig.Memory", "2684354560"),
     inspected("kestra", "no limit", "kestra_memory_limit", "", ".HostConfig.Memory", "0"),
