@@ -57,7 +57,7 @@ docker volume create shop_data
 docker run --detach --name shop-db --network shop_default --label com.docker.compose.project=shop \
   --volume shop_data:/var/lib/postgresql/data --publish 8080:5432 --env POSTGRES_PASSWORD=shop \
   --restart unless-stopped {IMAGE}
-docker run --detach --name shop-job --network shop_default --entrypoint sleep {IMAGE} infinity
+docker run --detach --init --name shop-job --network shop_default --entrypoint sleep {IMAGE} infinity
 docker run --name shop-done --entrypoint true {IMAGE}
 """
 GIVEN: dict[str, Any] = {
