@@ -302,9 +302,9 @@ def inspected(role: str, kind: str, variable: str, value: Any, path: str, expect
     return Odd(role, kind, {variable: value}, script=script, expected=expected)
 
 
-def answered(role: str, kind: str, variables: dict[str, Any], url: str) -> Odd:
+def answered(role: str, kind: str, variables: dict[str, Any], url: str, status: str = "200") -> Odd:
     """Return a change after which the service answers there."""
-    return Odd(role, kind, variables, script=f"curl -s -o /dev/null -w '%{{http_code}}' {url}", expected="200")
+    return Odd(role, kind, variables, script=f"curl -s -o /dev/null -w '%{{http_code}}' {url}", expected=status)
 
 
 def setting(kind: str, name: str, value: Any, expected: str) -> Odd:
@@ -318,6 +318,8 @@ def grepped(role: str, kind: str, variables: dict[str, Any], line: str, file: st
     return Odd(role, kind, variables, script=f"grep -cE -e '{line}' {ROOT}/{file}", expected="1")
 
 
+# Without a login, Kestra answers 401 there.
+CLOSED = "/api/v1/main/flows/search"
 KESTRA = "kestra-config/standalone.yml"
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIE+/\\vQ==\n-----END PRIVATE KEY-----\n"
 ODD = [
@@ -364,8 +366,14 @@ ODD = [
         {"kestra_timezone": "America/Argentina/Salta"},
         {"TZ": "America/Argentina/Salta"},
     ),
-    answered("kestra", "port as a text", {"kestra_port": "18080"}, "http://127.0.0.1:18080/ui/"),
-    answered("kestra", "all addresses", {"kestra_bind_address": "0.0.0.0"}, "http://$(hostname -i):8080/ui/"),  # noqa: S104
+    answered("kestra", "port as a text", {"kestra_port": "18080"}, f"http://127.0.0.1:18080{CLOSED}", "401"),
+    answered(
+        "kestra",
+        "all addresses",
+        {"kestra_bind_address": "0.0.0.0"},  # noqa: S104
+        f"http://$(hostname -i):8080{CLOSED}",
+        "401",
+    ),
     answered("kestra", "management port", {"kestra_management_port": 18081}, "http://127.0.0.1:18081/health"),
     inspected("kestra", "memory in bytes", "kestra_memory_limit", "2684354560", ".HostConfig.Memory", "2684354560"),
     inspected("kestra", "no limit", "kestra_memory_limit", "", ".HostConfig.Memory", "0"),
