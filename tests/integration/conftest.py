@@ -37,7 +37,7 @@ def _server(standalone: Path, postgres: Postgres, say: Callable[[str], None], di
     say(f"starting Kestra, dialect {dialect} (about 10 seconds)")
     env = environment(postgres, **variables)
     # As with kestra_task_runner: docker.
-    socket = ("/var/run/docker.sock",)
+    socket = ("/var/run/docker.sock:/var/run/docker.sock",)
     with start_kestra(standalone, env, postgres.network, mounts=socket, dialect=dialect) as handle:
         yield handle
 

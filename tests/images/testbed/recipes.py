@@ -122,6 +122,10 @@ def _kestra() -> Recipe:
     )
 
 
+def _dind() -> Recipe:
+    return Recipe("dind", "localhost/devorch-dind:latest", context=IMAGES_DIR / "dind")
+
+
 def _controller(core: str) -> Recipe:
     return Recipe(
         f"controller:{core}",
@@ -151,6 +155,7 @@ FACTORIES: dict[str, Callable[[], Recipe]] = {
     "aptrepo": _apt_repository,
     "debian:bookworm": lambda: _debian("bookworm"),
     "testhost:bookworm": lambda: _testhost("bookworm"),
+    "dind": _dind,
     "controller:2.20": lambda: _controller("2.20"),
     "controller:2.21": lambda: _controller("2.21"),
 }
