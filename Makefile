@@ -15,7 +15,7 @@ TWO := -n2 --dist=loadscope --no-loadscope-reorder
 IMAGES := $(PYTHON) tests/images/cli.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long chaos sidecar-real lint bench bench-site role-readmes lock clean distclean environment venv
+.PHONY: help demo test test-long test-ansible chaos sidecar-real lint bench bench-site role-readmes lock clean distclean environment venv
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -28,6 +28,9 @@ test: environment ## Run every test (builds what it needs on the first run; DEVO
 
 test-long: environment ## Run every test, and all of the long tables that `make test` takes a sample of (hours)
 	DEVORCH_LONG=1 pytest $(TWO) $(PYTEST_ARGUMENTS)
+
+test-ansible: environment ## Run unit tests, sanity and a provisioning with the ansible-core releases that need Python 3.12 or newer (an hour)
+	DEVORCH_LONG=1 pytest tests/controllers $(PYTEST_ARGUMENTS)
 
 chaos: environment ## Kill and break 60 runs of site.yml, and see that the next one converges (hours; CHAOS_RUNS=n, DEVORCH_SEED=first)
 	DEVORCH_CHAOS_RUNS=$(or $(CHAOS_RUNS),60) pytest tests/chaos $(PYTEST_ARGUMENTS)
@@ -51,6 +54,7 @@ role-readmes: environment ## Write the README.md of each role from its argument 
 
 lock: environment ## Renew requirements.lock from pyproject.toml
 	uv pip compile --quiet --generate-hashes --python-version 3.11 --group dev --custom-compile-command "make lock" --output-file requirements.lock
+	cd tests/images/controller && uv pip compile --quiet --python-version 3.12 --no-annotate --custom-compile-command "make lock" --output-file requirements.txt requirements.in
 
 clean: ## Remove the demo, the test hosts and everything that runs for them; keep caches
 	$(IMAGES) clean

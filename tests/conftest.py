@@ -62,7 +62,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start to build the images at once where a test needs them: the cheap tests run meanwhile."""
-    if session.config.option.collectonly or not any("images" in item.fixturenames for item in session.items):
+    # A unit test may have a parameter of that name.
+    users = [item for item in session.items if "images" in item.fixturenames and rank(item.nodeid) != (0, 0)]
+    if session.config.option.collectonly or not users:
         return
     log = _log(session.config)
     with log.open("w") as stream:

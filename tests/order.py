@@ -21,7 +21,7 @@ def scope(nodeid: str) -> str:
     folder = file.split("/")[1]
     if folder in ("system", "chaos") and file not in OWN_HOST:
         return HOST
-    return folder if folder == "integration" else file
+    return folder if folder in ("integration", "controllers") else file
 
 
 def rank(nodeid: str) -> tuple[int, int]:

@@ -35,7 +35,10 @@ def _server(standalone: Path, postgres: Postgres, say: Callable[[str], None], di
         "SECRET_SIDECAR_TOKEN": base64.b64encode(b"sidecar-token").decode(),
     }
     say(f"starting Kestra, dialect {dialect} (about 10 seconds)")
-    with start_kestra(standalone, environment(postgres, **variables), postgres.network, dialect=dialect) as handle:
+    env = environment(postgres, **variables)
+    # As with kestra_task_runner: docker.
+    socket = ("/var/run/docker.sock:/var/run/docker.sock",)
+    with start_kestra(standalone, env, postgres.network, mounts=socket, dialect=dialect) as handle:
         yield handle
 
 

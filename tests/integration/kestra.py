@@ -220,6 +220,7 @@ def start_kestra(
     network: str,
     *,
     volume: str | None = None,
+    mounts: tuple[str, ...] = (),
     user: str = "root",
     options: tuple[str, ...] = (),
     wait: bool = True,
@@ -229,6 +230,7 @@ def start_kestra(
 
     `dialect` is the version whose addresses, statuses and bodies the test server uses, 2.0 or 1.3.
     `volume` is mounted at /app/data and survives when given, `options` are added to `server standalone`.
+    `mounts` are more volumes, in docker's form.
     """
     name = _name("kestra")
     config_path.chmod(0o644)
@@ -242,6 +244,7 @@ def start_kestra(
         *("--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::8081"),
         *("--volume", f"{config_path.resolve()}:{CONFIG_DIRECTORY}/standalone.yml:ro"),
         *("--volume", f"{volume}:/app/data" if volume else "/app/data"),
+        *(argument for mount in mounts for argument in ("--volume", mount)),
         *("--add-host", "host.docker.internal:host-gateway"),
         f"kestra/kestra:{role_defaults('kestra')['kestra_version']}",
         *("server", "standalone", "--config", f"{CONFIG_DIRECTORY}/standalone.yml", *options),

@@ -13,6 +13,8 @@ import subprocess
 import time
 from collections.abc import Sequence
 
+# pylint: disable=ansible-bad-function ; AnsibleModule.run_command has no time limit.
+
 
 class Commands:
     """Runs programs, from several threads if asked to, until a time limit that begins now."""

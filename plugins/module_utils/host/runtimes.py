@@ -49,6 +49,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.healt
     wait_until_healthy,
 )
 
+# pylint: disable=ansible-bad-function ; AnsibleModule.run_command has no time limit.
+
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 PROGRESS = re.compile(
     r"((Container|Network|Volume|Image) \S+|[\w.-]+) +(Creat|Recreat|Start|Stopp|Remov|Runn|Wait|Health|Pull)\w+"

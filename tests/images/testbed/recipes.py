@@ -16,6 +16,8 @@ INCLUDED_PACKAGES = "ca-certificates"
 # Raise it when images must be built again although no file of theirs changed.
 SCHEME = "2"
 HUB_PREFIX = "library/"
+# Declared releases of ansible-core that need a newer Python than requirements.lock, and the package that brings each.
+CONTROLLERS = {"2.20": "13.8.0", "2.21": "14.5.0"}
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,19 @@ def _kestra() -> Recipe:
     )
 
 
+def _dind() -> Recipe:
+    return Recipe("dind", "localhost/devorch-dind:latest", context=IMAGES_DIR / "dind")
+
+
+def _controller(core: str) -> Recipe:
+    return Recipe(
+        f"controller:{core}",
+        f"localhost/controller:{core}",
+        context=IMAGES_DIR / "controller",
+        args={"ANSIBLE": CONTROLLERS[core]},
+    )
+
+
 def _registry() -> Recipe:
     return Recipe("registry", "localhost/devorch-registry:latest", context=IMAGES_DIR / "registry")
 
@@ -152,6 +167,9 @@ FACTORIES: dict[str, Callable[[], Recipe]] = {
     "aptrepo": _apt_repository,
     "debian:bookworm": lambda: _debian("bookworm"),
     "testhost:bookworm": lambda: _testhost("bookworm"),
+    "dind": _dind,
+    "controller:2.20": lambda: _controller("2.20"),
+    "controller:2.21": lambda: _controller("2.21"),
 }
 DEFAULT = ("debian:trixie", "testhost:trixie", "n8n", "postgres", "kestra", "registry", "aptrepo")
 OFFICIAL = ("postgres", "n8n", "kestra")

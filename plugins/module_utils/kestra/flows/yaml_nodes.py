@@ -88,6 +88,9 @@ def compose(text: str) -> list[Node]:
             return _documents(yaml.parse(text, Loader=fast), shift)
         except yaml.YAMLError as error:
             problem = error
+            # Since libyaml 0.2.6: it reads ahead, and so ends before the events are that deep.
+            if "maximum nesting depth" in str(getattr(error, "problem", "")):
+                raise _too_deep(error.problem_mark.line) from error
     refused = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if refused:
         line = text.count("\n", 0, refused.start()) + 1
@@ -157,8 +160,12 @@ def _documents(events: Iterable[Any], shift: int) -> list[Node]:
         if kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             open_nodes.append(node)
             if len(open_nodes) > DEEPEST:
-                raise YamlProblem(f"is nested more than {DEEPEST} levels deep", begin.line + 1)
+                raise _too_deep(begin.line)
     return documents
+
+
+def _too_deep(line: int) -> YamlProblem:
+    return YamlProblem(f"is nested more than {DEEPEST} levels deep", line + 1)
 
 
 def walk(root: Node) -> Iterator[Node]:

@@ -6,6 +6,8 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ...fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
 from ...playbook import Played, play
 
@@ -229,8 +231,10 @@ def test_defaults_of_the_action_group_and_the_environment(tmp_path: Path) -> Non
     assert PASSWORD not in played.output
 
 
-def test_verbose_output_holds_neither_password_nor_files(tmp_path: Path) -> None:
+def test_verbose_output_holds_neither_password_nor_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "flows", a=flow("a"))
+    # ansible-core 2.21 shows what a module was called with only if they are asked to.
+    monkeypatch.setenv("ANSIBLE_INJECT_INVOCATION", "true")
     with FakeKestra() as server:
         played = load(tmp_path, server, "-vvv")
     assert played.returncode == 0
