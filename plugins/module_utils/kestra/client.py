@@ -15,7 +15,6 @@ import json
 import re
 import struct
 import threading
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -123,7 +122,7 @@ class Http(HttpSession):
     connection: Connection
 
     def __init__(self, connection: Connection, pool_size: int = 8) -> None:
-        super().__init__(connection, connection.password, pool_size)
+        super().__init__(connection, (connection.password,), pool_size)
         if connection.username is not None:
             self.log_in(connection.username, connection.password or "")
 
@@ -169,24 +168,14 @@ class KestraClient:
     def retry(self, function: Callable[[], Result]) -> Result:
         """Call a function that may be called twice, and call it again while the server fails for a moment.
 
-        This is more than urllib3 repeats: answers that are cut off, that are not JSON, and requests other than GET and
-        PUT that leave nothing else behind the second time.
+        This is more than a request repeats by itself: answers that are cut off, that are not JSON, and requests other
+        than GET and PUT that leave nothing else behind the second time.
         """
-        for attempt in range(self.connection.retries):
-            try:
-                return function()
-            except KestraError as error:
-                if not error.is_transient:
-                    raise
-            self.pause(attempt)
-        return function()
+        return self.http.repeat(function, lambda error: error.is_transient)
 
     def pause(self, attempt: int) -> None:
-        """Wait before the next attempt, but not longer than the whole run may take; the first one is number 0."""
-        seconds = self.connection.backoff * 2**attempt
-        if self.http.deadline is not None:
-            seconds = min(seconds, max(0.0, self.http.deadline - time.monotonic()))
-        time.sleep(seconds)
+        """Wait before the next attempt, unless the time of the whole run is over by then; the first one is number 0."""
+        self.http.pause(attempt)
 
     def path(self, *segments: str) -> str:
         """Return the path of something in the tenant; servers before 0.23 have no tenant segment."""

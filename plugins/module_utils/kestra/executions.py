@@ -33,6 +33,8 @@ LOOK_SECONDS = 15.0
 # Without an answer, or with these statuses, a request may have been carried out all the same.
 UNCLEAR_KINDS = ("no-answer", "closed", "answer", "other")
 UNCLEAR_STATUSES = (500, 502, 503, 504)
+# A server that does not let the user look does not do so a moment later.
+REFUSALS = (401, 403)
 
 
 def input_text(value: Any) -> str:
@@ -331,7 +333,9 @@ class Executions(Polling):
             try:
                 # A subflow carries the same label; the execution that was started has no parent's trigger.
                 found = [raw for raw in self.search(query) if not raw.get("trigger")]
-            except KestraError:
+            except KestraError as error:
+                if error.status in REFUSALS:
+                    raise
                 found = []
             if found:
                 return found[-1]
