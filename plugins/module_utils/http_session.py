@@ -18,7 +18,7 @@ import ssl
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -204,6 +204,12 @@ class Endpoint(Protocol):
     def ca_path(self) -> str | None: ...
 
     @property
+    def client_cert(self) -> str | None: ...
+
+    @property
+    def client_key(self) -> str | None: ...
+
+    @property
     def timeout(self) -> float: ...
 
     @property
@@ -230,7 +236,8 @@ class HttpSession:
 
     def __init__(self, connection: Endpoint, secrets: Sequence[str | None] = (), pool_size: int = 8) -> None:
         self.connection = connection
-        self._secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        self._secrets: list[str] = []
+        self.hide(secrets)
         self.deadline: float | None = None
         """When no request may be under way any more, in the seconds of C(time.monotonic()); None for no limit."""
         self.base = connection.url.rstrip("/")
@@ -247,11 +254,23 @@ class HttpSession:
             self._session.headers["Accept-Encoding"] = "identity"
             # Proxies of the environment are for the outside; a proxy cannot reach this host's own loopback.
             self._session.trust_env = False
+        if connection.client_cert and connection.client_key:
+            self._session.cert = (connection.client_cert, connection.client_key)
+        else:
+            self._session.cert = connection.client_cert
         # Without a login of its own, requests would send that of a .netrc.
         self._session.auth = _nothing
         adapter = _Adapter(pool_connections=2, pool_maxsize=pool_size, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+
+    def hide(self, secrets: Iterable[str | None]) -> None:
+        """Keep these texts out of messages from now on; the longest first, since one may be a part of another."""
+        self._secrets = sorted({*self._secrets, *(secret for secret in secrets if secret)}, key=len, reverse=True)
+
+    def add_headers(self, headers: Mapping[str, str]) -> None:
+        """Send these headers with every request from now on."""
+        self._session.headers.update(headers)
 
     def log_in(self, username: str, password: str) -> None:
         """Send a name and a password from now on."""

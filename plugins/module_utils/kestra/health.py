@@ -136,7 +136,8 @@ class Probe:
         self.timeout = connection.timeout
         self.client = KestraClient(connection)
         # The management port needs no credentials, so it gets none.
-        self.management = Http(replace(connection, url=management_url, username=None, password=None))
+        anonymous = replace(connection, username=None, password=None, token=None, headers={})
+        self.management = Http(replace(anonymous, url=management_url))
         self.management_port = port_of(management_url)
         self.closed_addresses = closed_addresses
 

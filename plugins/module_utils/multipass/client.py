@@ -50,6 +50,8 @@ class SidecarConnection:
     token: str | None = None
     validate_certs: bool = True
     ca_path: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
     timeout: float = 30
     retries: int = 3
     backoff: float = 0.5

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +24,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.multipass.cl
     Sidecar,
     SidecarConnection,
 )
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from ...fake_kestra import PASSWORD, USERNAME, FakeKestra
 
 Behaviour = Callable[[socket.socket], None]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
@@ -222,3 +233,144 @@ def test_a_large_answer_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None
     with BadServer(large) as server:
         client = KestraClient(connection(server.url, retries=0, timeout=0.4))
         assert len(client.request("GET", "/", "read").content) == 10000
+
+
+def certificates(directory: Path) -> dict[str, Path]:
+    """Make an authority, and certificates of a server and a client, with their keys."""
+    made: dict[str, Path] = {}
+    now = datetime.now(UTC)
+    names: dict[str, tuple[x509.Name, ec.EllipticCurvePrivateKey]] = {}
+    for name in ("ca", "server", "client", "other"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        names[name] = (subject, key)
+        issuer, issuers_key = names[name if name == "other" else "ca"]
+        builder = (
+            x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=name in ("ca", "other"), path_length=None), critical=True)
+        )
+        if name == "server":
+            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+            builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        pem = builder.sign(issuers_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        made[name], made[f"{name}.key"] = directory / f"{name}.pem", directory / f"{name}.key"
+        made[name].write_bytes(pem)
+        made[f"{name}.key"].write_bytes(private)
+    return made
+
+
+@contextmanager
+def https(made: dict[str, Path], mutual: bool) -> Iterator[str]:
+    """Serve Kestra's version over TLS; with C(mutual) only to a client with a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made["server"], made["server.key"])
+    if mutual:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(made["ca"])
+    with FakeKestra() as fake:
+        # The handshake is made in the thread of the connection.
+        fake.server.socket = context.wrap_socket(fake.server.socket, server_side=True, do_handshake_on_connect=False)
+        yield fake.url.replace("http:", "https:")
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the server for one of another host, where the environment counts."""
+    monkeypatch.setattr(http_session, "_is_loopback", lambda host: False)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def reads(url: str, **options: Any) -> str:
+    """Return `ok`, or the kind of the failure."""
+    login = {"username": USERNAME, "password": PASSWORD}
+    try:
+        KestraClient(connection(url, **{"timeout": 5, "retries": 0, **login, **options})).server_info()
+    except ServiceError as error:
+        return error.kind
+    return "ok"
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_the_options_decide_about_authorities(
+    variable: str, outside: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = certificates(tmp_path)
+    with https(made, mutual=False) as url:
+        for bundle in ("other", "ca", None):
+            if bundle is None:
+                monkeypatch.delenv(variable)
+            else:
+                monkeypatch.setenv(variable, str(made[bundle]))
+            assert reads(url, validate_certs=False) == "ok"
+            assert reads(url, ca_path=str(made["ca"])) == "ok"
+            assert reads(url, ca_path=str(made["other"])) == "tls"
+            assert reads(url) == "tls"
+
+
+def test_mutual_tls(tmp_path: Path) -> None:
+    made = certificates(tmp_path)
+    both = tmp_path / "both.pem"
+    both.write_bytes(made["client"].read_bytes() + made["client.key"].read_bytes())
+    with https(made, mutual=True) as url:
+        ca = {"ca_path": str(made["ca"])}
+        assert reads(url, **ca) in ("tls", "closed")
+        assert reads(url, **ca, client_cert=str(made["client"]), client_key=str(made["client.key"])) == "ok"
+        assert reads(url, **ca, client_cert=str(both)) == "ok"
+        assert reads(url, **ca, client_cert=str(made["other"]), client_key=str(made["other.key"])) in ("tls", "closed")
+        with pytest.raises(ServiceError, match=r"/nowhere\.pem"):
+            KestraClient(connection(url, **ca, client_cert="/nowhere.pem")).server_info()
+    with pytest.raises(ValueError, match="client_key is set, but client_cert is not"):
+        connection(url, client_key="x")
+
+
+def sent(**options: Any) -> dict[str, str]:
+    """Return the headers of a request."""
+    seen: list[dict[str, str]] = []
+    with FakeKestra() as server:
+        handle = server.handle
+
+        def remember(handler: Any) -> None:
+            seen.append(dict(handler.headers))
+            handle(handler)
+
+        server.handle = remember  # type: ignore[method-assign]
+        reads(server.url, **options)
+    return seen[0]
+
+
+def test_a_login_of_the_options_alone_is_sent(outside: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("default login other password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    nobody = {"username": None, "password": None}
+    assert "Authorization" not in sent(**nobody)
+    assert sent()["Authorization"].startswith("Basic ")
+    assert sent(**nobody, token="t0ken")["Authorization"] == "Bearer t0ken"
+    more = sent(**nobody, headers={"X-Team": "a", "Authorization": "Custom x"})
+    assert (more["X-Team"], more["Authorization"]) == ("a", "Custom x")
+    assert sent(token="t0ken", headers={"X-Team": "a"})["X-Team"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({"a b": "x"}, "'a b', which cannot be the name"),
+        ({"Accept": "x"}, "headers has Accept, which the module sets itself"),
+        ({"X": "a\r\nB: c"}, "the value of the header X is not one line"),
+        ({"X": "\u2603"}, "the value of the header X"),
+    ],
+)
+def test_headers_that_cannot_be_sent(headers: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Connection("http://localhost", headers=headers)
+
+
+def test_what_a_refused_token_means() -> None:
+    with FakeKestra() as server, pytest.raises(ServiceError, match="Check token") as raised:
+        KestraClient(connection(server.url, token="t0ken")).server_info()
+    assert "t0ken" not in str(raised.value)
