@@ -84,7 +84,7 @@ requirements:
   - requests
 notes:
   - The environment variables are read on the host the module runs on.
-  - C(.netrc), E(REQUESTS_CA_BUNDLE) and E(CURL_CA_BUNDLE) are not used.
+  - C(.netrc) is not used. E(REQUESTS_CA_BUNDLE) and E(CURL_CA_BUNDLE) are used if O(ca_path) is not set.
   - The proxies of the environment are not used for a server on the loopback interface.
 """
 

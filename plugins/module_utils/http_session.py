@@ -41,7 +41,7 @@ CONNECT_TIMEOUT = 10
 LONGEST_MESSAGE = 2000
 # Seconds.
 LONGEST_PAUSE = 60
-# An answer that goes on may take as long again for each of these many bytes; a server that trickles is given up.
+# A long answer may take as long again for each of these many bytes; a server that trickles is given up.
 PATIENT_BYTES = 1 << 20
 # Statuses of a server that may be well again in a moment.
 BUSY = (429, 502, 503, 504)
@@ -224,8 +224,8 @@ class HttpSession:
 
     Connections that were never made are tried again for every method; answers 429, 502, 503 and 504 and broken
     connections for those methods alone that may be repeated (C(repeatable)): reading, and PUT, which leaves an equal
-    thing as it is. C(secrets) are kept out of messages. What the environment says about logins and authorities does not
-    count: the options do.
+    thing as it is. C(secrets) are kept out of messages. The environment has no say about logins, and about authorities
+    only if the options have none.
     """
 
     service = "the service"

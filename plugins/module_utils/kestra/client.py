@@ -127,7 +127,7 @@ def url_problem(url: str) -> str | None:
 
 
 def headers_problem(headers: Mapping[str, str]) -> str | None:
-    """Return what is wrong with headers of a user, or None; the values, which may be secret, are not told."""
+    """Return what is wrong with headers of a user, or None; the values, which may be secret, are not in it."""
     for name, value in headers.items():
         if not _HEADER.fullmatch(name):
             return f"headers has {name!r}, which cannot be the name of a header"
