@@ -415,7 +415,7 @@ class Executions(Polling):
                     return raw
             except KestraError as error:
                 lost = error.status is None or error.status in UNCLEAR_STATUSES
-                if not lost or left <= 0:
+                if not lost or (left <= 0 and raw is None):
                     raise
         return raw
 

@@ -14,7 +14,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.clien
 FIRST_INTERVAL = 0.2
 LONGEST_INTERVAL = 5.0
 # Seconds that the last look has, which is taken when the time is over.
-LAST_LOOK = 1.0
+LAST_LOOK = 1.5
 
 
 class Polling:
@@ -34,7 +34,7 @@ class Polling:
         """Yield the seconds that are left before each attempt, with pauses between the attempts that grow.
 
         There is always one attempt. The last one is that with no time left. No request of an attempt takes longer
-        than the time that is left, and a second.
+        than the time that is left, and the last one not longer than C(LAST_LOOK).
         """
         end = self.clock() + seconds
         interval = FIRST_INTERVAL

@@ -417,3 +417,10 @@ def test_a_refused_look_for_a_lost_start_is_told() -> None:
         server.prepare(SEARCH, Answer(403))
         with pytest.raises(KestraError, match="HTTP 403"):
             executions(server).start("team", "one", [], {})
+
+
+def test_a_last_look_without_an_answer_leaves_what_was_seen() -> None:
+    with FakeKestra() as server:
+        server.prepare(GET, Answer(200, raw("RUNNING")), *[Answer(0, drop=True)] * 9)
+        found = executions(server).wait("abc", 1, lambda it: False)
+    assert found is not None and found["state"]["current"] == "RUNNING"
