@@ -284,7 +284,7 @@ class Executions(Polling):
         )
         body = self.client.object(self.client.json(response, doing), doing)
         known = [str((entry.get("input") or {}).get("id")) for entry in body.get("inputs") or []]
-        problems = unknown_inputs(parts, known)
+        problems = unknown_inputs(parts, known) if isinstance(body.get("inputs"), list) else []
         for entry in body.get("inputs") or []:
             name = (entry.get("input") or {}).get("id")
             problems += [f"{name}: {error.get('message')}" for error in entry.get("errors") or []]

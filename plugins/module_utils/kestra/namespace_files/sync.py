@@ -182,10 +182,10 @@ class NamespaceFiles:
                 return outcome
         except KestraError as error:
             return replace(outcome, action="failed", error=error.reason)
-        error = (
+        wrong = (
             "this server keeps it under another name, or other bytes; give the file a name without special characters"
         )
-        return replace(outcome, action="failed", error=error)
+        return replace(outcome, action="failed", error=wrong)
 
     def _each(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> list[Result]:
         if not arguments:

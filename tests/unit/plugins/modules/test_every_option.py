@@ -34,7 +34,6 @@ NEED_MORE = {
     ("kestra_flow", "revision"): "mutually exclusive",
     ("kestra_flow_info", "id"): "required by 'id': namespace",
     ("kestra_flows", "plan"): "mutually exclusive",
-    ("kestra_flows", "template"): "action",
     ("kestra_flows", "_packed_src"): "",
     ("kestra_namespace_files", "_packed_src"): "",
     ("kestra_namespace_files", "_problems"): "",
