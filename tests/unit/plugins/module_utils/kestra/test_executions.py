@@ -345,7 +345,7 @@ def test_a_file_that_cannot_be_read() -> None:
 
 def test_inputs_are_not_shown() -> None:
     with FakeKestra() as server:
-        server.prepare(f"{START}/validate", Answer(200, {"inputs": [], "checks": []}))
+        server.prepare(f"{START}/validate", Answer(200, {"inputs": [{"input": {"id": "token"}}], "checks": []}))
         options = {"url": server.url, "namespace": "team", "flow": "one", "inputs": {"token": "s3cret"}}
         result = call("kestra_execution", options, check=True)
     assert not result["failed"] and result["diff"]["after"]["inputs"] == ["token"]
