@@ -140,7 +140,9 @@ class Run:
             self.refuse(self.executions.validate(namespace, flow, parts, self.labels, revision))
             planned = {"namespace": namespace, "flowId": flow, "flowRevision": revision}
             return result(planned, f"Flow {namespace}/{flow} would be started", True, {}, after)
-        self.refuse(self.executions.unknown(namespace, flow, parts, revision))
+        if self.executions.unknown(namespace, flow, parts, revision):
+            # The server may know of inputs that the flow only refers to.
+            self.refuse(self.executions.validate(namespace, flow, parts, self.labels, revision))
         raw = self.executions.start(namespace, flow, parts, self.labels, revision, date)
         if not self.params["wait"]:
             return result(raw, f"{named(raw)} was started", True, {}, after)

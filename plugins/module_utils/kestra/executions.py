@@ -294,7 +294,7 @@ class Executions(Polling):
         return problems
 
     def unknown(self, namespace: str, flow: str, parts: Sequence[Part], revision: int | None) -> list[str]:
-        """Return which of the inputs a flow does not have; Kestra would pass over them without a word."""
+        """Return a line for each input that is not in the flow; Kestra would pass over it without a word."""
         found = self.client.get_flow(namespace, flow, revision) if parts else None
         # A flow that is not there, or cannot be read, is refused at its start.
         if not found or not found.get("tasks"):

@@ -386,12 +386,17 @@ def test_an_input_that_the_flow_does_not_have_is_refused() -> None:
     options = {**LOGIN, "namespace": "team", "flow": "one", "wait": False}
     with FakeKestra() as server:
         options["url"] = server.url
-        server.prepare("GET /api/v1/main/flows/team/one", *[Answer(200, flow)] * 2)
+        server.prepare("GET /api/v1/main/flows/team/one", *[Answer(200, flow)] * 3)
+        validated = [{"input": {"id": name}} for name in ("a", "b.c")]
+        server.prepare(f"{START}/validate", Answer(200, {"inputs": validated}))
         result = call("kestra_execution", {**options, "inputs": {"a": 1, "zz": 1}})
         assert result["failed"] and "zz: the flow has no such input; it has a, b.c" in result["msg"]
-        assert not [request for request in server.requests if request.startswith(START)]
+        assert not [request for request in server.requests if request.startswith(f"{START}?")]
         server.prepare(START, Answer(200, raw("CREATED")))
         assert not call("kestra_execution", {**options, "inputs": {"b.c": 1}})["failed"]
+        server.prepare(f"{START}/validate", Answer(200, {"inputs": [*validated, {"input": {"id": "shared"}}]}))
+        server.prepare(START, Answer(200, raw("CREATED")))
+        assert not call("kestra_execution", {**options, "inputs": {"shared": 1}})["failed"]
 
 
 def test_the_address_of_an_execution_is_kept_while_it_is_waited_for() -> None:
