@@ -29,7 +29,7 @@ options:
     description:
       - File or directory with the trusted CA certificates, on the host the module runs on.
       - If not set, the value of the environment variable E(SIDECAR_CA_PATH) is used, then the authorities of the Python
-        library requests: those of the system or, if it was installed with pip, those of certifi.
+        library requests. If that was installed with pip, they are those of certifi, and else those of the system.
     type: path
   timeout:
     description:
