@@ -13,8 +13,10 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.clien
 
 FIRST_INTERVAL = 0.2
 LONGEST_INTERVAL = 5.0
-# Seconds that the last look has, which is taken when the time is over.
+# Seconds that a look may take after the time is over.
 LAST_LOOK = 1.5
+# Seconds of a look behind even that.
+SHORTEST_LOOK = 0.1
 
 
 class Polling:
@@ -33,14 +35,14 @@ class Polling:
     def attempts(self, seconds: float) -> Iterator[float]:
         """Yield the seconds that are left before each attempt, with pauses between the attempts that grow.
 
-        There is always one attempt. The last one is that with no time left. No request of an attempt takes longer
-        than the time that is left, and the last one not longer than C(LAST_LOOK).
+        There is always one attempt. The last one is that with no time left. All requests have ended C(LAST_LOOK) seconds
+        after the time is over.
         """
         end = self.clock() + seconds
         interval = FIRST_INTERVAL
         while True:
             left = end - self.clock()
-            with self.client.http.within(max(left, LAST_LOOK)):
+            with self.client.http.within(max(left + LAST_LOOK, SHORTEST_LOOK)):
                 yield left
             if left <= 0:
                 return

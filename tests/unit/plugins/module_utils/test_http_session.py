@@ -282,6 +282,8 @@ def https(made: dict[str, Path], mutual: bool) -> Iterator[str]:
 def outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the server for one of another host, where the environment counts."""
     monkeypatch.setattr(http_session, "_is_loopback", lambda host: False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 

@@ -47,7 +47,7 @@ def test_pauses_grow_and_the_last_attempt_is_when_the_time_is_over() -> None:
     clock, client = Clock(), Client()
     polling = Polling(client, clock, clock.pause)  # type: ignore[arg-type]
     left = list(polling.attempts(60))
-    assert client.http.limits == [max(each, LAST_LOOK) for each in left]
+    assert client.http.limits == [each + LAST_LOOK for each in left]
     assert left[0] == 60 and left[-1] <= 0 < left[-2]
     assert clock.now == 60 and max(clock.pauses) == LONGEST_INTERVAL
     assert clock.pauses[:-1] == sorted(clock.pauses[:-1])
