@@ -35,8 +35,8 @@ class Polling:
     def attempts(self, seconds: float) -> Iterator[float]:
         """Yield the seconds that are left before each attempt, with pauses between the attempts that grow.
 
-        There is always one attempt. The last one is that with no time left. All requests have ended C(LAST_LOOK) seconds
-        after the time is over.
+        There is always one attempt. The last one is that with no time left. All requests have ended C(LAST_LOOK)
+        seconds after the time is over.
         """
         end = self.clock() + seconds
         interval = FIRST_INTERVAL
