@@ -28,7 +28,8 @@ options:
   ca_path:
     description:
       - File or directory with the trusted CA certificates, on the host the module runs on.
-      - If not set, the value of the environment variable E(SIDECAR_CA_PATH) is used, then the system's CA certificates.
+      - If not set, the value of the environment variable E(SIDECAR_CA_PATH) is used, then the authorities of the Python
+        library requests. If that was installed with pip, they are those of certifi, and else those of the system.
     type: path
   timeout:
     description:

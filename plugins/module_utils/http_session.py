@@ -6,19 +6,23 @@
 
 from __future__ import annotations
 
+import email.utils
 import errno
+import http.client
 import io
 import ipaddress
 import json
 import re
 import socket
 import ssl
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Protocol, Union
+from typing import Any, Protocol, TypeVar, Union
 from urllib.parse import urlsplit
 
 REQUESTS_IMPORT_ERROR: str | None = None
@@ -27,8 +31,9 @@ try:
     import urllib3
     from requests.adapters import HTTPAdapter
     from requests.auth import HTTPBasicAuth
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
     from urllib3.filepost import encode_multipart_formdata
-    from urllib3.util.retry import Retry
 except ImportError:
     REQUESTS_IMPORT_ERROR = traceback.format_exc()
 
@@ -36,6 +41,14 @@ CONNECT_TIMEOUT = 10
 LONGEST_MESSAGE = 2000
 # Seconds.
 LONGEST_PAUSE = 60
+# A long answer may take as long again for each of these many bytes; a server that trickles is given up.
+PATIENT_BYTES = 1 << 20
+# Statuses of a server that may be well again in a moment.
+BUSY = (429, 502, 503, 504)
+# Failures before anything was sent, after which every request may be repeated; and those of requests that may be.
+NEVER_SENT = ("refused", "unresolved", "unreachable", "connect-timeout")
+LOST = (*NEVER_SENT, "closed", "no-answer")
+Result = TypeVar("Result")
 ParamValue = Union[str, int, Sequence[str]]  # noqa: UP007 - ansible-test's pylint refuses the operator here
 
 
@@ -49,13 +62,22 @@ class ServiceError(Exception):
     """
 
     def __init__(
-        self, doing: str, message: str, *, kind: str = "http", status: int | None = None, hint: str | None = None
+        self,
+        doing: str,
+        message: str,
+        *,
+        kind: str = "http",
+        status: int | None = None,
+        hint: str | None = None,
+        pause: float | None = None,
     ) -> None:
         self.doing = doing
         self.message = message
         self.kind = kind
         self.status = status
         self.hint = hint
+        self.pause = pause
+        """The seconds that the server asks to wait before the next try, if it does."""
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -93,14 +115,80 @@ class Part:
         return self.name, (self.filename, self.content, None, {"Content-Length": str(len(self.content))})
 
 
+_now = threading.local()
+"""The thread's C(deadline), in the seconds of C(time.monotonic()), and whether it is C(repeating)."""
+
+
+class _TimedBytes(io.RawIOBase):
+    """What a socket receives, with its timeout for all of it and not for each piece."""
+
+    def __init__(self, raw: Any, sock: Any) -> None:
+        self.raw = raw
+        self.sock = sock
+        self.limit: float | None = sock.gettimeout()
+        self.begin = time.monotonic()
+        self.last: float | None = getattr(_now, "deadline", None)
+        self.received = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.limit is None:
+            count: int | None = self.raw.readinto(buffer)
+            return count
+        end = self.begin + self.limit * (1 + self.received // PATIENT_BYTES)
+        left = (end if self.last is None else min(end, self.last)) - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.sock.settimeout(left)
+        try:
+            count = self.raw.readinto(buffer)
+        finally:
+            self.sock.settimeout(self.limit)
+        self.received += count or 0
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self.raw.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """An answer whose last byte has to come within the time, and not the next one."""
+
+    def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        # The buffer that is replaced holds nothing yet.
+        self.fp = io.BufferedReader(_TimedBytes(self.fp.detach(), sock))
+
+
 if REQUESTS_IMPORT_ERROR is None:
 
-    class _PatientRetry(Retry):
-        """Does not wait longer than a minute, whatever the server asks for."""
+    class _Connection(HTTPConnection):
+        response_class = _TimedResponse
 
-        def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
-            asked = super().get_retry_after(response)
-            return None if asked is None else min(asked, LONGEST_PAUSE)
+    class _SafeConnection(HTTPSConnection):
+        response_class = _TimedResponse
+
+    class _Pool(HTTPConnectionPool):
+        ConnectionCls = _Connection
+
+    class _SafePool(HTTPSConnectionPool):
+        ConnectionCls = _SafeConnection
+
+    class _Adapter(HTTPAdapter):
+        """Makes connections that give up in time; they repeat nothing."""
+
+        def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+            super().init_poolmanager(*arguments, **options)
+            self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SafePool}
+
+        def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
+            manager = super().proxy_manager_for(*arguments, **options)
+            manager.pool_classes_by_scheme = {"http": _Pool, "https": _SafePool}
+            return manager
 
 
 class Endpoint(Protocol):
@@ -114,6 +202,12 @@ class Endpoint(Protocol):
 
     @property
     def ca_path(self) -> str | None: ...
+
+    @property
+    def client_cert(self) -> str | None: ...
+
+    @property
+    def client_key(self) -> str | None: ...
 
     @property
     def timeout(self) -> float: ...
@@ -130,7 +224,8 @@ class HttpSession:
 
     Connections that were never made are tried again for every method; answers 429, 502, 503 and 504 and broken
     connections for those methods alone that may be repeated (C(repeatable)): reading, and PUT, which leaves an equal
-    thing as it is. C(secret) is kept out of messages.
+    thing as it is. C(secrets) are kept out of messages. The environment has no say about logins, and about authorities
+    only if the options have none.
     """
 
     service = "the service"
@@ -139,9 +234,10 @@ class HttpSession:
     error: type[ServiceError] = ServiceError
     repeatable: frozenset[str] = frozenset(("GET", "HEAD", "PUT"))
 
-    def __init__(self, connection: Endpoint, secret: str | None, pool_size: int = 8) -> None:
+    def __init__(self, connection: Endpoint, secrets: Sequence[str | None] = (), pool_size: int = 8) -> None:
         self.connection = connection
-        self._secret = secret
+        self._secrets: list[str] = []
+        self.hide(secrets)
         self.deadline: float | None = None
         """When no request may be under way any more, in the seconds of C(time.monotonic()); None for no limit."""
         self.base = connection.url.rstrip("/")
@@ -149,29 +245,32 @@ class HttpSession:
         self._session.headers["User-Agent"] = "devorch.orchestration"
         # A cookie next to the header would make Kestra 2.x ask for a CSRF token on every write.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self._session.verify = connection.ca_path or connection.validate_certs
+        # Given with each request, or requests would prefer REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE.
+        self._verify: bool | str = connection.ca_path or True if connection.validate_certs else False
         if not connection.validate_certs:
-            self._session.verify = False
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if _is_loopback(urlsplit(self.base).hostname or ""):
             # No network that compressing would spare.
             self._session.headers["Accept-Encoding"] = "identity"
             # Proxies of the environment are for the outside; a proxy cannot reach this host's own loopback.
             self._session.trust_env = False
-        retry = _PatientRetry(
-            total=connection.retries,
-            connect=connection.retries,
-            read=connection.retries,
-            status=connection.retries,
-            redirect=0,
-            backoff_factor=connection.backoff,
-            status_forcelist=(429, 502, 503, 504),
-            allowed_methods=self.repeatable,
-            raise_on_status=False,
-        )
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=pool_size, max_retries=retry)
+        if connection.client_cert and connection.client_key:
+            self._session.cert = (connection.client_cert, connection.client_key)
+        else:
+            self._session.cert = connection.client_cert
+        # Without a login of its own, requests would send that of a .netrc.
+        self._session.auth = _nothing
+        adapter = _Adapter(pool_connections=2, pool_maxsize=pool_size, max_retries=0)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+
+    def hide(self, secrets: Iterable[str | None]) -> None:
+        """Keep these texts out of messages from now on; the longest first, since one may be a part of another."""
+        self._secrets = sorted({*self._secrets, *(secret for secret in secrets if secret)}, key=len, reverse=True)
+
+    def add_headers(self, headers: Mapping[str, str]) -> None:
+        """Send these headers with every request from now on."""
+        self._session.headers.update(headers)
 
     def log_in(self, username: str, password: str) -> None:
         """Send a name and a password from now on."""
@@ -187,6 +286,48 @@ class HttpSession:
             return request
 
         self._session.auth = add
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """End every request of the block within this time, or before, if the whole run has less time left."""
+        before = self.deadline
+        end = time.monotonic() + seconds
+        self.deadline = end if before is None else min(before, end)
+        try:
+            yield
+        finally:
+            self.deadline = before
+
+    def repeat(self, function: Callable[[], Result], again: Callable[[ServiceError], bool]) -> Result:
+        """Call a function; call it again, with pauses that grow, as long as C(again) says so of its error.
+
+        This is the one place that repeats: what is called in here repeats nothing by itself. There are no more than
+        C(retries) repeats, and none that could not begin before the deadline.
+        """
+        if getattr(_now, "repeating", False):
+            return function()
+        _now.repeating = True
+        try:
+            for attempt in range(self.connection.retries):
+                try:
+                    return function()
+                except ServiceError as error:
+                    if not again(error) or not self.pause(attempt, error.pause):
+                        raise
+            return function()
+        finally:
+            _now.repeating = False
+
+    def pause(self, attempt: int, asked: float | None = None) -> bool:
+        """Wait before the next attempt; the first one is number 0. Return whether there is time for it.
+
+        The server may have C(asked) for a longer pause, which is kept up to a minute.
+        """
+        seconds = min(max(self.connection.backoff * 2**attempt, asked or 0.0), LONGEST_PAUSE)
+        if self.deadline is not None and time.monotonic() + seconds >= self.deadline:
+            return False
+        time.sleep(seconds)
+        return True
 
     def send(
         self,
@@ -204,30 +345,59 @@ class HttpSession:
 
         With C(parts) the body is a multipart form, with an empty one too.
         """
-        wait = self._wait(doing, timeout)
-        url = self.base + path
         sent = dict(headers or {})
         if parts is not None and not parts:
             # requests leaves a form without parts out, and Kestra then misses it.
             body, sent["Content-Type"] = encode_multipart_formdata([])
+        options = {
+            "params": dict(params or {}),
+            "data": body,
+            "files": [part.field() for part in parts] if parts else None,
+            "headers": sent,
+        }
+        may_be_repeated = method in self.repeatable
+        busy: list[requests.Response] = []
+
+        def once() -> requests.Response:
+            busy.clear()
+            response = self._once(method, path, doing, timeout, options)
+            if may_be_repeated and response.status_code in BUSY:
+                busy.append(response)
+                raise self.error(doing, "busy", status=response.status_code, pause=pause_asked_by(response))
+            return response
+
+        try:
+            return self.repeat(
+                once, lambda error: bool(busy) or error.kind in (LOST if may_be_repeated else NEVER_SENT)
+            )
+        except ServiceError:
+            if busy:
+                return busy[0]
+            raise
+
+    def _once(
+        self, method: str, path: str, doing: str, timeout: float | None, options: Mapping[str, Any]
+    ) -> requests.Response:
+        wait = self._wait(doing, timeout)
+        _now.deadline = self.deadline
         try:
             response = self._session.request(
                 method,
-                url,
-                params=dict(params or {}),
-                data=body,
-                files=[part.field() for part in parts] if parts else None,
-                headers=sent,
+                self.base + path,
                 timeout=(min(wait, CONNECT_TIMEOUT), wait),
+                verify=self._verify,
                 # A redirect would turn a POST into a GET; neither API makes one.
                 allow_redirects=False,
                 stream=True,
+                **options,
             )
             # requests would read a large answer in a hundred pieces, which takes as long as all the rest of its work.
             response.raw = io.BytesIO(response.raw.read(decode_content=True))
             return response
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._transport_error(error, doing, wait) from error
+        finally:
+            _now.deadline = None
 
     def expect(
         self,
@@ -245,7 +415,8 @@ class HttpSession:
             message = f"redirected to {response.headers.get('Location', 'nowhere')}"
         # A success other than the API's own comes from something in between.
         kind = "answer" if status < 300 else "http"
-        raise self.error(doing, message, kind=kind, status=status, hint=hint(status))
+        asked = pause_asked_by(response)
+        raise self.error(doing, message, kind=kind, status=status, hint=hint(status), pause=asked)
 
     def _wait(self, doing: str, timeout: float | None) -> float:
         """Return the seconds that a request may wait for its answer."""
@@ -287,11 +458,29 @@ class HttpSession:
         return self.error(doing, self.scrub(message), kind=kind, hint=hint)
 
     def scrub(self, text: str) -> str:
-        """Remove the secret from a text."""
-        return text.replace(self._secret, "********") if self._secret else text
+        """Remove the secrets from a text."""
+        for secret in self._secrets:
+            text = text.replace(secret, "********")
+        return text
 
     def close(self) -> None:
         self._session.close()
+
+
+def _nothing(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Log in with nothing."""
+    return request
+
+
+def pause_asked_by(response: requests.Response) -> float | None:
+    """Return the seconds that a server asks to wait for, in its header Retry-After; None if it does not."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None
 
 
 def _is_loopback(host: str) -> bool:

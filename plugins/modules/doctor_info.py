@@ -246,13 +246,14 @@ import json
 import os
 import socket
 import ssl
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.urls import open_url
+from ansible_collections.devorch.orchestration.plugins.module_utils.dates import UTC
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import doctor
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.listeners import nearest_existing
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import (

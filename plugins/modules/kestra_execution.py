@@ -50,6 +50,13 @@ options:
     description:
       - Inputs of the flow, by id. Lists, dictionaries, numbers and booleans are sent as JSON, and strings as they are.
       - If an input is V(null), it is not sent, and its default is used.
+      - They are kept out of the host's log. The result shows them in RV(execution.inputs).
+    type: dict
+    default: {}
+  secret_inputs:
+    description:
+      - More inputs, whose values are masked everywhere, also where the flow writes them to its log or its outputs.
+      - A short value is masked wherever it occurs by chance.
     type: dict
     default: {}
   files:
@@ -325,6 +332,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.execu
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
     connection_argument_spec,
+    only_for_the_server,
     run_module,
 )
 
@@ -340,7 +348,8 @@ def main() -> None:
             "namespace": {"type": "str"},
             "flow": {"type": "str"},
             "id": {"type": "str"},
-            "inputs": {"type": "dict", "default": {}},
+            "inputs": {"type": "dict", "default": {}, "no_log": True},
+            "secret_inputs": {"type": "dict", "default": {}, "no_log": True},
             "files": {"type": "dict", "default": {}},
             "labels": {"type": "dict", "default": {}},
             "revision": {"type": "int"},
@@ -364,12 +373,13 @@ def main() -> None:
         ],
         supports_check_mode=True,
     )
-    problem = problem_in(module.params)
+    inputs = {**only_for_the_server(module, "inputs"), **module.params["secret_inputs"]}
+    problem = problem_in(module.params, inputs)
     if problem:
         module.fail_json(msg=problem)
     if module.params["schedule_date"] is not None:
         module.params["schedule_date"] = moment(module.params["schedule_date"])
-    run_module(module, lambda client: Run(module, client).run())
+    run_module(module, lambda client: Run(module, client, inputs).run())
 
 
 if __name__ == "__main__":

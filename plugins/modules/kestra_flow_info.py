@@ -234,7 +234,7 @@ def main() -> None:
             "concurrency": {"type": "int", "default": 8},
         },
         required_together=REQUIRED_TOGETHER,
-        required_by={"id": "namespace", "below": "namespace"},
+        required_by={"id": "namespace"},
         mutually_exclusive=[("id", "query")],
         supports_check_mode=True,
     )

@@ -205,11 +205,10 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv im
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
     connection_argument_spec,
+    only_for_the_server,
     run_module,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
-
-HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
 
 def checked(name: str, function: Any, *arguments: Any) -> Any:
@@ -280,6 +279,9 @@ class KeyTask:
         wanted = checked("ttl", lifetime_from, parameters["ttl"])
         if parameters["description"]:
             checked("description", check_description, parameters["description"])
+            if not self.store.client.server_info().has_filters:
+                self.module.warn(f"{self.name}: Kestra keeps descriptions of keys from 1.0; it is left out")
+                parameters["description"] = None
         stored = self.store.entry(self.key)
         changes = differences(stored, value, parameters["description"], wanted)
         hidden = "(sensitive)" if self.sensitive else None
@@ -345,13 +347,10 @@ def main() -> None:
         required_if=[("state", "present", ["value"])],
         supports_check_mode=True,
     )
-    given = module.params["value"]
-    # A short value would be masked wherever it occurs in the result.
-    module.no_log_values.clear()
-    if module.params["password"]:
-        module.no_log_values.add(module.params["password"])
-    if module.params["sensitive"]:
-        module.params["value"] = HIDDEN
+    sensitive, shown_value = module.params["sensitive"], module.params["value"]
+    given = only_for_the_server(module, "value")
+    if not sensitive:
+        module.params["value"] = shown_value
 
     def body(client: KestraClient) -> dict[str, Any]:
         run = KeyTask(module, given, client)

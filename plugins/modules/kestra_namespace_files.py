@@ -327,7 +327,7 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
     info = client.server_info()
     files = NamespaceFiles(client, parameters["namespace"], parameters["concurrency"])
     stored = files.listed()
-    wanted, there, problems = match(local, dest, stored, not info.is_2)
+    wanted, there, problems = match(local, dest, stored, not info.is_2, not info.has_filters)
     refuse(problems)
     prefix = target_path(dest, "")
     managed = [path for path in stored if not prefix or path.startswith(f"{prefix}/")]

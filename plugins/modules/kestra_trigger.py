@@ -68,7 +68,8 @@ options:
         type: dict
         default: {}
       inputs:
-        description: Inputs of the executions that the backfill starts.
+        description:
+          - Inputs of the executions that the backfill starts. They are kept out of the host's log and of the result.
         type: dict
         default: {}
   wait_timeout:
@@ -165,7 +166,7 @@ trigger:
       type: str
       returned: always
     backfill:
-      description: Backfill with C(start), C(end), C(current_date), C(paused), C(labels) and C(inputs).
+      description: Backfill with C(start), C(end), C(current_date), C(paused), C(labels) and the ids of its C(inputs).
       type: dict
       returned: always
   sample:
@@ -200,11 +201,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import moment
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import label_text, moment
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
     connection_argument_spec,
+    only_for_the_server,
     run_module,
+    texts_in,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.triggers import (
     UNSCHEDULED,
@@ -216,8 +219,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.trigg
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 
 
-def wanted_from(params: dict[str, Any]) -> WantedTrigger:
-    """Return what the options ask for."""
+def wanted_from(params: dict[str, Any], inputs: dict[str, Any]) -> WantedTrigger:
+    """Return what the options ask for; C(inputs) are those of the backfill."""
     backfill = params["backfill"]
     if backfill is None:
         return WantedTrigger(params["enabled"], params["unlocked"])
@@ -227,22 +230,24 @@ def wanted_from(params: dict[str, Any]) -> WantedTrigger:
         backfill["state"],
         backfill["start"],
         backfill["end"],
-        {str(key): str(value) for key, value in backfill["labels"].items()},
-        backfill["inputs"],
+        {str(key): label_text(value) for key, value in backfill["labels"].items()},
+        inputs,
     )
 
 
-def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
+def run(module: AnsibleModule, client: KestraClient, inputs: dict[str, Any]) -> dict[str, Any]:
     """Return the module's result."""
+    client.http.hide(texts_in(inputs))
     params = module.params
     where = (params["namespace"], params["flow"], params["id"])
     name = "/".join(where)
     nothing: dict[str, Any] = {"trigger": None, "steps": [], "diff": {"before": {}, "after": {}}}
     triggers = Triggers(client)
-    kind, known = triggers.definition(*where)
-    if kind is None:
-        have = f"it has {', '.join(known)}" if known else "or the flow does not exist, or has no triggers"
+    definition, known = triggers.definition(*where)
+    if definition is None:
+        have = f"it has {', '.join(known)}" if known else "the flow does not exist, or has no triggers"
         raise Failure(f"Flow {where[0]}/{where[1]} has no trigger {where[2]}: {have}.", **nothing)
+    kind = str(definition.get("type"))
     if kind in UNSCHEDULED:
         raise Failure(
             f"Trigger {name} is a {kind}: the scheduler does not handle it, so it has no state to "
@@ -256,7 +261,11 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
             "and does the scheduler run? Raise wait_timeout to wait longer.",
             **nothing,
         )
-    wanted = wanted_from(params)
+    # Later versions copy what the text says into the state, which then counts.
+    off = bool(definition.get("disabled")) and not client.server_info().has_filters
+    if off and params["enabled"]:
+        raise Failure(f"Trigger {name} is disabled in the text of its flow. Remove disabled: true there.", **nothing)
+    wanted = wanted_from(params, inputs)
     plan = make_plan(trigger, wanted)
     keys = {"steps": list(plan.steps), "diff": {"before": plan.before, "after": plan.after}}
     if plan.problem:
@@ -269,7 +278,9 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
             shows = partial(reached, step, trigger)
             trigger = triggers.wait(*where, params["wait_timeout"], shows) or trigger
     done = ", ".join(plan.steps) if plan.steps else "nothing to do"
-    return {"changed": bool(plan.steps), "msg": f"Trigger {name}: {done}", "trigger": trigger.as_result(), **keys}
+    shown = trigger.as_result()
+    shown["enabled"] = shown["enabled"] and not off
+    return {"changed": bool(plan.steps), "msg": f"Trigger {name}: {done}", "trigger": shown, **keys}
 
 
 def main() -> None:
@@ -288,7 +299,7 @@ def main() -> None:
                     "start": {"type": "str"},
                     "end": {"type": "str"},
                     "labels": {"type": "dict", "default": {}},
-                    "inputs": {"type": "dict", "default": {}},
+                    "inputs": {"type": "dict", "default": {}, "no_log": True},
                 },
             },
             "wait_timeout": {"type": "int", "default": 60},
@@ -305,7 +316,9 @@ def main() -> None:
                 module.params["backfill"][name] = moment(given)
             except ValueError as error:
                 module.fail_json(msg=f"backfill.{name} is not an ISO 8601 date: {error}")
-    run_module(module, lambda client: run(module, client))
+    backfill = module.params["backfill"]
+    inputs = only_for_the_server(module, "inputs", backfill) if backfill else {}
+    run_module(module, lambda client: run(module, client, inputs))
 
 
 if __name__ == "__main__":

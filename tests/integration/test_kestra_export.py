@@ -9,15 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import RECORD_KEY
 
+from .. import corpus
 from ..faults.proxy import Proxy
 from ..unit.in_process import call
 from ..unit.playbook import play
 from .contracts.kestra_export import fill, flow
 from .contracts.kestra_kv import put
 from .contracts.kestra_namespace_files import ODD
+from .in_process import load_flows
 from .kestra import Kestra
+
+# Bytes. Kestra takes long to validate larger flows.
+SMALL = 20_000
 
 
 @pytest.fixture
@@ -147,3 +153,32 @@ def test_what_cannot_be_done_is_told(kestra: Kestra, tmp_path: Path, namespace: 
     played = play(tmp_path, [task(kestra, "kestra_export", **options)])
     assert f"namespace {namespace}.nothing has nothing to export" in played.output
     assert not played.last["changed"] and not (tmp_path / "none").exists()
+
+
+def test_what_is_loaded_from_an_export_is_exported_as_the_same_bytes(
+    either: Kestra, tmp_path: Path, namespace: str
+) -> None:
+    """Flows of every kind of the corpus, in two namespaces of a server that has none of them any more."""
+    connection = Connection(either.url, either.username, either.password, timeout=300)
+    total = 0
+    for part in ("one", "two"):
+        (tmp_path / part).mkdir()
+        for case in corpus.cases(f"{namespace}.{part}"):
+            if case.lands and len(case.content) <= SMALL:
+                (tmp_path / part / f"{case.name}.yml").write_bytes(case.content)
+                total += len(case.flows)
+        loaded = load_flows(connection, src=[str(tmp_path / part)])
+        assert not loaded["failed"], loaded["msg"]
+    assert total > 200
+    options = {"namespaces": [namespace], "below": True, "content": ["flows"], "timeout": 300}
+    first = run(either, tmp_path, **options)
+    assert first["summary"]["created"] == total, first["msg"]
+    for part in ("one", "two"):
+        query = {"filters[namespace][EQUALS]": f"{namespace}.{part}"}
+        assert either.call("DELETE", "/flows/delete/by-query", params=query).status_code in (200, 202)
+    gone = run(either, tmp_path, **options, dest=str(tmp_path / "empty"), check=True)
+    assert gone["summary"]["created"] == 0
+    back = load_flows(connection, src=[str(tmp_path / "out" / "flows")])
+    assert not back["failed"] and back["summary"]["created"] == total, back["msg"]
+    again = run(either, tmp_path, **options, dest=str(tmp_path / "again"))
+    assert not again["failed"] and contents(tmp_path / "again") == contents(tmp_path / "out")

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.dates import UTC
+from ansible_collections.devorch.orchestration.plugins.module_utils.dates import parse as parse_date
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.health import OTHER_LOGIN
 
 OK, WARNING, CRITICAL = "ok", "warning", "critical"
@@ -54,7 +56,7 @@ class Limits:
 def moment(text: Any) -> datetime | None:
     """Return an ISO 8601 date as a moment, in UTC if it has no offset; None if it is not a date."""
     try:
-        found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+        found = parse_date(str(text))
     except ValueError:
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.dates import UTC
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import triggers
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import (

@@ -15,11 +15,10 @@ import json
 import re
 import struct
 import threading
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -41,6 +40,11 @@ YAML_CONTENT = "application/x-yaml"
 # Kestra's web server takes a request line of 4096 bytes; longer filters are left out, and applied to the answer.
 LONGEST_FILTER = 1500
 PAGE = 1000
+# What the client or the HTTP library sets.
+OWN_HEADERS = ("accept", "content-length", "content-type", "cookie", "host", "transfer-encoding", "user-agent")
+# A shorter value of a header would be found in many a text that has nothing to do with it.
+SHORTEST_SECRET = 6
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 # A file's local header in a zip archive (APPNOTE 4.3.7) ends with the lengths of its name and of the extra field.
 _LOCAL_SIZE = 30
@@ -55,7 +59,7 @@ class KestraError(ServiceError):
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach a server.
+    """How to reach a server, and with which login: a C(token), or a name and a password, or C(headers).
 
     C(timeout) is in seconds and counts for connecting and for each wait for data. A request is repeated C(retries)
     times, with pauses of C(backoff) seconds, twice that, and so on.
@@ -70,11 +74,23 @@ class Connection:
     timeout: float = 30
     retries: int = 3
     backoff: float = 0.5
+    token: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    client_cert: str | None = None
+    client_key: str | None = None
 
     def __post_init__(self) -> None:
-        problem = url_problem(self.url)
+        problem = url_problem(self.url) or headers_problem(self.headers)
         if problem:
             raise ValueError(problem)
+        if self.client_key and not self.client_cert:
+            raise ValueError("client_key is set, but client_cert is not; set both")
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no message may show."""
+        values = [value for value in self.headers.values() if len(value) >= SHORTEST_SECRET]
+        return [secret for secret in (self.password, self.token, *values) if secret]
 
 
 @dataclass(frozen=True)
@@ -105,13 +121,25 @@ class ServerInfo:
 def url_problem(url: str) -> str | None:
     """Return what is wrong with the URL of a server, or None."""
     problem = address_problem(url, "http://127.0.0.1:8080", "username and password")
-    if problem is None and re.search(r"/(ui|api)(/|$)", urlsplit(url).path):
+    if problem is None and re.fullmatch(r"/(ui(/.*)?|api(/v1(/.*)?)?)/?", urlsplit(url).path):
         return f"url is {url!r}; it is the root of the server, without /ui, /api or anything behind it"
     return problem
 
 
+def headers_problem(headers: Mapping[str, str]) -> str | None:
+    """Return what is wrong with headers of a user, or None; the values, which may be secret, are not in it."""
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name):
+            return f"headers has {name!r}, which cannot be the name of a header"
+        if name.lower() in OWN_HEADERS:
+            return f"headers has {name}, which the module sets itself"
+        if not value.isprintable() or value != value.strip() or any(ord(each) > 0xFF for each in value):
+            return f"the value of the header {name} is not one line in ISO 8859-1"
+    return None
+
+
 class Http(HttpSession):
-    """A session with Kestra's basic authentication, or without any."""
+    """A session with a token, with Kestra's basic authentication, or without any login."""
 
     service = "Kestra"
     api = "Kestra's API"
@@ -123,8 +151,11 @@ class Http(HttpSession):
     connection: Connection
 
     def __init__(self, connection: Connection, pool_size: int = 8) -> None:
-        super().__init__(connection, connection.password, pool_size)
-        if connection.username is not None:
+        super().__init__(connection, connection.secrets, pool_size)
+        self.add_headers(connection.headers)
+        if connection.token is not None:
+            self.bear(connection.token)
+        elif connection.username is not None:
             self.log_in(connection.username, connection.password or "")
 
 
@@ -169,24 +200,14 @@ class KestraClient:
     def retry(self, function: Callable[[], Result]) -> Result:
         """Call a function that may be called twice, and call it again while the server fails for a moment.
 
-        This is more than urllib3 repeats: answers that are cut off, that are not JSON, and requests other than GET and
-        PUT that leave nothing else behind the second time.
+        This is more than a request repeats by itself: answers that are cut off, that are not JSON, and requests other
+        than GET and PUT that leave nothing else behind the second time.
         """
-        for attempt in range(self.connection.retries):
-            try:
-                return function()
-            except KestraError as error:
-                if not error.is_transient:
-                    raise
-            self.pause(attempt)
-        return function()
+        return self.http.repeat(function, lambda error: error.is_transient)
 
     def pause(self, attempt: int) -> None:
-        """Wait before the next attempt, but not longer than the whole run may take; the first one is number 0."""
-        seconds = self.connection.backoff * 2**attempt
-        if self.http.deadline is not None:
-            seconds = min(seconds, max(0.0, self.http.deadline - time.monotonic()))
-        time.sleep(seconds)
+        """Wait before the next attempt, unless the time of the whole run is over by then; the first one is number 0."""
+        self.http.pause(attempt)
 
     def path(self, *segments: str) -> str:
         """Return the path of something in the tenant; servers before 0.23 have no tenant segment."""
@@ -218,12 +239,20 @@ class KestraClient:
         response = self.http.send(
             method, path, doing, params=params, body=body, parts=parts, headers=sent, timeout=timeout
         )
-        return self.http.expect(response, doing, expected, self._hint)
+        try:
+            return self.http.expect(response, doing, expected, self._hint)
+        except KestraError as error:
+            if error.status == 404 and not re.fullmatch(r"(page )?not found.*", error.message, re.IGNORECASE):
+                # Kestra names what is missing, so that its address is right.
+                error.hint = None
+            raise
 
     def _hint(self, status: int) -> str | None:
         if status == 401:
+            if self.connection.token is not None:
+                return "Check token: it may have expired, or be one of another tenant."
             if self.connection.username is None:
-                return "Set username and password."
+                return "Set username and password, or token."
             return (
                 "Check username and password; the user name is an e-mail address and upper and lower case count. A new "
                 "password in the configuration counts from Kestra's next start."
@@ -349,11 +378,19 @@ class KestraClient:
 
         Flows of other namespaces may be among them, deleted ones are not. C(tasks) only shows whether there are any.
         """
-        params = self.namespace_params(namespaces)
+        doing = "list the flows"
+        # Without an order, a database may repeat a flow on the next page and leave another one out.
+        params: dict[str, ParamValue] = {**self.namespace_params(namespaces), "sort": ["namespace:asc", "id:asc"]}
         found: list[dict[str, Any]] = []
+        seen: set[tuple[str, str]] = set()
         # Page by page, since ten thousand flows with all their tasks would fill the memory.
-        for page in self.pages(self.path("flows", "search"), "list the flows", params):
+        for page in self.pages(self.path("flows", "search"), doing, params):
             for flow in page:
+                key = (str(flow.get("namespace")), str(flow.get("id")))
+                if key in seen:
+                    # It is asked again, since flows came or went between two pages.
+                    raise KestraError(doing, f"flow {key[0]}/{key[1]} is on two pages", kind="answer")
+                seen.add(key)
                 if not flow.get("deleted"):
                     kept: dict[str, Any] = {
                         name: flow[name] for name in ("namespace", "id", "revision", "draft") if name in flow

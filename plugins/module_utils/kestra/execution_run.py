@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.execu
     failures,
     form,
     has_ended,
+    label_text,
     labels_of,
     moment,
     plan_action,
     state_of,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import texts_in
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 
 WITH_INPUTS = ("started", "resumed", "replayed")
@@ -58,7 +60,9 @@ def named(raw: Mapping[str, Any]) -> str:
 class Run:
     """One call of the module, whose result has the same keys for every state."""
 
-    def __init__(self, module: AnsibleModule, client: KestraClient) -> None:
+    def __init__(self, module: AnsibleModule, client: KestraClient, inputs: Mapping[str, Any]) -> None:
+        self.inputs = {str(key): value for key, value in inputs.items()}
+        client.http.hide(texts_in(list(inputs.values())))
         self.params: dict[str, Any] = module.params
         self.check: bool = module.check_mode
         self.executions = Executions(client)
@@ -75,7 +79,9 @@ class Run:
                 files[str(name)] = (Path(str(path)).name, Path(str(path)).read_bytes())
             except OSError as error:
                 raise Failure(f"Could not read {path!r}, the file of input {name!r}: {error.strerror}.") from error
-        return form({str(key): value for key, value in self.params["inputs"].items()}, files)
+        # A server is asked for its version only where that counts.
+        old = bool(files) and not self.executions.client.server_info().has_filters
+        return form(self.inputs, files, named_by_file=old)
 
     def left(self) -> float:
         return max(0.0, self.end - time.monotonic())
@@ -131,19 +137,27 @@ class Run:
         if date is not None:
             after["schedule_date"] = date
         if self.check:
-            problems = self.executions.validate(namespace, flow, parts, self.labels, revision)
-            if problems:
-                listed = "\n".join(f"  {problem}" for problem in problems)
-                raise Failure(
-                    f"Flow {namespace}/{flow} cannot run with these inputs:\n{listed}",
-                    **_keys(result({}, "", False, {}, {})),
-                )
+            self.refuse(self.executions.validate(namespace, flow, parts, self.labels, revision))
             planned = {"namespace": namespace, "flowId": flow, "flowRevision": revision}
             return result(planned, f"Flow {namespace}/{flow} would be started", True, {}, after)
+        if self.executions.unknown(namespace, flow, parts, revision):
+            # The server may know of inputs that the flow only refers to.
+            self.refuse(self.executions.validate(namespace, flow, parts, self.labels, revision))
         raw = self.executions.start(namespace, flow, parts, self.labels, revision, date)
         if not self.params["wait"]:
             return result(raw, f"{named(raw)} was started", True, {}, after)
-        return self.finish(self.wait_for_end(str(raw["id"])), True, {}, after)
+        # Only the answer to a start has the address.
+        ended = self.wait_for_end(str(raw["id"]))
+        return self.finish({**ended, "url": ended.get("url") or raw.get("url")}, True, {}, after)
+
+    def refuse(self, problems: Sequence[str]) -> None:
+        """End the run where the flow cannot run with the inputs."""
+        if problems:
+            listed = "\n".join(f"  {problem}" for problem in problems)
+            name = f"{self.params['namespace']}/{self.params['flow']}"
+            raise Failure(
+                f"Flow {name} cannot run with these inputs:\n{listed}", **_keys(result({}, "", False, {}, {}))
+            )
 
     def earlier(self, namespace: str, flow: str) -> dict[str, Any] | None:
         """Return the result for an execution that carries the labels already, if there is one."""
@@ -209,6 +223,11 @@ class Run:
     def replay(self) -> dict[str, Any]:
         raw = self.existing(self.params["id"])
         parts = self.parts()
+        if parts and not self.executions.client.server_info().has_filters:
+            raise Failure(
+                f"{named(raw)} cannot be replayed with other inputs before Kestra 1.0. Start its flow instead.",
+                **_keys(result(raw, "", False, {}, {})),
+            )
         params = {"taskRunId": self.params["task_run"], "revision": self.params["revision"]}
         after = {"flow": f"{raw['namespace']}/{raw['flowId']}", "replay_of": raw["id"]}
         if self.check:
@@ -224,7 +243,8 @@ class Run:
             raise Failure(f"{named(raw)} was replayed, but the server does not report the new execution.", changed=True)
         if not self.params["wait"]:
             return result(fresh, f"{named(fresh)} was started, a replay of {raw['id']}", True, {}, after)
-        return self.finish(self.wait_for_end(str(fresh["id"])), True, {}, after)
+        ended = self.wait_for_end(str(fresh["id"]))
+        return self.finish({**ended, "url": ended.get("url") or fresh.get("url")}, True, {}, after)
 
     def label(self) -> dict[str, Any]:
         raw = self.existing(self.params["id"])
@@ -266,18 +286,13 @@ class Run:
         return self.act()
 
 
-def label_text(value: Any) -> str:
-    """Return a label's value as text; YAML's true is not Python's True."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _keys(keys: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of a result for a Failure, which brings its own message."""
     return {key: value for key, value in keys.items() if key != "msg"}
 
 
-def problem_in(params: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the options, beyond what Ansible finds."""
+def problem_in(params: Mapping[str, Any], inputs: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the options, beyond what Ansible finds; C(inputs) are all of them."""
     state = params["state"]
     if params["wait_timeout"] < 0:
         return f"wait_timeout is {params['wait_timeout']}; it is a number of seconds from 0"
@@ -288,9 +303,11 @@ def problem_in(params: Mapping[str, Any]) -> str | None:
             return f"labels has {key}; labels that begin with {SYSTEM_PREFIX} are Kestra's own"
         if value is None or not label_text(value).strip():
             return f"the label {key} is empty"
+        if state == "started" and ":" in str(key):
+            return f"labels has {key}; Kestra ends the key of a label at the first colon"
     if params["once"] and (state != "started" or not params["labels"]):
         return "once is for state=started, and identifies executions by labels: set labels"
-    if (params["inputs"] or params["files"]) and state not in WITH_INPUTS:
+    if (inputs or params["files"]) and state not in WITH_INPUTS:
         return f"inputs and files are for state={', '.join(WITH_INPUTS)}"
     if state == "labeled" and not params["labels"]:
         return "state=labeled needs labels"

@@ -10,9 +10,10 @@ import json
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.dates import UTC
+from ansible_collections.devorch.orchestration.plugins.module_utils.dates import parse as parse_date
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import ParamValue, Part
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraError
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.polling import Polling
@@ -33,6 +34,8 @@ LOOK_SECONDS = 15.0
 # Without an answer, or with these statuses, a request may have been carried out all the same.
 UNCLEAR_KINDS = ("no-answer", "closed", "answer", "other")
 UNCLEAR_STATUSES = (500, 502, 503, 504)
+# A server that does not let the user look does not do so a moment later.
+REFUSALS = (401, 403)
 
 
 def input_text(value: Any) -> str:
@@ -40,13 +43,21 @@ def input_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def form(inputs: Mapping[str, Any], files: Mapping[str, tuple[str, bytes]]) -> list[Part]:
+def form(inputs: Mapping[str, Any], files: Mapping[str, tuple[str, bytes]], named_by_file: bool = False) -> list[Part]:
     """Return the parts of a form with these inputs; an input of None is left out, so that its default counts.
 
-    C(files) has the name and the content of a file by the input's id.
+    C(files) has the name and the content of a file by the input's id. Servers before 1.0 take the name of the file for
+    the input's id: C(named_by_file).
     """
     parts = [Part(name, input_text(value).encode("utf-8")) for name, value in inputs.items() if value is not None]
-    return parts + [Part(name, content, filename) for name, (filename, content) in files.items()]
+    return parts + [
+        Part(name, content, name if named_by_file else filename) for name, (filename, content) in files.items()
+    ]
+
+
+def label_text(value: Any) -> str:
+    """Return a label's value as text; YAML's true is not Python's True."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def state_of(raw: Mapping[str, Any]) -> str:
@@ -145,7 +156,7 @@ def moment(text: str) -> str:
 
     Raises ValueError for a text that is not an ISO 8601 date.
     """
-    parsed = datetime.fromisoformat(text.strip())
+    parsed = parse_date(text)
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=UTC)
     return parsed.isoformat()
@@ -272,7 +283,8 @@ class Executions(Polling):
             parts=list(parts),
         )
         body = self.client.object(self.client.json(response, doing), doing)
-        problems = []
+        known = [str((entry.get("input") or {}).get("id")) for entry in body.get("inputs") or []]
+        problems = unknown_inputs(parts, known) if isinstance(body.get("inputs"), list) else []
         for entry in body.get("inputs") or []:
             name = (entry.get("input") or {}).get("id")
             problems += [f"{name}: {error.get('message')}" for error in entry.get("errors") or []]
@@ -280,6 +292,15 @@ class Executions(Polling):
             if str(check.get("behavior") or "BLOCK_EXECUTION") in ("BLOCK_EXECUTION", "FAIL_EXECUTION"):
                 problems.append(f"check: {check.get('message')}")
         return problems
+
+    def unknown(self, namespace: str, flow: str, parts: Sequence[Part], revision: int | None) -> list[str]:
+        """Return a line for each input that is not in the flow; Kestra would pass over it without a word."""
+        found = self.client.get_flow(namespace, flow, revision) if parts else None
+        # A flow that is not there, or cannot be read, is refused at its start.
+        if not found or not found.get("tasks"):
+            return []
+        known = [str(each.get("id")) for each in found.get("inputs") or [] if isinstance(each, dict)]
+        return unknown_inputs(parts, known)
 
     def start(
         self,
@@ -331,7 +352,9 @@ class Executions(Polling):
             try:
                 # A subflow carries the same label; the execution that was started has no parent's trigger.
                 found = [raw for raw in self.search(query) if not raw.get("trigger")]
-            except KestraError:
+            except KestraError as error:
+                if error.status in REFUSALS:
+                    raise
                 found = []
             if found:
                 return found[-1]
@@ -354,6 +377,8 @@ class Executions(Polling):
             expected=(200, 202, 204),
             params=params,
             parts=None if parts is None else list(parts),
+            # Kestra declares the second one for a kill, and refuses who does not take it.
+            accept="application/json, text/json",
         )
         if not response.content:
             return None
@@ -390,7 +415,7 @@ class Executions(Polling):
                     return raw
             except KestraError as error:
                 lost = error.status is None or error.status in UNCLEAR_STATUSES
-                if not lost or left <= 0:
+                if not lost or (left <= 0 and raw is None):
                     raise
         return raw
 
@@ -440,6 +465,12 @@ def _task_output(run: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str
         "value": run.get("value"),
         "outputs": dict(outputs),
     }
+
+
+def unknown_inputs(parts: Sequence[Part], known: Sequence[str]) -> list[str]:
+    """Return a line for each part that is none of the flow's inputs."""
+    have = f"it has {', '.join(known)}" if known else "it has none"
+    return [f"{part.name}: the flow has no such input; {have}" for part in parts if part.name not in known]
 
 
 def _start_params(labels: Mapping[str, str], revision: int | None, schedule_date: str | None) -> dict[str, ParamValue]:

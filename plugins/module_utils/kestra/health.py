@@ -142,7 +142,8 @@ class Probe:
         self.timeout = connection.timeout
         self.client = KestraClient(connection)
         # The management port needs no credentials, so it gets none.
-        self.management = Http(replace(connection, url=management_url, username=None, password=None))
+        anonymous = replace(connection, username=None, password=None, token=None, headers={})
+        self.management = Http(replace(anonymous, url=management_url))
         self.management_port = port_of(management_url)
         self.closed_addresses = closed_addresses
 
@@ -151,8 +152,13 @@ class Probe:
         self.management.close()
 
     def check(self, timeout: float | None = None) -> Health:
-        """Ask every part once; C(timeout) in seconds limits each request."""
-        wait = self.timeout if timeout is None else min(timeout, self.timeout)
+        """Ask every part once; C(timeout) in seconds limits all of it."""
+        if timeout is None:
+            return self._check(self.timeout)
+        with self.client.http.within(timeout), self.management.within(timeout):
+            return self._check(min(timeout, self.timeout))
+
+    def _check(self, wait: float) -> Health:
         health = self._look_at_management(wait)
         if health.readiness == UP:
             health = self._look_at_api(health, wait)

@@ -14,9 +14,11 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, Optional
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.dates import UTC
+from ansible_collections.devorch.orchestration.plugins.module_utils.dates import parse as parse_date
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
 
 TYPES = ("STRING", "NUMBER", "BOOLEAN", "DATETIME", "DATE", "DURATION", "JSON")
@@ -27,7 +29,7 @@ KEY = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*")
 # io.kestra.core.storages.kv.InternalKVStore: a stored text of this form is read as a duration, or not at all.
 _READ_AS_DURATION = re.compile(r"P(?=[^T]|T.)(?:\d*D)?(?:T(?=.)(?:\d*H)?(?:\d*M)?(?:\d*S)?)?")
 _DURATION = re.compile(r"P(?=\d|T\d)(?:(\d+)D)?(?:T(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
-_INTEGER = re.compile(r"[-+]?\d+")
+_INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
 TOLERANCE = timedelta(seconds=5)
 """How far a lifetime may be from the requested one: Kestra reads its clock twice for one write."""
@@ -119,7 +121,7 @@ def seconds(text: str) -> int:
 def moment(text: str) -> datetime:
     """Return a moment of ISO 8601, in UTC and in milliseconds, which is what Kestra keeps; raise ValueProblem."""
     try:
-        read = datetime.fromisoformat(text)
+        read = parse_date(text)
     except ValueError as error:
         raise ValueProblem("is not a date and time such as 2026-01-31T08:15:00Z") from error
     if read.tzinfo is None:
@@ -165,6 +167,8 @@ def _number(given: Any) -> int | float:
     number: int | float
     if isinstance(given, str):
         try:
+            # Python takes the digits of every script, and JSON those of ASCII.
+            given.encode("ascii")
             number = int(given) if _INTEGER.fullmatch(given.strip()) else float(given)
         except ValueError as error:
             raise ValueProblem("is not a number, but type is NUMBER") from error
@@ -294,7 +298,7 @@ def entry_from(listed: dict[str, Any], value: Value) -> Entry:
 
 
 def _instant(text: Any) -> datetime | None:
-    return datetime.fromisoformat(str(text)) if text else None
+    return parse_date(str(text)) if text else None
 
 
 def differences(

@@ -6,32 +6,47 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import (
+    SHORTEST_SECRET,
     Connection,
     KestraClient,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import run_with
 
+HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+
 
 def connection_argument_spec() -> dict[str, dict[str, Any]]:
     """Return the options of the doc fragment C(devorch.orchestration.kestra)."""
     return {
-        "url": {"type": "str", "default": "http://127.0.0.1:8080", "fallback": (env_fallback, ["KESTRA_URL"])},
-        "username": {"type": "str", "fallback": (env_fallback, ["KESTRA_USERNAME"])},
-        "password": {"type": "str", "no_log": True, "fallback": (env_fallback, ["KESTRA_PASSWORD"])},
-        "tenant": {"type": "str", "default": "main", "fallback": (env_fallback, ["KESTRA_TENANT"])},
-        "validate_certs": {"type": "bool", "default": True, "fallback": (env_fallback, ["KESTRA_VALIDATE_CERTS"])},
-        "ca_path": {"type": "path", "fallback": (env_fallback, ["KESTRA_CA_PATH"])},
-        "timeout": {"type": "int", "default": 30, "fallback": (env_fallback, ["KESTRA_TIMEOUT"])},
-        "retries": {"type": "int", "default": 3, "fallback": (env_fallback, ["KESTRA_RETRIES"])},
+        "url": {"type": "str", "default": "http://127.0.0.1:8080", **environment("KESTRA_URL", "KESTRACTL_HOST")},
+        "username": {"type": "str", **environment(*LOGINS["username"])},
+        "password": {"type": "str", "no_log": True, **environment("KESTRA_PASSWORD", "KESTRACTL_PASSWORD")},
+        "token": {"type": "str", "no_log": True, **environment(*LOGINS["token"])},
+        "headers": {"type": "dict", "default": {}, "no_log": True},
+        "client_cert": {"type": "path", **environment("KESTRA_CLIENT_CERT")},
+        # A path, and no secret itself.
+        "client_key": {"type": "path", "no_log": False, **environment("KESTRA_CLIENT_KEY")},
+        "tenant": {"type": "str", "default": "main", **environment("KESTRA_TENANT", "KESTRACTL_TENANT")},
+        "validate_certs": {"type": "bool", "default": True, **environment("KESTRA_VALIDATE_CERTS")},
+        "ca_path": {"type": "path", **environment("KESTRA_CA_PATH")},
+        "timeout": {"type": "int", "default": 30, **environment("KESTRA_TIMEOUT")},
+        "retries": {"type": "int", "default": 3, **environment("KESTRA_RETRIES")},
     }
 
 
+def environment(*names: str) -> dict[str, Any]:
+    """Return the part of an option that reads it from the first of these variables that is set."""
+    return {"fallback": (env_fallback, list(names))}
+
+
+LOGINS = {"username": ("KESTRA_USERNAME", "KESTRACTL_USERNAME"), "token": ("KESTRA_TOKEN", "KESTRACTL_TOKEN")}
 REQUIRED_TOGETHER = [("username", "password")]
 
 
@@ -48,12 +63,46 @@ def connection_from(module: AnsibleModule, **changes: Any) -> Connection:
         module.fail_json(msg=f"retries is {module.params['retries']}; it is a number from 0")
     options = {name: module.params[name] for name in connection_argument_spec()}
     options["tenant"] = options["tenant"].strip("/")
-    options.update(changes)
+    options["headers"] = {str(name): str(value) for name, value in options["headers"].items()}
     try:
-        return Connection(**options)
+        connection = Connection(**{**options, **_login(options), **changes})
     except ValueError as error:
         module.fail_json(msg=str(error))
         raise
+    return connection
+
+
+def _login(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes that leave one login; ValueError if the task has two. A task's wins over the environment's."""
+    if options["token"] is None or options["username"] is None:
+        return {}
+    given = [name for name, names in LOGINS.items() if options[name] not in map(os.environ.get, names)]
+    if len(given) == len(LOGINS):
+        raise ValueError("token and username are both set; set one of them")
+    return {"token": None} if given == ["username"] else {"username": None, "password": None}
+
+
+def only_for_the_server(module: AnsibleModule, name: str, within: dict[str, Any] | None = None) -> Any:
+    """Return an option with C(no_log) that is shown nowhere, but whose values are not masked in what others say.
+
+    An input C(1) would otherwise be masked in every number of the result. C(within) is the option that it belongs to.
+    """
+    options = module.params if within is None else within
+    given, options[name] = options[name], HIDDEN
+    still = [module.params["password"], module.params["token"], module.params.get("secret_inputs")]
+    still += [value for value in module.params["headers"].values() if len(str(value)) >= SHORTEST_SECRET]
+    module.no_log_values.clear()
+    module.no_log_values.update(texts_in(still))
+    return given
+
+
+def texts_in(value: Any) -> set[str]:
+    """Return every text and number in a value as text, however deep it is."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return set().union(*map(texts_in, value))
+    return set() if value is None or isinstance(value, bool) or value == "" else {str(value)}
 
 
 def run_module(

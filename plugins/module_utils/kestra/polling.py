@@ -13,6 +13,10 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.clien
 
 FIRST_INTERVAL = 0.2
 LONGEST_INTERVAL = 5.0
+# Seconds that a look may take after the time is over.
+LAST_LOOK = 1.5
+# Seconds of a look behind even that.
+SHORTEST_LOOK = 0.1
 
 
 class Polling:
@@ -31,13 +35,15 @@ class Polling:
     def attempts(self, seconds: float) -> Iterator[float]:
         """Yield the seconds that are left before each attempt, with pauses between the attempts that grow.
 
-        There is always one attempt. The last one is that with no time left.
+        There is always one attempt. The last one is that with no time left. All requests have ended C(LAST_LOOK)
+        seconds after the time is over.
         """
         end = self.clock() + seconds
         interval = FIRST_INTERVAL
         while True:
             left = end - self.clock()
-            yield left
+            with self.client.http.within(max(left + LAST_LOOK, SHORTEST_LOOK)):
+                yield left
             if left <= 0:
                 return
             self.pause(max(0.0, min(interval, end - self.clock())))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.dates import parse as parse_date
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import labels_of
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.polling import Polling
 
@@ -52,7 +52,8 @@ def backfill_result(backfill: Mapping[str, Any] | None) -> dict[str, Any] | None
         "current_date": backfill.get("currentDate"),
         "paused": bool(backfill.get("paused")),
         "labels": labels_of(backfill),
-        "inputs": backfill.get("inputs") or {},
+        # The names alone, since a value may be a secret.
+        "inputs": sorted(backfill.get("inputs") or {}),
     }
 
 
@@ -102,7 +103,7 @@ def same_moment(one: str | None, other: str | None) -> bool:
     """Whether two ISO 8601 dates mean the same moment."""
     if one is None or other is None:
         return one is other
-    return datetime.fromisoformat(one) == datetime.fromisoformat(other)
+    return parse_date(one) == parse_date(other)
 
 
 def make_plan(trigger: Trigger, wanted: WantedTrigger) -> TriggerPlan:
@@ -184,15 +185,15 @@ def _difference(backfill: Mapping[str, Any], wanted: WantedTrigger) -> str | Non
 class Triggers(Polling):
     """The triggers of one server."""
 
-    def definition(self, namespace: str, flow: str, trigger_id: str) -> tuple[str | None, list[str]]:
-        """Return the type of a trigger in its flow, and the ids of all triggers of the flow.
+    def definition(self, namespace: str, flow: str, trigger_id: str) -> tuple[dict[str, Any] | None, list[str]]:
+        """Return a trigger as its flow has it, and the ids of all triggers of the flow.
 
-        The type is None if the trigger does not exist; without the flow, there are no ids either.
+        It is None if the trigger does not exist; without the flow, there are no ids either.
         """
         found = self.client.get_flow(namespace, flow)
         triggers = [trigger for trigger in (found or {}).get("triggers") or [] if isinstance(trigger, dict)]
-        types = {str(trigger.get("id")): str(trigger.get("type")) for trigger in triggers}
-        return types.get(trigger_id), sorted(types)
+        known = {str(trigger.get("id")): trigger for trigger in triggers}
+        return known.get(trigger_id), sorted(known)
 
     def find(self, namespace: str, flow: str, trigger_id: str) -> Trigger | None:
         """Return a trigger, or None where the scheduler does not know it (yet)."""

@@ -34,6 +34,7 @@ ENDED = ("succeeded", "failed", "cancelled", "interrupted")
 # Seconds. A request for a job waits for its end, so the pause only counts if that is cut short.
 LONGEST_LOOK = 20
 PAUSE = 0.2
+LAST_LOOK = 1.0
 LAST_LINES = 3
 
 
@@ -49,6 +50,8 @@ class SidecarConnection:
     token: str | None = None
     validate_certs: bool = True
     ca_path: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
     timeout: float = 30
     retries: int = 3
     backoff: float = 0.5
@@ -72,7 +75,7 @@ class Http(HttpSession):
     repeatable = frozenset(("GET", "PUT", "POST", "DELETE"))
 
     def __init__(self, connection: SidecarConnection) -> None:
-        super().__init__(connection, connection.token)
+        super().__init__(connection, (connection.token,))
         if connection.token:
             self.bear(connection.token)
 
@@ -221,7 +224,9 @@ class Sidecar:
                 )
             reading, begun = f"{doing}: read job {job['id']}", time.monotonic()
             params = {"wait": min(longest, int(left))}
-            job = self.object(self.request("GET", ["jobs", job["id"]], reading, params=params), reading)
+            # An answer that is due at the end of the time still comes.
+            with self.http.within(left + LAST_LOOK):
+                job = self.object(self.request("GET", ["jobs", job["id"]], reading, params=params), reading)
             if not isinstance(job.get("state"), str):
                 raise SidecarError(reading, "the answer is not a job", kind="answer")
             if job["state"] not in ENDED and time.monotonic() - begun < PAUSE:

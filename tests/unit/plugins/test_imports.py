@@ -9,14 +9,14 @@ one). An arrow that is not here is an error, and so is a circle of files.
 | `filter` | `environment_file`, `host`, `kestra.config_schema`, `versions` |
 | `inventory` | `http_session`, `multipass` |
 | `plugin_utils` | `host`, `packed_files`, `versions` |
-| `modules` | `addresses`, `host`, `http_session`, `ignore_file`, `kestra`, `kestra.activity`, `kestra.export`, `kestra.flows`, `kestra.namespace_files`, `module`, `multipass`, `packed_files` |
-| `kestra.activity` | `kestra`, `kestra.flows` |
+| `modules` | `addresses`, `dates`, `host`, `http_session`, `ignore_file`, `kestra`, `kestra.activity`, `kestra.export`, `kestra.flows`, `kestra.namespace_files`, `module`, `multipass`, `packed_files` |
+| `kestra.activity` | `dates`, `kestra`, `kestra.flows` |
 | `kestra.export` | `kestra`, `kestra.flows`, `kestra.namespace_files` |
 | `kestra.flows` | `http_session`, `ignore_file`, `kestra`, `module`, `packed_files` |
 | `kestra.namespace_files` | `http_session`, `ignore_file`, `kestra` |
-| `kestra` | `addresses`, `http_session`, `module` |
+| `kestra` | `addresses`, `dates`, `http_session`, `module` |
 | `multipass` | `http_session`, `module` |
-| `host` | `environment_file`, `http_session`, `kestra`, `kestra.config_schema`, `versions` |
+| `host` | `dates`, `environment_file`, `http_session`, `kestra`, `kestra.config_schema`, `versions` |
 | `module` | `http_session` |
 
 Some files are stricter than their package:
@@ -46,6 +46,7 @@ UNITS = set(ALLOWED).union(*ALLOWED.values())
 FILES = {".".join(path.relative_to(PLUGINS).with_suffix("").parts): path for path in sorted(PLUGINS.rglob("*.py"))}
 IMPURE = {"ansible", "requests", "urllib3", "socket", "ssl", "subprocess"}
 PURE = (
+    "module_utils.dates",
     "module_utils.environment_file",
     "module_utils.host.container",
     "module_utils.host.deploy_plan",

@@ -21,6 +21,7 @@ Action = Literal["create", "update", "unchanged", "prune"]
 FLOWS = "_flows"
 """What Kestra takes for flows instead of files, at the top of a namespace."""
 LONGEST_DIFF = 100_000
+SPOILING = "#%?"
 _REVISION = re.compile(r"(.+)\.v([2-9]|[1-9]\d+)")
 _LIMIT = re.compile(r"(\d+)(%?)")
 
@@ -185,11 +186,12 @@ def check_dest(dest: str) -> str | None:
 
 
 def match(
-    local: Iterable[Content], dest: str, stored: Iterable[str], blank_is_plus: bool
+    local: Iterable[Content], dest: str, stored: Iterable[str], blank_is_plus: bool, cuts_names: bool = False
 ) -> tuple[dict[str, Content], dict[str, str], list[str]]:
     """Return the files by their path in the namespace, the path on the server of those that are there, and problems.
 
-    Servers before 2.0 may store a blank as a plus sign: C(blank_is_plus).
+    Servers before 2.0 may store a blank as a plus sign: C(blank_is_plus). Servers before 1.0 cut a name, or cannot list
+    the namespace any more, if a name has one of certain characters: C(cuts_names).
     """
     wanted = {target_path(dest, each.name): each for each in local}
     known = set(stored)
@@ -203,6 +205,9 @@ def match(
             there[path] = plus
         if blank_is_plus and plus != path and plus in wanted:
             problems.append(f"{path}: this server may store it as {plus}, which is another file")
+        spoiling = sorted(set(path) & set(SPOILING)) if cuts_names else []
+        if spoiling:
+            problems.append(f"{path}: this server cannot keep a name with {' or '.join(spoiling)}; rename the file")
         if path.split("/")[0] == FLOWS:
             problems.append(f"{path}: Kestra takes what is below {FLOWS} for flows; load it with kestra_flows")
         revision = _REVISION.fullmatch(path)

@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import Part
@@ -28,6 +29,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.names
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 BINARY = "application/octet-stream"
+# A name that a server may take for another one.
+ODD = re.compile(r"[^A-Za-z0-9._/-]")
 FEW = 3
 """Up to how many files are read one by one; for more the archive of all of them is cheaper."""
 
@@ -147,6 +150,7 @@ class NamespaceFiles:
         openers, rest = new_directories(plan.having("create", "update"), stored)
         written = [run(item, self._write) for item in openers]
         written += self._each(lambda item: run(item, self._write), rest)
+        written = self._read_back(written)
         failed = any(outcome.error for outcome in written)
         for item in plan.having("prune"):
             if failed:
@@ -156,6 +160,32 @@ class NamespaceFiles:
                 written.append(run(item, self._prune))
         done.update({outcome.item.path: outcome for outcome in written})
         return [done[item.path] for item in plan.items]
+
+    def _read_back(self, written: list[Outcome]) -> list[Outcome]:
+        """Return the outcomes as the server really has them: it may keep a file with an odd name under another one."""
+        odd = [outcome for outcome in written if not outcome.error and ODD.search(outcome.item.path)]
+        if not odd:
+            return written
+        try:
+            listed = set(self.client.retry(self.listed))
+        except KestraError as error:
+            # A name can make the server unable to list the namespace.
+            return [replace(each, action="failed", error=error.reason) if each in odd else each for each in written]
+        return [self._proved(each, listed) if each in odd else each for each in written]
+
+    def _proved(self, outcome: Outcome, listed: set[str]) -> Outcome:
+        """Return an outcome as failed unless the file is there under its name, with its bytes."""
+        path, local = outcome.item.path, outcome.item.local
+        kept = next((each for each in (outcome.item.stored_path, path, path.replace(" ", "+")) if each in listed), None)
+        try:
+            if kept is not None and local is not None and self.client.retry(lambda: self.read(kept)) == local.read():
+                return outcome
+        except KestraError as error:
+            return replace(outcome, action="failed", error=error.reason)
+        wrong = (
+            "this server keeps it under another name, or other bytes; give the file a name without special characters"
+        )
+        return replace(outcome, action="failed", error=wrong)
 
     def _each(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> list[Result]:
         if not arguments:

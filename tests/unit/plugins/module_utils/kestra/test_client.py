@@ -53,12 +53,43 @@ def closed_port() -> str:
         "http://u:p@h:8080",
         "http://h/ui",
         "http://h/api/v1",
+        "http://h/api/v1/main/flows",
+        "http://h/ui/main/flows",
+        "http://h/api/",
         "http://h/?x",
     ],
 )
 def test_urls_that_cannot_be_right(url: str) -> None:
     with pytest.raises(ValueError, match="url"):
         Connection(url)
+
+
+@pytest.mark.parametrize("url", ["http://gw/api/kestra", "https://h/team/ui", "https://h/kestra/", "http://h"])
+def test_urls_below_a_path(url: str) -> None:
+    assert Connection(url).url == url
+
+
+def test_a_thing_that_is_missing_is_no_wrong_address(server: FakeKestra) -> None:
+    server.prepare("POST /api/v1/main/executions", server.problem(404, "Requested Flow is not found", "not-found"))
+    with pytest.raises(KestraError) as raised:
+        client(server).request("POST", "/api/v1/main/executions/a/b", "start flow a/b")
+    assert str(raised.value) == "Could not start flow a/b: HTTP 404: Requested Flow is not found"
+
+
+def test_a_flow_on_two_pages_is_asked_for_again(server: FakeKestra, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kestra_client, "PAGE", 2)
+    for name in ("one", "two", "three"):
+        server.add(FLOW.replace("one", name))
+    entries = [{"namespace": "team", "id": name, "revision": 1} for name in ("one", "three", "two")]
+    twice = [{"results": entries[:2], "total": 3}, {"results": [entries[1]], "total": 3}]
+    search = "GET /api/v1/main/flows/search"
+    server.prepare(search, *[Answer(200, page) for page in twice])
+    kestra = client(server, retries=1, backoff=0)
+    assert len(kestra.retry(lambda: kestra.search_flows(["team"]))) == 3
+    assert all("sort=namespace%3Aasc&sort=id%3Aasc" in request for request in server.requests if "search" in request)
+    server.prepare(search, *[Answer(200, page) for page in twice])
+    with pytest.raises(KestraError, match="flow team/three is on two pages"):
+        kestra.search_flows(["team"])
 
 
 def test_create_read_update(server: FakeKestra) -> None:

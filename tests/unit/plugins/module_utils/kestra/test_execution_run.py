@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.execution_run import label_text, problem_in
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.execution_run import problem_in
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import label_text
 
 PARAMS: dict[str, Any] = {
     "state": "started",
@@ -27,6 +28,9 @@ PARAMS: dict[str, Any] = {
         ({"log_lines": -1}, "log_lines is -1"),
         ({"labels": {"system.x": "y"}}, "labels has system.x"),
         ({"labels": {"x": " "}}, "the label x is empty"),
+        ({"labels": {"k:1": "v"}}, "labels has k:1; Kestra ends the key of a label at the first colon"),
+        ({"labels": {"k": "v:1"}}, None),
+        ({"state": "labeled", "labels": {"k:1": "v"}}, None),
         ({"once": True}, "once"),
         ({"once": True, "labels": {"x": "y"}}, None),
         ({"state": "killed", "inputs": {"x": 1}}, "inputs and files"),
@@ -35,7 +39,7 @@ PARAMS: dict[str, Any] = {
     ],
 )
 def test_options_that_cannot_work(options: dict[str, Any], problem: str | None) -> None:
-    found = problem_in({**PARAMS, **options})
+    found = problem_in({**PARAMS, **options}, options.get("inputs", {}))
     assert found is None if problem is None else found is not None and problem in found
 
 

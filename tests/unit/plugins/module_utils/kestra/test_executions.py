@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -34,6 +35,8 @@ from ....in_process import call
 START = "POST /api/v1/main/executions/team/one"
 SEARCH = "GET /api/v1/main/executions/search"
 GET = "GET /api/v1/main/executions/abc"
+
+LOGIN = {"username": USERNAME, "password": PASSWORD, "retries": 0}
 
 
 class Clock:
@@ -342,8 +345,87 @@ def test_a_file_that_cannot_be_read() -> None:
 
 def test_inputs_are_not_shown() -> None:
     with FakeKestra() as server:
-        server.prepare(f"{START}/validate", Answer(200, {"inputs": [], "checks": []}))
+        server.prepare(f"{START}/validate", Answer(200, {"inputs": [{"input": {"id": "token"}}], "checks": []}))
         options = {"url": server.url, "namespace": "team", "flow": "one", "inputs": {"token": "s3cret"}}
         result = call("kestra_execution", options, check=True)
     assert not result["failed"] and result["diff"]["after"]["inputs"] == ["token"]
     assert "s3cret" not in str(result)
+
+
+def test_a_kill_takes_the_media_type_that_kestra_declares() -> None:
+    accepted: list[str] = []
+    with FakeKestra() as server:
+        handle = server.handle
+
+        def remember(handler: Any) -> None:
+            if handler.command == "DELETE":
+                accepted.append(handler.headers["Accept"])
+            handle(handler)
+
+        server.handle = remember  # type: ignore[method-assign]
+        server.prepare("DELETE /api/v1/main/executions/abc/actions/kill", Answer(200, raw("KILLING")))
+        executions(server).act("abc", "kill")
+    assert accepted == ["application/json, text/json"]
+
+
+@pytest.mark.parametrize(("version", "name"), [("2.0.5", "letter.txt"), ("1.3.9", "letter.txt"), ("0.21.0", "letter")])
+def test_a_file_is_named_as_the_version_takes_it(version: str, name: str, tmp_path: Path) -> None:
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Dear")
+    with FakeKestra(version=version) as server:
+        server.prepare(START, Answer(200, raw("CREATED")))
+        options = {"namespace": "team", "flow": "one", "files": {"letter": str(letter)}, "wait": False}
+        result = call("kestra_execution", {**LOGIN, "url": server.url, **options})
+        assert not result["failed"], result["msg"]
+        body = server.bodies[server.requests.index(first_start(server))].decode()
+    assert f'name="letter"; filename="{name}"' in body
+
+
+def test_an_input_that_the_flow_does_not_have_is_refused() -> None:
+    flow = {"namespace": "team", "id": "one", "source": "x", "tasks": [{}], "inputs": [{"id": "a"}, {"id": "b.c"}]}
+    options = {**LOGIN, "namespace": "team", "flow": "one", "wait": False}
+    with FakeKestra() as server:
+        options["url"] = server.url
+        server.prepare("GET /api/v1/main/flows/team/one", *[Answer(200, flow)] * 3)
+        validated = [{"input": {"id": name}} for name in ("a", "b.c")]
+        server.prepare(f"{START}/validate", Answer(200, {"inputs": validated}))
+        result = call("kestra_execution", {**options, "inputs": {"a": 1, "zz": 1}})
+        assert result["failed"] and "zz: the flow has no such input; it has a, b.c" in result["msg"]
+        assert not [request for request in server.requests if request.startswith(f"{START}?")]
+        server.prepare(START, Answer(200, raw("CREATED")))
+        assert not call("kestra_execution", {**options, "inputs": {"b.c": 1}})["failed"]
+        server.prepare(f"{START}/validate", Answer(200, {"inputs": [*validated, {"input": {"id": "shared"}}]}))
+        server.prepare(START, Answer(200, raw("CREATED")))
+        assert not call("kestra_execution", {**options, "inputs": {"shared": 1}})["failed"]
+
+
+def test_the_address_of_an_execution_is_kept_while_it_is_waited_for() -> None:
+    with FakeKestra() as server:
+        server.prepare(START, Answer(200, raw("CREATED", url="http://ui/abc")))
+        server.prepare("GET /api/v1/main/executions/abc", Answer(200, raw("SUCCESS", changes=2)))
+        server.prepare("GET /api/v1/main/outputs", Answer(200, {}))
+        result = call("kestra_execution", {**LOGIN, "url": server.url, "namespace": "team", "flow": "one"})
+    assert result["execution"]["url"] == "http://ui/abc"
+
+
+def test_an_old_version_does_not_replay_with_inputs() -> None:
+    with FakeKestra(version="0.21.0") as server:
+        server.prepare("GET /api/v1/main/executions/abc", Answer(200, raw("SUCCESS")))
+        options = {**LOGIN, "url": server.url, "id": "abc", "state": "replayed", "inputs": {"a": 1}}
+        result = call("kestra_execution", options)
+    assert result["failed"] and "cannot be replayed with other inputs before Kestra 1.0" in result["msg"]
+
+
+def test_a_refused_look_for_a_lost_start_is_told() -> None:
+    with FakeKestra() as server:
+        server.prepare(START, Answer(200, drop=True))
+        server.prepare(SEARCH, Answer(403))
+        with pytest.raises(KestraError, match="HTTP 403"):
+            executions(server).start("team", "one", [], {})
+
+
+def test_a_last_look_without_an_answer_leaves_what_was_seen() -> None:
+    with FakeKestra() as server:
+        server.prepare(GET, Answer(200, raw("RUNNING")), *[Answer(0, drop=True)] * 9)
+        found = executions(server).wait("abc", 1, lambda it: False)
+    assert found is not None and found["state"]["current"] == "RUNNING"

@@ -22,6 +22,9 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv im
     value_from,
 )
 
+from ....fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
+from ....in_process import call
+
 NOW = datetime(2026, 1, 31, 8, tzinfo=UTC)
 
 
@@ -191,3 +194,21 @@ def test_a_description_travels_in_a_header() -> None:
     for text, message in {"☃": r"U\+2603", "a\nb": r"U\+000A", " a": "blank", "a\x85b": r"U\+0085"}.items():
         with pytest.raises(ValueProblem, match=message):
             check_description(text)
+
+
+def test_the_digits_of_other_scripts_are_no_number() -> None:
+    with pytest.raises(ValueProblem, match="is not a number"):
+        value_from("١٢", "NUMBER")
+
+
+@pytest.mark.parametrize("version", ["2.0.5", "0.21.0"])
+def test_a_description_is_left_out_where_the_version_has_none(version: str) -> None:
+    """An old server would never have it, so that each run would change the key again."""
+    listed = {"namespace": "team", "key": "k"} | ({"description": "d"} if version == "2.0.5" else {})
+    with FakeKestra(version=version) as server:
+        for _run in range(2):
+            server.prepare("GET /api/v1/main/kv", Answer(200, {"results": [listed], "total": 1}))
+            server.prepare("GET /api/v1/main/namespaces/team/kv/k", Answer(200, {"type": "STRING", "value": "v"}))
+            options = {"namespace": "team", "key": "k", "value": "v", "description": "d"}
+            result = call("kestra_kv", {"url": server.url, "username": USERNAME, "password": PASSWORD, **options})
+            assert (result["failed"], result["changed"]) == (False, False), result["msg"]

@@ -15,7 +15,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.trigg
     same_moment,
 )
 
-from ....fake_kestra import PASSWORD, USERNAME, FakeKestra
+from ....fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
 from ....in_process import call
 
 START, END = "2026-11-01T00:00:00+00:00", "2026-11-07T00:00:00+00:00"
@@ -101,7 +101,7 @@ def test_both_forms_are_told_alike() -> None:
         "current_date": None,
         "paused": False,
         "labels": {"a": "b"},
-        "inputs": {},
+        "inputs": [],
     }
 
 
@@ -149,6 +149,21 @@ def test_a_webhook_is_refused_before_anything_is_asked_of_the_scheduler() -> Non
     assert "disabled: true" in result["msg"]
     assert other["failed"] and "Flow team/one has no trigger nope: it has hook." in other["msg"]
     assert nowhere["failed"] and "the flow does not exist" in nowhere["msg"]
+
+
+@pytest.mark.parametrize(("version", "enabled"), [("0.21.0", False), ("2.0.5", True)])
+def test_a_trigger_that_the_text_disables(version: str, enabled: bool) -> None:
+    """Old versions do not tell it in the state; later ones have it there."""
+    schedule = {"id": "daily", "type": "io.kestra.plugin.core.trigger.Schedule", "disabled": True}
+    state = {"triggerId": "daily", "disabled": False}
+    with FakeKestra(version=version) as server:
+        server.add("id: one\nnamespace: team\n", triggers=[schedule])
+        server.prepare("GET /api/v1/main/triggers/team/one", *[Answer(200, {"results": [state], "total": 1})] * 2)
+        found = call("kestra_trigger", options(server, "daily", enabled=None))
+        assert found["trigger"]["enabled"] is enabled
+        wanted = call("kestra_trigger", options(server, "daily", enabled=True))
+    assert wanted["failed"] is not enabled
+    assert enabled or "is disabled in the text of its flow" in wanted["msg"]
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,14 @@ def test_files_meet_those_of_the_server(
     assert len(problems) == (1 if problem else 0) and (problem or "") in "".join(problems)
 
 
+def test_names_that_an_old_server_cannot_keep_are_refused() -> None:
+    files = [Text(name) for name in ("a#1", "b%20", "c?", "d&e f", "ü")]
+    assert match(files, "", [], blank_is_plus=False)[2] == []
+    problems = match(files, "", [], blank_is_plus=True, cuts_names=True)[2]
+    assert [problem.split(":")[0] for problem in problems] == ["a#1", "b%20", "c?"]
+    assert "this server cannot keep a name with #; rename the file" in problems[0]
+
+
 def test_new_directories_are_made_by_one_request_each() -> None:
     items = [Item(path, "create", Text(path)) for path in ("a", "old/x", "n/m/1", "n/m/2", "n/3", "k/1", "old/y/1")]
     openers, rest = new_directories(items, ["old/z"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import HttpSession
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.plan import Item, Plan
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespace_files.sync import NamespaceFiles
@@ -27,6 +28,15 @@ class Text:
         return self.content
 
 
+class Http:
+    """The loop of the real session."""
+
+    connection: Any = SimpleNamespace(retries=2, backoff=0)
+    deadline = None
+    repeat = HttpSession.repeat
+    pause = HttpSession.pause
+
+
 @dataclass
 class Client:
     """Takes writes and notes them; C(errors) are raised by the first requests for a path."""
@@ -37,8 +47,7 @@ class Client:
     in_flight: int = 0
     most: int = 0
     lock: Any = field(default_factory=threading.Lock)
-    connection: Any = field(default_factory=lambda: SimpleNamespace(retries=2, backoff=0))
-    http: Any = field(default_factory=lambda: SimpleNamespace(deadline=None))
+    http: Any = field(default_factory=lambda: Http())
     retry = KestraClient.retry
     pause = KestraClient.pause
 
@@ -105,3 +114,43 @@ def test_a_busy_server_and_a_broken_connection_are_tried_again() -> None:
     assert apply(client, plan("a", prune=("z",)), []) == {"a": "created", "z": "pruned"}
     assert client.written == ["POST /a"] * 3 + ["DELETE /z"] * 2
     assert apply(Client(errors={"/a": [http(503)] * 3}), plan("a"), []) == {"a": "failed"}
+
+
+@dataclass
+class Renaming(Client):
+    """A server that keeps what it is given, and cuts names at C(#)."""
+
+    kept: dict[str, bytes] = field(default_factory=dict)
+    listing: KestraError | None = None
+
+    def request(self, method: str, path: str, doing: str, *, params: Mapping[str, str], **options: Any) -> Any:
+        name = params.get("path", "").lstrip("/").split("#")[0]
+        if method == "POST":
+            super().request(method, path, doing, params=params)
+            self.kept[name] = options["parts"][0].content
+        if path.endswith("search"):
+            if self.listing is not None:
+                raise self.listing
+            return [f"/{each}" for each in self.kept]
+        return SimpleNamespace(status_code=200, content=self.kept.get(name, b""))
+
+    def json(self, response: Any, doing: str) -> Any:
+        return response
+
+
+def test_a_file_with_an_odd_name_is_read_back() -> None:
+    client = Renaming()
+    files = NamespaceFiles(client, "a")  # type: ignore[arg-type]
+    outcomes = files.apply(plan("plain", "ü x", "a#1", prune=("z",)), [])
+    assert {each.item.path: each.action for each in outcomes} == {
+        "plain": "created",
+        "ü x": "created",
+        "a#1": "failed",
+        "z": "skipped",
+    }
+    assert "keeps it under another name" in str(next(each.error for each in outcomes if each.item.path == "a#1"))
+
+
+def test_names_that_end_the_servers_list_are_told() -> None:
+    client = Renaming(listing=http(422))
+    assert apply(client, plan("plain", "a%20"), []) == {"plain": "created", "a%20": "failed"}

@@ -1,0 +1,289 @@
+"""Every module with its smallest set of options, with each option alone, and with a secret where one can be."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+
+from ...fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
+from ...in_process import call, printed
+from .test_module_contracts import KESTRA_MODULES, MODULES, SIDECAR_MODULES
+
+CANARY = "canary-4711-songbird"
+FLOW = "id: one\nnamespace: team\ntasks:\n  - id: say\n    type: Log\n"
+# What a module needs besides what its specification says.
+SMALLEST: dict[str, dict[str, Any]] = {
+    "kestra_execution": {"namespace": "team", "flow": "one", "wait": False},
+    "kestra_flow": {"content": FLOW, "id": "one"},
+    "kestra_flows": {"content": [FLOW]},
+    "kestra_kv": {"value": "x"},
+    "kestra_namespace_files": {"remote_src": True},
+    "kestra_health": {"wait_timeout": 0},
+}
+# Options that are nothing alone, and what the module says then.
+NEED_MORE = {
+    ("kestra_execution", "once"): "set labels",
+    ("kestra_flow", "revision"): "mutually exclusive",
+    ("kestra_flow_info", "id"): "required by 'id': namespace",
+    ("kestra_flows", "plan"): "mutually exclusive",
+    ("kestra_flows", "_packed_src"): "",
+    ("kestra_namespace_files", "_packed_src"): "",
+    ("kestra_namespace_files", "_problems"): "",
+}
+FAULTS_OF_USE = (
+    "missing parameter",
+    "missing required arg",
+    "all of the following are missing",
+    "Unexpected",
+    "value of",
+)
+
+
+class Stop(Exception):
+    """The end of a module whose specification is known."""
+
+
+def specification(name: str) -> dict[str, Any]:
+    """Return the arguments that a module gives to AnsibleModule."""
+    found: dict[str, Any] = {}
+
+    def init(self: object, **arguments: Any) -> None:
+        found.update(arguments)
+        raise Stop
+
+    module = importlib.import_module(f"ansible_collections.devorch.orchestration.plugins.modules.{name}")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(AnsibleModule, "__init__", init)
+        module.main()
+    return found
+
+
+def sample(name: str, option: Mapping[str, Any], directory: Path) -> Any:
+    """Return a value that an option takes."""
+    if option.get("choices"):
+        return [option["choices"][0]] if option["type"] == "list" else option["choices"][0]
+    special: dict[str, Any] = {
+        "url": "http://127.0.0.1:9",
+        "management_url": "http://127.0.0.1:9",
+        "management_closed_on": ["192.0.2.1"],
+        "prune_limit": "20%",
+        "ttl": "PT1H",
+        "since": "2026-11-01",
+        "until": "2026-11-01",
+        "schedule_date": "2026-11-01",
+        "labels": {"a": "b"},
+        "memory": "1G",
+        "disk": "5G",
+        "src": str(directory),
+        "content": FLOW,
+        "client_cert": str(directory / "missing.pem"),
+        "client_key": str(directory / "missing.pem"),
+        "interval": 0.1,
+    }
+    if name in special:
+        value = special[name]
+        return [value] if option["type"] == "list" and not isinstance(value, list) else value
+    kinds: dict[str, Any] = {
+        "bool": True,
+        "int": 1,
+        "float": 1.0,
+        "dict": {},
+        "list": [],
+        "raw": "x",
+        "path": str(directory / "other"),
+    }
+    return kinds.get(str(option.get("type", "str")), "team")
+
+
+def smallest(module: str, options: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    required = {name for name, option in options.items() if option.get("required")}
+    return {**{name: sample(name, options[name], directory) for name in sorted(required)}, **SMALLEST.get(module, {})}
+
+
+def connection(module: str, url: str) -> dict[str, Any]:
+    login = {"username": USERNAME, "password": PASSWORD} if module in KESTRA_MODULES else {"token": "t"}
+    return {"url": url, "retries": 0, "timeout": 5, **login}
+
+
+def cases(module: str, directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the smallest set of options, and that with each other option and each of its choices."""
+    arguments = specification(module)
+    options: dict[str, Any] = arguments["argument_spec"]
+    base = smallest(module, options, directory)
+    yield "", base
+    # A state that needs other options than the default is called with them.
+    needs = {condition[1]: condition[2] for condition in arguments.get("required_if", []) if condition[0] == "state"}
+    for name, option in options.items():
+        for value in option.get("choices") if option.get("type") == "str" and option.get("choices") else [None]:
+            given = dict(base)
+            given[name] = sample(name, option, directory) if value is None else value
+            if name == "state":
+                given.update(
+                    {other: "x" for other in needs.get(value, ()) if other not in given and value != "present"}
+                )
+            if name == "username":
+                given["password"] = "x"
+            if name == "password":
+                given["username"] = "x"
+            if name == "client_key":
+                given["client_cert"] = given["client_key"]
+            yield name, given
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_option_alone(module: str, tmp_path: Path) -> None:
+    """The server has next to nothing, so that most calls fail: with a sentence about that, not about the options."""
+    (tmp_path / "one.yml").write_text(FLOW)
+    wrong = []
+    with FakeKestra() as server:
+        for name, options in cases(module, tmp_path):
+            given = {**connection(module, server.url), **options}
+            if name == "token" and module in KESTRA_MODULES:
+                del given["username"], given["password"]
+            for check in (True, False):
+                result = call(module, given, check=check)
+                message = str(result["msg"])
+                expected = NEED_MORE.get((module, name))
+                fault = any(text in message for text in FAULTS_OF_USE) or "exception" in result
+                if (expected is None and fault) or (expected is not None and expected not in message):
+                    wrong.append((name, options.get(name), message))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_an_option_with_a_default_needs_no_other_one(module: str) -> None:
+    """Ansible takes a default for a given value there, so that the module could not be called without the other."""
+    arguments = specification(module)
+    defaults = {name for name, option in arguments["argument_spec"].items() if option.get("default") is not None}
+    needing = set(arguments.get("required_by") or {})
+    for group in arguments.get("required_together") or []:
+        needing |= set(group)
+    for pair in arguments.get("mutually_exclusive") or []:
+        needing |= set(pair)
+    assert needing & defaults - {"template", "remote_src"} == set()
+
+
+def echo(handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
+    """Refuse, and repeat all that was sent, as a careless server does."""
+    login = handler.headers.get("Authorization", "")
+    if login.startswith("Basic "):
+        login = base64.b64decode(login.removeprefix("Basic ")).decode()
+    sent = " ".join([handler.path, login, *handler.headers.values(), body.decode("utf-8", "replace")])
+    return Answer(422, {"message": f"I do not like {sent}"})
+
+
+def with_secret(module: str, where: str, directory: Path) -> dict[str, Any]:
+    """Return the options of a call with the canary in one place."""
+    base = smallest(module, specification(module)["argument_spec"], directory)
+    secrets: dict[str, dict[str, Any]] = {
+        "password": {"username": "u", "password": CANARY},
+        "token": {"token": CANARY},
+        "headers": {"headers": {"X-Secret": CANARY}},
+        "inputs": {"inputs": {"a": {"deep": [CANARY]}, "b": CANARY, "n": 1, "s": "1"}},
+        "secret_inputs": {"secret_inputs": {"b": CANARY}},
+        "backfill": {"backfill": {"start": "2026-11-01", "inputs": {"b": CANARY}}},
+        "value": {"value": CANARY, "sensitive": True},
+        "cloud_init": {"cloud_init": CANARY},
+        "instances": {"instances": [{"name": "vm", "cloud_init": CANARY}]},
+    }
+    return {**base, **secrets[where]}
+
+
+SECRET_PLACES = [
+    *((module, where) for module in KESTRA_MODULES for where in ("password", "token", "headers")),
+    *((module, "token") for module in SIDECAR_MODULES),
+    ("kestra_execution", "inputs"),
+    ("kestra_execution", "secret_inputs"),
+    ("kestra_trigger", "backfill"),
+    ("kestra_kv", "value"),
+    ("multipass_instance", "cloud_init"),
+    ("multipass_environment", "instances"),
+]
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What goes to the host's log."""
+    lines: list[str] = []
+
+    def log(self: AnsibleModule, message: str, log_args: Any = None) -> None:
+        lines.append(f"{message} {log_args}")
+
+    monkeypatch.setattr(AnsibleModule, "log", log)
+    return lines
+
+
+@pytest.mark.parametrize(("module", "where"), SECRET_PLACES)
+def test_a_secret_is_shown_nowhere(module: str, where: str, tmp_path: Path, logged: list[str]) -> None:
+    """Not in the log, the invocation, the result, the diff or a failure, even if the server repeats it."""
+    (tmp_path / "one.yml").write_text(FLOW)
+    options = {**connection(module, ""), **with_secret(module, where, tmp_path)}
+    if where == "token" and module in KESTRA_MODULES:
+        del options["username"], options["password"]
+    with FakeKestra() as server:
+        options["url"] = server.url
+        normal = server.respond
+        for careless in (True, False):
+            server.respond = echo if careless else normal  # type: ignore[method-assign]
+            for check in (True, False):
+                output = printed(module, options, check=check)
+                assert json.loads(output.splitlines()[-1])["msg"]
+                assert CANARY not in output
+    assert logged and not [line for line in logged if CANARY in line]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_secret_option_is_known_here(module: str) -> None:
+    """A new option with C(no_log) gets its canary."""
+
+    def secret(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+        for name, option in options.items():
+            if option.get("no_log"):
+                yield prefix or name
+            yield from secret(option.get("options") or {}, prefix or name)
+
+    assert set(secret(specification(module)["argument_spec"])) <= {
+        where for each, where in SECRET_PLACES if each == module
+    }
+
+
+def ended(state: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": "abc",
+        "namespace": "team",
+        "flowId": "one",
+        "state": {"current": state, "histories": [{"state": state}]},
+        **more,
+    }
+
+
+@pytest.mark.parametrize(("option", "shown"), [("inputs", True), ("secret_inputs", False)])
+def test_the_log_of_failing_tasks_is_told_and_secret_inputs_are_masked_in_it(
+    option: str, shown: bool, logged: list[str]
+) -> None:
+    run = {"id": "r", "taskId": "say", "state": {"current": "FAILED"}}
+    execution = ended("FAILED", inputs={"b": CANARY}, taskRunList=[run], url="u")
+    lines = [{"level": "ERROR", "taskRunId": "r", "message": f"could not use {CANARY} of 10 rows"}]
+    with FakeKestra() as server:
+        flow = {**json.loads(json.dumps({"namespace": "team", "id": "one"})), "source": FLOW, "inputs": [{"id": "b"}]}
+        server.prepare("GET /api/v1/main/flows/team/one", Answer(200, {**flow, "tasks": [{}]}))
+        server.prepare("POST /api/v1/main/executions/team/one", Answer(200, ended("CREATED", url="http://ui")))
+        server.prepare("GET /api/v1/main/executions/abc", Answer(200, execution))
+        server.prepare("GET /api/v1/main/outputs", Answer(200, {}))
+        server.prepare("GET /api/v1/main/logs", Answer(200, lines))
+        options = {**connection("kestra_execution", server.url), "namespace": "team", "flow": "one"}
+        output = printed("kestra_execution", {**options, option: {"b": CANARY, "n": None}})
+    result = json.loads(output.splitlines()[-1])
+    assert "could not use" in result["msg"] and "of 10 rows" in result["msg"]
+    assert (CANARY in result["msg"]) is shown
+    assert (result["execution"]["inputs"] == {"b": CANARY}) is shown
+    assert CANARY not in json.dumps(result["invocation"])
+    assert not [line for line in logged if CANARY in line]
