@@ -120,7 +120,8 @@ options:
   on_failure:
     description:
       - What to do if a flow cannot be written.
-      - V(rollback) restores the previous text of all flows that were written, and deletes flows that were created.
+      - V(rollback) restores the previous text of all flows that were written, and deletes flows that were created. If
+        the server cannot be reached, this is tried for about a minute.
       - V(keep) does not roll back. If the server refuses a flow, the others are still written.
     type: str
     version_added: 0.2.0
@@ -178,7 +179,9 @@ notes:
   - A file with a top-level C(revision), C(deleted), C(tenantId), C(draft), C(source) or C(updated) is refused, because
     Kestra would store such a flow again in every run, or hide it.
   - A deleted flow is created again. The numbers of its revisions continue.
-  - If a flow is changed on the server between the plan and the write, it is not overwritten, and the module fails.
+  - If another client changes a flow between the plan and the write, the module fails and names the flow. Kestra cannot
+    write only if nothing has changed. If an edit is replaced in the instant before the write, the module finds it by
+    its revision and stores its text again.
 seealso:
   - module: devorch.orchestration.kestra_flow
   - module: devorch.orchestration.kestra_export

@@ -294,7 +294,9 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> dict[str, An
 
     state.outcomes = sync.apply(state.plan, records, rollback=module.params["on_failure"] == "rollback")
     state.changed = any(
-        outcome.item.changes and (outcome.state != "previous" or outcome.action == "rolled_back")
+        outcome.item.changes
+        and outcome.action != "unchanged"
+        and (outcome.state != "previous" or outcome.action == "rolled_back")
         for outcome in state.outcomes
     )
     state.record_timing("apply")
@@ -330,10 +332,11 @@ STATES = {
 def failure_message(outcomes: list[Outcome]) -> str:
     """Return the message for a run that failed: what failed, and what the server holds of each flow."""
     failed = [outcome for outcome in outcomes if outcome.action == "failed"]
-    lines = [
-        f"  {outcome.item.name} ({outcome.item.file or 'no file'}): {outcome.error}; {STATES[outcome.state]}"
-        for outcome in failed
-    ]
+    causes: dict[tuple[str | None, str], list[str]] = {}
+    for outcome in failed:
+        name = f"{outcome.item.name} ({outcome.item.file or 'no file'})"
+        causes.setdefault((outcome.error, STATES[outcome.state]), []).append(name)
+    lines = [f"  {', '.join(names)}: {error}; {state}" for (error, state), names in causes.items()]
     count = "1 flow" if len(failed) == 1 else f"{len(failed)} flows"
     text = f"{count} could not be written:\n" + "\n".join(lines)
     back = [outcome.item.name for outcome in outcomes if outcome.action == "rolled_back"]
