@@ -146,10 +146,20 @@ options:
   plan:
     description:
       - File with a plan from O(save_plan). The plan is applied exactly as saved. O(src) and O(content) are not used.
-      - If a flow in the plan has changed on the server since the plan was saved, the module writes nothing and reports
-        all such flows.
+      - If a flow that the plan changes has changed on the server since the plan was saved, the module writes nothing
+        and reports all such flows. Another flow that has changed is a warning. A flow that is already as planned is
+        left as it is, so that a plan can be applied twice.
+      - A file that was changed after it was saved is refused. Only O(plan_key) protects from somebody who does that on
+        purpose.
     type: path
     version_added: 0.2.0
+  plan_key:
+    description:
+      - Secret that signs the file of O(save_plan). If it is set with O(plan), a file that was not signed with it is
+        refused.
+      - If it is not set, the environment variable E(KESTRA_PLAN_KEY) is used.
+    type: str
+    version_added: 0.3.0
   concurrency:
     description: Number of concurrent requests, from 1 to 32. Never two for the same flow.
     type: int
@@ -437,7 +447,7 @@ msg:
 import gc
 import re
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.run import Run, run
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import HAS_YAML
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
@@ -466,6 +476,7 @@ def main() -> None:
             "on_failure": {"type": "str", "choices": ["rollback", "keep"], "default": "rollback"},
             "save_plan": {"type": "path"},
             "plan": {"type": "path"},
+            "plan_key": {"type": "str", "no_log": True, "fallback": (env_fallback, ["KESTRA_PLAN_KEY"])},
             "concurrency": {"type": "int", "default": 8},
             "run_timeout": {"type": "int", "default": 1800},
             "_packed_src": {"type": "path"},

@@ -49,6 +49,7 @@ class FakeKestra:
 
     def __init__(self, version: str = "2.0.5", read_only: bool = False, tenant: str = "main") -> None:
         self.version = version
+        self.uuid = "u"
         self.read_only = read_only
         self.tenant = tenant
         self.flows: dict[tuple[str, str], Stored] = {}
@@ -214,7 +215,7 @@ class FakeKestra:
         if handler.headers.get("Authorization") != expected:
             return Answer(401, headers={"WWW-Authenticate": "Basic realm=Kestra"})
         if parts.path == "/api/v1/configs":
-            return Answer(200, {"uuid": "u", "version": self.version, "edition": "OSS"})
+            return Answer(200, {"uuid": self.uuid, "version": self.version, "edition": "OSS"})
         root = f"/api/v1/{self.tenant}/flows" if self.tenant else "/api/v1/flows"
         if "/kv/" in parts.path:
             return self.key_value(handler.command, parts.path, body)

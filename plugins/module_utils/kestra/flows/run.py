@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import time
+from collections.abc import Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +23,14 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
     DRIFT_WORDS,
     Plan,
+    Pruning,
     SavedPlan,
     Stored,
     dump_plan,
     load_plan,
     make_plan,
     mark_drift,
+    most_pruned,
     prune_problem,
     split_findings,
 )
@@ -56,6 +61,7 @@ class Run:
     shows_diff: bool
     started: float = field(default_factory=time.monotonic)
     plan: Plan = field(default_factory=Plan)
+    pruning: Pruning = field(default_factory=Pruning)
     outcomes: list[Outcome] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     server: dict[str, Any] = field(default_factory=dict)
@@ -158,6 +164,11 @@ def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem]]:
     return sources + [Source(f"content[{n}]", text.encode("utf-8")) for n, text in enumerate(texts)], problems
 
 
+def count_flows(flows: Sized) -> str:
+    """Return the beginning of a sentence about so many flows."""
+    return "1 flow is" if len(flows) == 1 else f"{len(flows)} flows are"
+
+
 def describe(problems: list[Problem], what: str) -> str:
     """Return the message for files that cannot be loaded, one problem a line."""
     lines = "\n".join(f"  {problem}" for problem in problems)
@@ -213,6 +224,9 @@ def plan_from_files(module: AnsibleModule, sync: FlowSync, state: Run) -> dict[s
     problem = prune_problem(state.plan, stored, module.params["prune_limit"])
     if problem:
         raise Failure(problem)
+    if module.params["prune"]:
+        most = most_pruned(module.params["prune_limit"], len(stored))
+        state.pruning = Pruning(most, module.params["owner_labels"])
     records, warnings = sync.read_records(state.plan.namespaces_to_look_up)
     for warning in warnings:
         module.warn(warning)
@@ -222,7 +236,7 @@ def plan_from_files(module: AnsibleModule, sync: FlowSync, state: Run) -> dict[s
     if policy == "fail" and drifted:
         lines = "\n".join(f"  {item.name} ({item.file or 'no file'}): {item.reason}" for item in drifted)
         raise Failure(
-            f"{len(drifted)} flows are stored differently from what was written from files, and drift is 'fail'; "
+            f"{count_flows(drifted)} stored differently from what was written from files, and drift is 'fail'; "
             f"nothing was written:\n{lines}\nBring the edits into the files, or run once with drift=overwrite."
         )
     for item in drifted:
@@ -237,7 +251,7 @@ def plan_from_file(module: AnsibleModule, client: KestraClient, sync: FlowSync, 
     """Read the saved plan; raise Failure if it does not fit what the server holds now."""
     path = Path(module.params["plan"])
     try:
-        saved: SavedPlan = load_plan(path.read_text(encoding="utf-8"))
+        saved: SavedPlan = load_plan(path.read_text(encoding="utf-8"), module.params["plan_key"])
     except OSError as error:
         raise Failure(f"The plan {path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -247,14 +261,19 @@ def plan_from_file(module: AnsibleModule, client: KestraClient, sync: FlowSync, 
         raise Failure(f"The plan {path} was made for another server: {dict(saved.server)} and not {server}.")
     stored = sync.read(saved.namespaces)
     state.record_timing("read")
-    moved = saved.moved(stored)
+    moved, others = saved.moved(stored)
     if moved:
         lines = "\n".join(f"  {sentence}" for sentence in moved)
         raise Failure(
-            f"{len(moved)} flows are not stored any more as they were when the plan {path} was made; nothing was "
-            f"written:\n{lines}\nMake the plan again."
+            f"{count_flows(moved)} not stored any more as when the plan {path} was made; nothing was written:\n"
+            f"{lines}\nMake the plan again."
         )
-    state.plan = saved.on(stored)
+    for sentence in others:
+        module.warn(f"Flow {sentence} since the plan was made, which leaves it alone.")
+    try:
+        state.plan = saved.on(stored)
+    except ValueError as error:
+        raise Failure(f"The plan {path} {error}") from error
 
 
 def identity(client: KestraClient) -> dict[str, str]:
@@ -287,7 +306,7 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> dict[str, An
         if item.stored and item.stored.broken:
             module.warn(f"{item.file}: Kestra cannot read the flow it has stored: {item.stored.broken}")
     if module.params["save_plan"]:
-        save(module, dump_plan(state.plan, identity(client)))
+        save(module, dump_plan(state.plan, identity(client), state.pruning, module.params["plan_key"]))
     if module.check_mode:
         state.changed = bool(state.plan.changes)
         return state.result(state.summary_text())
@@ -311,13 +330,17 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> dict[str, An
 def save(module: AnsibleModule, text: str) -> None:
     """Write the plan to its file at once, or not at all."""
     target = Path(module.params["save_plan"])
+    beside: Path | None = None
     try:
-        beside = Path(module.tmpdir, "plan.json")
-        beside.touch(mode=0o600)
-        beside.write_text(text, encoding="utf-8")
-        module.atomic_move(str(beside), str(target))
-        target.chmod(0o600)
+        # Only its owner may read it, from the first byte on.
+        handle, name = tempfile.mkstemp(prefix=".plan-", dir=target.parent)
+        beside = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        beside.replace(target)
     except OSError as error:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
         raise Failure(f"The plan cannot be saved as {target}: {error.strerror or error}") from error
 
 

@@ -316,10 +316,20 @@ def test_a_saved_plan_is_carried_out_or_refused(tmp_path: Path) -> None:
         assert applied["summary"] == planned["summary"] and applied["plan"] == planned["plan"]
         assert applied["summary"]["pruned"] == 1
         again = load(tmp_path, server, src=None, plan=str(plan_file)).last
-        assert again["failed"] and "team/new was created" in again["msg"]
-        plan_file.write_text(plan_file.read_text("utf-8").replace('"uuid": "u"', '"uuid": "v"'), encoding="utf-8")
+        assert not again.get("failed") and not again["changed"]
+        server.uuid = "v"
         other = load(tmp_path, server, src=None, plan=str(plan_file)).last
         assert "was made for another server" in other["msg"]
+        plan_file.write_text(plan_file.read_text("utf-8").replace('"uuid": "u"', '"uuid": "v"'), encoding="utf-8")
+        edited = load(tmp_path, server, src=None, plan=str(plan_file)).last
+        assert "its checksum does not fit" in edited["msg"]
+        signed = load(tmp_path, server, "--check", save_plan=str(plan_file), plan_key="a-secret-key")
+        assert "a-secret-key" not in signed.output + plan_file.read_text("utf-8")
+        assert (
+            "another key than plan_key"
+            in load(tmp_path, server, src=None, plan=str(plan_file), plan_key="b").last["msg"]
+        )
+        assert not load(tmp_path, server, src=None, plan=str(plan_file), plan_key="a-secret-key").last["changed"]
 
 
 def test_pruning_is_limited_and_keeps_to_what_is_owned(tmp_path: Path) -> None:
