@@ -395,7 +395,8 @@ class SavedPlan:
                 continue
             if item.action == "prune" and now is not None and not is_owned(now.text, self.pruning.owner_labels):
                 raise ValueError(f"prunes flow {item.name}, which does not have the labels {self.pruning.owner_labels}")
-            items.append(replace(item, stored=now))
+            if item.flow is not None or now is not None:
+                items.append(replace(item, stored=now))
         plan = Plan(tuple(items))
         if len(plan.with_action("prune")) > self.pruning.most:
             raise ValueError(f"prunes more flows than the {self.pruning.most} that prune_limit allowed")

@@ -280,3 +280,11 @@ def test_a_damaged_plan_is_refused(text: str, message: str) -> None:
 )
 def test_switching_a_text(text: str, disabled: bool, expected: str | None) -> None:
     assert flow_plan.with_switch(text, disabled) == expected
+
+
+def test_a_blocked_flow_that_was_deleted_since_is_no_longer_in_the_plan() -> None:
+    made, known = saved()
+    blocked = flow_plan.mark_drift(made, {}, block=True)
+    loaded = flow_plan.load_plan(flow_plan.dump_plan(blocked, SERVER, PRUNING))
+    del known[("a", "gone")]
+    assert [item.name for item in loaded.on(known).items] == ["new/n", "team.one/good"]
