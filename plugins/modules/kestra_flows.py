@@ -63,7 +63,8 @@ options:
     description:
       - "Whether the texts are Jinja templates, with delimiters that Kestra does not use: C(<[ variable ]>),
         C(<% statement %>) and C(<# comment #>). Kestra's own braces stay as they are."
-      - The templates are rendered on the controller, so this cannot be combined with O(remote_src=true).
+      - The templates are rendered on the controller, so this cannot be combined with O(remote_src=true). The controller
+        needs ansible-core 2.19 or newer.
     type: bool
     version_added: 0.2.0
     default: false
@@ -85,7 +86,8 @@ options:
   prune:
     description:
       - Whether to delete flows that have no file, in the namespaces of the files and in O(namespaces).
-      - Only flows whose text has all O(owner_labels) are deleted, and only after all other writes have succeeded.
+      - Only flows whose text has all O(owner_labels) are deleted, and only after all other writes have succeeded. If the
+        module has no record that it wrote such a flow, it warns.
       - Kestra keeps the revisions of a deleted flow. A later run with its file creates it again.
     type: bool
     version_added: 0.2.0
@@ -112,7 +114,8 @@ options:
       - V(report) does not change the flow. Its action in RV(plan) is V(blocked).
       - V(fail) writes nothing at all.
       - As records, the module stores hashes of the texts that it has written in the key-value store of each namespace,
-        in the key C(devorch.orchestration.flows).
+        in the key C(devorch.orchestration.flows). Without the permission to write it, the module warns and writes the
+        flows.
     type: str
     version_added: 0.2.0
     choices: [overwrite, report, fail]
@@ -186,8 +189,8 @@ attributes:
 requirements:
   - PyYAML
 notes:
-  - A file with a top-level C(revision), C(deleted), C(tenantId), C(draft), C(source) or C(updated) is refused, because
-    Kestra would store such a flow again in every run, or hide it.
+  - A file with a top-level C(deleted) that is not false is refused, because Kestra would hide the flow. Servers before
+    2.0 hide a flow with C(tenantId) too, which is refused for them.
   - A deleted flow is created again. The numbers of its revisions continue.
   - If another client changes a flow between the plan and the write, the module fails and names the flow. Kestra cannot
     write only if nothing has changed. If an edit is replaced in the instant before the write, the module finds it by
@@ -445,6 +448,7 @@ msg:
 """
 
 import gc
+import json
 import re
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
@@ -514,7 +518,9 @@ def check_options(module: AnsibleModule) -> None:
     if options["prune"] and not options["owner_labels"]:
         module.fail_json(msg="owner_labels is empty; to prune, name at least one label that the flows carry")
     for name in ("owner_labels", "namespace_map"):
-        options[name] = {str(key): str(value) for key, value in options[name].items()}
+        # As YAML writes them, so that true is not "True".
+        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in options[name].items()}
+        options[name] = {str(key): text for key, text in texts.items()}
 
 
 if __name__ == "__main__":

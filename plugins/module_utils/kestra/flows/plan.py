@@ -240,17 +240,23 @@ def is_disabled(text: str) -> bool:
     return line is not None and line.group(1) == "true"
 
 
-def split_findings(plan: Plan, is_2: bool) -> tuple[list[Problem], list[str]]:
-    """Return problems and warnings for constructs that 2.0 removed, in the flows that are to be written."""
+def split_findings(plan: Plan, is_2: bool, refused: Collection[str] = ()) -> tuple[list[Problem], list[str]]:
+    """Return problems and warnings for constructs that 2.0 removed, in the flows that are to be written.
+
+    C(refused) has the files of which the server refuses a flow. A finding explains why; of a flow that a server of 2.x
+    takes, nothing that it would refuse is true.
+    """
     problems: list[Problem] = []
     warnings: list[str] = []
     for item in plan.with_action("create", "update"):
         for finding in item.flow.findings if item.flow else ():
             problem = Problem(item.file or "", finding.line, finding.message)
-            if finding.refused and is_2:
-                problems.append(problem)
-            else:
+            if finding.before_2:
+                problems += [] if is_2 else [problem]
+            elif not finding.refused or not is_2:
                 warnings.append(str(problem))
+            elif item.file in refused:
+                problems.append(problem)
     return problems, warnings
 
 

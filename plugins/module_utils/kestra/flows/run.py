@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import tempfile
 import time
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +66,7 @@ class Run:
     pruning: Pruning = field(default_factory=Pruning)
     outcomes: list[Outcome] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    paths: Sequence[str] = field(default_factory=list)
     server: dict[str, Any] = field(default_factory=dict)
     changed: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
@@ -146,22 +149,24 @@ class Wanted:
     stored: dict[Key, Stored]
 
 
-def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem]]:
-    """Return the texts, which are read here or were packed by the action plugin."""
+def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem], list[str]]:
+    """Return the texts, which are read here or were packed by the action plugin, and the paths that were read."""
     packed_src = module.params["_packed_src"]
     if packed_src is not None:
         first, *rest = unpack(Path(packed_src))
         packed = Path(packed_src).read_bytes()
-        problems = [Problem(*problem) for problem in json.loads(first.of(packed))]
-        return [Source(entry.name, entry.of(packed)) for entry in rest], problems
+        read_before = json.loads(first.of(packed))
+        problems = [Problem(*problem) for problem in read_before["problems"]]
+        return [Source(entry.name, entry.of(packed)) for entry in rest], problems, read_before["paths"]
     if module.params["src"] and not module.params["remote_src"]:
         raise Failure(
             "The files were not transferred: with remote_src=false the module runs through its action plugin, in a "
             "playbook or by the ansible command."
         )
-    sources, problems = read_all(map(Path, module.params["src"] or []), module.params["ignore_file"])
-    texts = module.params["content"] or []
-    return sources + [Source(f"content[{n}]", text.encode("utf-8")) for n, text in enumerate(texts)], problems
+    paths = module.params["src"] or []
+    sources, problems = read_all(map(Path, paths), module.params["ignore_file"])
+    texts = [Source(f"content[{n}]", text.encode("utf-8")) for n, text in enumerate(module.params["content"] or [])]
+    return sources + texts, problems, paths
 
 
 def count_flows(flows: Sized) -> str:
@@ -169,16 +174,31 @@ def count_flows(flows: Sized) -> str:
     return "1 flow is" if len(flows) == 1 else f"{len(flows)} flows are"
 
 
-def describe(problems: list[Problem], what: str) -> str:
-    """Return the message for files that cannot be loaded, one problem a line."""
+def describe(problems: list[Problem], what: str, ignore_file: str = "", paths: Sequence[str] = ()) -> str:
+    """Return the message for files that cannot be loaded, one problem a line; what is no flow can be left out."""
     lines = "\n".join(f"  {problem}" for problem in problems)
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return f"{count} {what}; nothing was written:\n{lines}"
+    text = f"{count} {what}; nothing was written:\n{lines}"
+    for path in paths if ignore_file else ():
+        below = [
+            Path(problem.file).relative_to(path).as_posix()
+            for problem in problems
+            if problem.no_flow and Path(problem.file) != Path(path) and Path(problem.file).is_relative_to(path)
+        ]
+        if below:
+            ignored = "\n".join(f"  /{_escaped(name)}" for name in dict.fromkeys(below))
+            text += f"\nTo leave out what is no flow, write into {Path(path, ignore_file)}:\n{ignored}"
+    return text
+
+
+def _escaped(name: str) -> str:
+    """Return a pattern that means this path alone."""
+    return re.sub(r"([*?\[\\]| $)", r"\\\1", name)
 
 
 def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
-    """Return what the files ask for and what is stored. Raise Failure if a file is wrong."""
-    sources, state.problems = gather(module)
+    """Return what the files ask for and what is stored; what is wrong with the files is in the problems."""
+    sources, state.problems, state.paths = gather(module)
     named = set(module.params["namespaces"])
     stored: dict[Key, Stored] = {}
     asked: set[str] = set()
@@ -193,10 +213,10 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
                 stored = reading.result()
         except KestraError:
             # What is wrong with the files can be reported without a server.
-            if state.problems or parse_sources(sources)[1]:
-                asked = set()
-            else:
-                raise
+            state.problems += parse_sources(sources)[1]
+            if state.problems:
+                raise file_failure(module, state) from None
+            raise
     known: dict[str, list[Key]] = {}
     for flow in stored.values():
         if flow.broken is None:
@@ -207,16 +227,38 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
 
     flows, found = parse_sources(sources, module.params["namespace_map"], known, inspect)
     state.problems += found
-    if state.problems:
-        raise Failure(describe(state.problems, "in the flow files"))
     namespaces = {flow.namespace for flow in flows} | named
-    stored.update(sync.read(namespaces - asked))
+    try:
+        stored.update(sync.read(namespaces - asked))
+    except KestraError:
+        if state.problems:
+            raise file_failure(module, state) from None
+        raise
     return Wanted(flows, namespaces, stored)
 
 
-def plan_from_files(module: AnsibleModule, sync: FlowSync, state: Run) -> dict[str, Record]:
+def file_failure(module: AnsibleModule, state: Run) -> Failure:
+    """Return the failure for what is wrong with the files."""
+    return Failure(describe(state.problems, "in the flow files", module.params["ignore_file"], state.paths))
+
+
+def check(module: AnsibleModule, client: KestraClient, sync: FlowSync, plan: Plan) -> list[Problem]:
+    """Let the server validate what would be written; return what is wrong with it, and tell the warnings."""
+    refused, more = sync.validate(plan.to_validate, plan)
+    explained, warnings = split_findings(plan, client.server_info().is_2, {problem.file for problem in refused})
+    for warning in warnings + more:
+        module.warn(warning)
+    return sorted(explained + refused, key=lambda problem: (problem.file, problem.line or 0))
+
+
+def plan_from_files(module: AnsibleModule, client: KestraClient, sync: FlowSync, state: Run) -> dict[str, Record]:
     """Make the plan; return the records of what was written before, by namespace."""
     wanted = read(module, sync, state)
+    if state.problems:
+        # All problems in one run: the server is asked about the flows that have none so far.
+        with contextlib.suppress(KestraError):
+            state.problems += check(module, client, sync, make_plan(wanted.flows, wanted.stored))
+        raise file_failure(module, state)
     state.record_timing("read")
     scope = wanted.namespaces if module.params["prune"] else set()
     state.plan = make_plan(wanted.flows, wanted.stored, scope, module.params["owner_labels"])
@@ -240,9 +282,10 @@ def plan_from_files(module: AnsibleModule, sync: FlowSync, state: Run) -> dict[s
             f"nothing was written:\n{lines}\nBring the edits into the files, or run once with drift=overwrite."
         )
     for item in drifted:
-        if item.drift is not None and (item.drift != "unrecorded" or policy != "overwrite"):
+        pruned = item.action == "prune"
+        if item.drift is not None and (item.drift != "unrecorded" or policy != "overwrite" or pruned):
             what = "is left as it is" if policy != "overwrite" else "is overwritten"
-            what = "is pruned" if item.action == "prune" else what
+            what = "is pruned" if pruned else what
             module.warn(f"Flow {item.name} {DRIFT_WORDS[item.drift]}, and {what}.")
     return records
 
@@ -289,16 +332,12 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> dict[str, An
     if module.params["plan"]:
         plan_from_file(module, client, sync, state)
     else:
-        records = plan_from_files(module, sync, state)
+        records = plan_from_files(module, client, sync, state)
     info = client.server_info()
     state.server = {"version": info.version, "edition": info.edition}
     state.record_timing("plan")
 
-    removed, warnings = split_findings(state.plan, info.is_2)
-    refused, more = sync.validate(state.plan.to_validate)
-    state.problems = sorted(removed + refused, key=lambda problem: (problem.file, problem.line or 0))
-    for warning in warnings + more:
-        module.warn(warning)
+    state.problems = check(module, client, sync, state.plan)
     if state.problems:
         raise Failure(describe(state.problems, "found in the flows"))
     state.record_timing("validate")
@@ -312,6 +351,8 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> dict[str, An
         return state.result(state.summary_text())
 
     state.outcomes = sync.apply(state.plan, records, rollback=module.params["on_failure"] == "rollback")
+    for warning in sync.warnings:
+        module.warn(warning)
     state.changed = any(
         outcome.item.changes
         and outcome.action != "unchanged"

@@ -102,6 +102,7 @@ class FlowSync:
         self.client = client
         self.concurrency = concurrency
         self.retries = client.connection.retries
+        self.warnings: list[str] = []
 
     def _each(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> list[Result]:
         """Return the results in the order of the arguments; the first exception ends the run."""
@@ -144,8 +145,11 @@ class FlowSync:
             for key, entry in listed.items()
         }
 
-    def validate(self, items: Sequence[Item]) -> tuple[list[Problem], list[str]]:
-        """Let the server validate the texts; return what it refuses, and what it warns of."""
+    def validate(self, items: Sequence[Item], plan: Plan | None = None) -> tuple[list[Problem], list[str]]:
+        """Let the server validate the texts; return what it refuses, and what it warns of.
+
+        It misses subflows that do not exist yet; those that C(plan) creates are no reason for a warning.
+        """
         flows = [item.flow for item in items if item.flow is not None]
         batches = validation_batches([flow.text for flow in flows])
         answers: dict[int, list[dict[str, Any]]] = {}
@@ -166,6 +170,11 @@ class FlowSync:
             found_problems, found_warnings = read_answers(flow, answers.get(index, []))
             problems += found_problems
             warnings += found_warnings
+        planned = [item.key for item in plan.items] if plan and warnings else []
+        missing = tuple(
+            f"The subflow '{flow_id}' not found in namespace '{namespace}'." for namespace, flow_id in planned
+        )
+        warnings = [warning for warning in warnings if not warning.endswith(missing)]
         return problems, warnings
 
     def _validated(self, entries: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
@@ -213,7 +222,15 @@ class FlowSync:
     def _put_record(self, entry: tuple[str, Record]) -> None:
         namespace, record = entry
         value = Value("JSON", record.as_value())
-        self.client.retry(lambda: KeyStore(self.client, namespace).put(RECORD_KEY, value, RECORD_DESCRIPTION, None))
+        try:
+            self.client.retry(lambda: KeyStore(self.client, namespace).put(RECORD_KEY, value, RECORD_DESCRIPTION, None))
+        except KestraError as error:
+            if error.status not in (403, 405):
+                raise
+            self.warnings.append(
+                f"What is written in namespace {namespace} cannot be recorded, so that a later run takes it for edited "
+                f"on the server. {error}"
+            )
 
     def apply(self, plan: Plan, records: Mapping[str, Record] | None = None, rollback: bool = True) -> list[Outcome]:
         """Carry out a plan; return what became of each of its items, in the plan's order.

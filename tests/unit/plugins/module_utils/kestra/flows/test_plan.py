@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import plan as flow_plan
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import Item, Plan, Stored
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import Record, sha256
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow, Problem
 
 GOOD = "id: good\nnamespace: team.one\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: hi\n"
 
@@ -288,3 +289,16 @@ def test_a_blocked_flow_that_was_deleted_since_is_no_longer_in_the_plan() -> Non
     loaded = flow_plan.load_plan(flow_plan.dump_plan(blocked, SERVER, PRUNING))
     del known[("a", "gone")]
     assert [item.name for item in loaded.on(known).items] == ["new/n", "team.one/good"]
+
+
+def test_a_rule_explains_what_a_server_refuses_and_refuses_nothing_by_itself() -> None:
+    found = (
+        Finding(3, "gone", refused=True),
+        Finding(4, "deprecated", refused=False),
+        Finding(5, "hidden", refused=False, before_2=True),
+    )
+    made = flow_plan.make_plan([replace(Flow("a", "b", "b.yml", GOOD), findings=found)], {})
+    gone, old, hidden = (Problem("b.yml", finding.line, finding.message) for finding in found)
+    assert flow_plan.split_findings(made, is_2=True) == ([], [str(old)])
+    assert flow_plan.split_findings(made, is_2=True, refused={"b.yml"}) == ([gone], [str(old)])
+    assert flow_plan.split_findings(made, is_2=False) == ([hidden], [str(gone), str(old)])

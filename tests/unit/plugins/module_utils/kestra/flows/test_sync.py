@@ -453,3 +453,19 @@ def test_a_server_that_comes_back_gets_every_flow_put_back(server: FakeKestra) -
     outcomes = changer.apply(made)
     assert {o.action for o in outcomes} == {"rolled_back", "failed"} and texts(server) == before
     assert all(o.state == "previous" for o in outcomes)
+
+
+def test_flows_are_written_without_the_permission_to_record_them(server: FakeKestra) -> None:
+    made = plan(server, flow("a"))
+    server.prepare("PUT /api/v1/main/namespaces/team/kv/", Answer(403))
+    changer = sync(server)
+    assert [o.action for o in changer.apply(made)] == ["created"]
+    (warning,) = changer.warnings
+    assert "namespace team cannot be recorded" in warning and "403" in warning
+
+
+def test_a_subflow_of_the_same_plan_is_not_missing(server: FakeKestra) -> None:
+    made = plan(server, flow("parent"), flow("child"))
+    warnings = [f"The subflow '{name}' not found in namespace 'team'." for name in ("child", "nowhere")]
+    server.prepare("POST /api/v1/main/flows/validate", Answer(200, [{"index": 0}, {"index": 1, "warnings": warnings}]))
+    assert [w[-25:] for w in sync(server).validate(made.to_validate, made)[1]] == [warnings[1][-25:]]
