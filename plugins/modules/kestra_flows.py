@@ -86,8 +86,8 @@ options:
   prune:
     description:
       - Whether to delete flows that have no file, in the namespaces of the files and in O(namespaces).
-      - Only flows whose text has all O(owner_labels) are deleted, and only after all other writes have succeeded. If the
-        module has no record that it wrote such a flow, it warns.
+      - Only flows whose text has all O(owner_labels) are deleted, and only after all other writes have succeeded.
+      - If the module has no record that it wrote such a flow, it warns.
       - Kestra keeps the revisions of a deleted flow. A later run with its file creates it again.
     type: bool
     version_added: 0.2.0
