@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -43,12 +44,18 @@ class ActionModule(PackedSourceAction):
         sources, problems = read_all(paths, str(arguments.get("ignore_file", IGNORE_FILE) or ""))
         texts = arguments.get("content") or []
         for number, text in enumerate(texts if isinstance(texts, list) else [texts]):
+            if not isinstance(text, str):
+                kind = "mapping" if isinstance(text, dict) else type(text).__name__
+                message = f"is a {kind}, not the text of a flow; write it as a block (- |), or use the filter to_yaml"
+                problems.append(Problem(f"content[{number}]", None, message))
+                continue
             sources.append(Source(f"content[{number}]", str(text).encode("utf-8")))
         if boolean(arguments.get("template", False), strict=False):
             sources, more = self._render(sources, task_vars)
             problems += more
-        listed = json.dumps([(problem.file, problem.line, problem.message) for problem in problems]).encode("utf-8")
-        entries = [("", listed), *((source.path, source.content) for source in sources)]
+        told = [(problem.file, problem.line, problem.message) for problem in problems]
+        first = json.dumps({"problems": told, "paths": [str(path) for path in paths]}).encode("utf-8")
+        entries = [("", first), *((source.path, source.content) for source in sources)]
         return {"_packed_src": transfer_files(self, entries)}
 
     def _render(self, sources: list[Source], task_vars: dict[str, Any]) -> tuple[list[Source], list[Problem]]:
@@ -62,9 +69,15 @@ class ActionModule(PackedSourceAction):
         templar = self._templar.copy_with_new_env(available_variables=task_vars)
         for source in sources:
             try:
-                template = trust_as_template(source.content.decode("utf-8"))
-                text = templar.template(template, escape_backslashes=False, overrides=DELIMITERS)
-                rendered.append(Source(source.path, str(text).encode("utf-8")))
+                content = source.content.decode("utf-8")
+                # Jinja makes every line end a line feed.
+                ends = set(re.findall(r"\r\n|\r|\n", content))
+                if len(ends) > 1:
+                    problems.append(Problem(source.path, None, "has line ends of several kinds; a template has one"))
+                    continue
+                template = trust_as_template(content.replace("\r\n", "\n"))
+                text = str(templar.template(template, escape_backslashes=False, overrides=DELIMITERS))
+                rendered.append(Source(source.path, text.replace("\n", *(ends or {"\n"})).encode("utf-8")))
             except UnicodeDecodeError:
                 rendered.append(source)
             except AnsibleError as error:

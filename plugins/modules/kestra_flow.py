@@ -235,9 +235,10 @@ def plan_for(module: AnsibleModule, client: KestraClient, stored: Stored | None)
     if module.params["state"] == "absent":
         return Plan(() if stored is None else (Item("prune", None, stored),))
     text, origin = wanted_text(module, client, stored)
-    if stored is not None and stored.text == text:
+    source = Source(origin, text.encode("utf-8"))
+    if stored is not None and stored.text == text and source.recognizable:
         return make_plan([Flow(*key, origin, text)], known)
-    flows, problems = parse_sources([Source(origin, text.encode("utf-8"))], inspect=findings)
+    flows, problems = parse_sources([source], inspect=findings)
     if not problems and [flow.key for flow in flows] != [key]:
         names = ", ".join(flow.name for flow in flows)
         problems = [Problem(origin, None, f"is about {names} and not about {'/'.join(key)}")]
@@ -257,17 +258,19 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
         )
     plan = plan_for(module, client, stored)
     sync = FlowSync(client)
-    removed, warnings = split_findings(plan, client.server_info().is_2)
     refused, more = sync.validate(plan.to_validate)
+    explained, warnings = split_findings(plan, client.server_info().is_2, {problem.file for problem in refused})
     for warning in warnings + more:
         module.warn(warning)
-    if removed or refused:
-        raise fail(removed + refused)
+    if explained or refused:
+        raise fail(explained + refused)
     (item,) = plan.items or (None,)
     action = "unchanged" if item is None else DONE.get(item.action, "unchanged").replace("pruned", "deleted")
     revision = stored.revision if stored else None
     if item is not None and item.changes and not module.check_mode:
         (outcome,) = sync.apply(plan)
+        for warning in sync.warnings:
+            module.warn(warning)
         if outcome.action == "failed":
             raise Failure(f"Flow {item.name} could not be {action}: {outcome.error}", problems=[])
         if outcome.warning:

@@ -26,7 +26,7 @@ options:
     description: Namespace to search. If not set, all namespaces are searched.
     type: str
   below:
-    description: Whether to search the namespaces below O(namespace) too.
+    description: Whether to search the namespaces below O(namespace) too. Needs O(namespace).
     type: bool
     default: false
   id:
@@ -54,7 +54,7 @@ options:
   activity:
     description:
       - Whether to return the last execution and the triggers of each flow. This needs one more request per flow, and
-        one for all flows together.
+        one for all flows together. Kestra before 1.0 cannot tell it.
     type: bool
     default: false
   concurrency:
@@ -186,6 +186,7 @@ msg:
   sample: 1 flow
 """
 
+import json
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -210,7 +211,10 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
         below=options["below"],
         id=options["id"],
         text=options["query"],
-        labels={str(name): str(value) for name, value in options["labels"].items()},
+        labels={
+            str(name): value if isinstance(value, str) else json.dumps(value)
+            for name, value in options["labels"].items()
+        },
     )
     extras = {name: options[name] for name in ("source", "revisions", "activity")}
     found = find_flows(client, query, options["limit"], options["concurrency"], **extras)
@@ -238,6 +242,9 @@ def main() -> None:
         mutually_exclusive=[("id", "query")],
         supports_check_mode=True,
     )
+    # By hand, since an option with a default is always given.
+    if module.params["below"] and not module.params["namespace"]:
+        module.fail_json(msg="below is set, so namespace has to be set as well")
     if module.params["limit"] < 1:
         module.fail_json(msg=f"limit is {module.params['limit']}; it is a number from 1")
     if not 1 <= module.params["concurrency"] <= 32:

@@ -64,7 +64,8 @@ options:
     description:
       - "Whether the texts are Jinja templates, with delimiters that Kestra does not use: C(<[ variable ]>),
         C(<% statement %>) and C(<# comment #>). Kestra's own braces stay as they are."
-      - The templates are rendered on the controller, so this cannot be combined with O(remote_src=true).
+      - The templates are rendered on the controller, so this cannot be combined with O(remote_src=true). The controller
+        needs ansible-core 2.19 or newer.
     type: bool
     version_added: 0.2.0
     default: false
@@ -87,6 +88,7 @@ options:
     description:
       - Whether to delete flows that have no file, in the namespaces of the files and in O(namespaces).
       - Only flows whose text has all O(owner_labels) are deleted, and only after all other writes have succeeded.
+      - If the module has no record that it wrote such a flow, it warns.
       - Kestra keeps the revisions of a deleted flow. A later run with its file creates it again.
     type: bool
     version_added: 0.2.0
@@ -114,7 +116,8 @@ options:
       - V(report) does not change the flow. Its action in RV(plan) is V(blocked).
       - V(fail) writes nothing at all.
       - The records are hashes of the texts that the module has written. They are in the key-value store of each
-        namespace, in the key C(devorch.orchestration.flows).
+        namespace, in the key C(devorch.orchestration.flows). Without the permission to write it, the module warns and
+        writes the flows.
     type: str
     version_added: 0.2.0
     choices: [overwrite, report, fail]
@@ -122,7 +125,8 @@ options:
   on_failure:
     description:
       - What to do if a flow cannot be written.
-      - V(rollback) restores the previous text of all flows that were written, and deletes flows that were created.
+      - V(rollback) restores the previous text of all flows that were written, and deletes flows that were created. If
+        the server cannot be reached, this is tried for about a minute.
       - V(keep) does not roll back. If the server refuses a flow, the others are still written.
     type: str
     version_added: 0.2.0
@@ -148,10 +152,20 @@ options:
     description:
       - File with a plan from O(save_plan). The plan is applied exactly as saved. O(src) and O(content) are not used.
         A plan of another server or tenant is refused.
-      - If a flow in the plan has changed on the server since the plan was saved, the module writes nothing and reports
-        all such flows.
+      - If a flow that the plan changes has changed on the server since the plan was saved, the module writes nothing
+        and reports all such flows. Another flow that has changed is a warning. A flow that is already as planned is
+        left as it is, so that a plan can be applied twice.
+      - A file that was changed after it was saved is refused. Only O(plan_key) protects from somebody who does that on
+        purpose.
     type: path
     version_added: 0.2.0
+  plan_key:
+    description:
+      - Secret that signs the file of O(save_plan). If it is set with O(plan), a file that was not signed with it is
+        refused.
+      - If it is not set, the environment variable E(KESTRA_PLAN_KEY) is used.
+    type: str
+    version_added: 0.3.0
   concurrency:
     description: Number of concurrent requests, from 1 to 32. Never two for the same flow.
     type: int
@@ -178,10 +192,12 @@ attributes:
 requirements:
   - PyYAML
 notes:
-  - A file with a top-level C(revision), C(deleted), C(tenantId), C(draft), C(source) or C(updated) is refused. Only
-    Kestra sets these keys. With some of them, it would store the flow again in every run, or hide it.
+  - A file with a top-level C(deleted) that is not false is refused, because Kestra would hide the flow. Servers before
+    2.0 hide a flow with C(tenantId) too, which is refused for them.
   - A deleted flow is created again. The numbers of its revisions continue.
-  - If a flow is changed on the server between the plan and the write, it is not overwritten, and the module fails.
+  - If another client changes a flow between the plan and the write, the module fails and names the flow. Kestra cannot
+    write only if nothing has changed. If an edit is replaced in the instant before the write, the module finds it by
+    its revision and stores its text again.
 seealso:
   - module: devorch.orchestration.kestra_flow
   - module: devorch.orchestration.kestra_export
@@ -435,9 +451,10 @@ msg:
 """
 
 import gc
+import json
 import re
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.run import Run, run
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import HAS_YAML
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
@@ -466,6 +483,7 @@ def main() -> None:
             "on_failure": {"type": "str", "choices": ["rollback", "keep"], "default": "rollback"},
             "save_plan": {"type": "path"},
             "plan": {"type": "path"},
+            "plan_key": {"type": "str", "no_log": True, "fallback": (env_fallback, ["KESTRA_PLAN_KEY"])},
             "concurrency": {"type": "int", "default": 8},
             "run_timeout": {"type": "int", "default": 1800},
             "_packed_src": {"type": "path"},
@@ -503,7 +521,9 @@ def check_options(module: AnsibleModule) -> None:
     if options["prune"] and not options["owner_labels"]:
         module.fail_json(msg="owner_labels is empty; to prune, name at least one label that the flows carry")
     for name in ("owner_labels", "namespace_map"):
-        options[name] = {str(key): str(value) for key, value in options[name].items()}
+        # As YAML writes them, so that true is not "True".
+        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in options[name].items()}
+        options[name] = {str(key): text for key, text in texts.items()}
 
 
 if __name__ == "__main__":

@@ -414,9 +414,7 @@ def _ids(c: Corpus) -> None:
     c.refused("id-of-100000", c.flow("x" * 100_000), 1, "id has 100000 characters")
     c.refused("id-missing", c.flow("x").partition("\n")[2], None, "id is missing")
     c.refused("id-capital", c.flow("x").replace("id: x", "ID: x", 1), None, "id is missing")
-    c.refused(
-        "id-below", "flow:\n" + "".join(f"  {line}\n" for line in c.flow("x").splitlines()), None, "id is missing"
-    )
+    c.refused("id-below", "flow:\n" + "".join(f"  {line}\n" for line in c.flow("x").splitlines()), None, "is no flow")
 
 
 def _names(c: Corpus) -> None:
@@ -439,7 +437,7 @@ def _names(c: Corpus) -> None:
     c.refused("namespace-list", named("[a]"), 2, "namespace is not a text")
     c.refused("namespace-of-151", named("x" * 151), 2, "namespace has 151 characters")
     c.refused("namespace-missing", "".join(c.flow("x").splitlines(keepends=True)[::2]), None, "namespace is missing")
-    c.refused("tasks-alone", "".join(c.flow("x").splitlines(keepends=True)[2:]), None, "id is missing")
+    c.refused("tasks-alone", "".join(c.flow("x").splitlines(keepends=True)[2:]), None, "is no flow")
     c.lands("namespace-in-quotes", named(f'"{c.namespace}"', "namespace-in-quotes"))
 
 
@@ -488,7 +486,8 @@ def _spellings(c: Corpus) -> None:
     c.refused("at-first", c.flow("at-first", message="@x"), 6, "YAML syntax")
     c.refused("backtick-first", c.flow("backtick-first", message="`x`"), 6, "YAML syntax")
     c.refused("colon-in-a-text", c.flow("colon-in-a-text", message="a: b: c"), 6, "YAML syntax")
-    c.refused("merge-conflict", c.flow("x").replace("tasks", "<<<<<<< HEAD\ntasks") + "=======\n>>>>>>> b\n", 4, "YAML")
+    conflict = c.flow("x").replace("tasks", "<<<<<<< HEAD\ntasks") + "=======\n>>>>>>> b\n"
+    c.refused("merge-conflict", conflict, 3, "Git left the marker")
     c.refused("text-behind-quotes", c.flow("text-behind-quotes", message='"a" b'), 6, "YAML syntax")
     c.refused("markdown", "# Title\n\nSome *words*: and `code`\n\n```yaml\nid: x\n```\n", 5, "YAML syntax")
     c.refused("python", "import os\nprint(os.environ)\n", 1, "is not a mapping")
@@ -594,12 +593,13 @@ def _roots(c: Corpus) -> None:
         ("root-block", "|\n  id: x\n"),
     ):
         c.refused(name, content, 1, "is not a mapping")
-    c.refused("root-empty-mapping", "{}\n", None, "id is missing")
+    c.refused("root-empty-mapping", "{}\n", None, "so it is no flow")
     c.refused("root-alias", "*a\n", 1, "has no anchor")
-    for key in ("revision", "deleted", "tenantId", "draft", "source", "updated"):
-        c.refused(f"key-{key}", c.flow(f"key-{key}", f"{key}: 3\n"), 7, f"top-level key '{key}' is refused")
-    c.refused("key-revision-in-quotes", c.flow("x", '"revision": 3\n'), 7, "top-level key 'revision' is refused")
-    c.refused("key-revision-escaped", c.flow("x", '"r\\x65vision": 3\n'), 7, "top-level key 'revision' is refused")
+    c.refused("key-deleted", c.flow("x", "deleted: 3\n"), 7, "deleted is not false")
+    c.refused("key-deleted-in-quotes", c.flow("x", '"deleted": true\n'), 7, "deleted is not false")
+    c.refused("key-deleted-escaped", c.flow("x", '"d\\x65leted": true\n'), 7, "deleted is not false")
+    for key, value in (("deleted", "false"), ("draft", "false"), ("revision", "7"), ("source", "x")):
+        c.lands(f"key-{key}-{value}", c.flow(f"key-{key}-{value}", f"{key}: {value}\n"))
     c.kestra("key-revision-merged", c.flow("key-revision-merged", "<<: {revision: 3}\n"), 7, 'Unrecognized field "<<"')
 
 

@@ -40,7 +40,7 @@ def work(path: Path) -> dict[str, Any]:
     flows, found = parse_sources(sources)
     plan = make_plan(flows, {}, {"x"}, {"managed-by": "ansible"})
     plan.diff()
-    dump_plan(plan, {})
+    dump_plan(plan, {"uuid": "u", "tenant": "main"})
     validation_batches([flow.text for flow in flows])
     return {
         "flows": [(flow.namespace, flow.id, flow.text) for flow in flows],

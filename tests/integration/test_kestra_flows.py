@@ -231,15 +231,17 @@ def test_a_saved_plan_prunes_and_what_moved_is_refused(either: Kestra, tmp_path:
         ("prune", "b"),
         ("create", "d"),
     ]
-    either.save_flow(flow("c", namespace, "by hand"))
+    either.save_flow(flow("a", namespace, "by hand", OWNED))
     refused = run(either, tmp_path, src=None, plan=saved)
-    assert refused.last["failed"] and f"{namespace}/c was changed (revision 1 then, 2 now)" in refused.last["msg"]
+    assert refused.last["failed"] and f"{namespace}/a was changed (revision 1 then, 2 now)" in refused.last["msg"]
     assert source(either, namespace, "b") is not None
     drifted = run(either, tmp_path, "--check", drift="report", prune=True, save_plan=saved).last
-    assert {entry["id"]: (entry["action"], entry["drift"]) for entry in drifted["plan"]}["c"] == ("blocked", "edited")
+    assert {entry["id"]: (entry["action"], entry["drift"]) for entry in drifted["plan"]}["a"] == ("blocked", "edited")
+    either.save_flow(flow("c", namespace, "by hand", OWNED))
     applied = run(either, tmp_path, src=None, plan=saved)
     assert applied.last["summary"] == drifted["summary"], applied.last["msg"]
-    assert source(either, namespace, "b") is None and "by hand" in str(source(either, namespace, "c"))
+    assert f"Flow {namespace}/c was changed (revision 1 then, 2 now)" in applied.output
+    assert source(either, namespace, "b") is None and "by hand" in str(source(either, namespace, "a"))
 
 
 def test_a_flow_that_is_switched_off_on_the_server_is_told(either: Kestra, tmp_path: Path, namespace: str) -> None:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -48,9 +49,12 @@ class FakeKestra:
 
     def __init__(self, version: str = "2.0.5", read_only: bool = False, tenant: str = "main") -> None:
         self.version = version
+        self.uuid = "u"
         self.read_only = read_only
         self.tenant = tenant
         self.flows: dict[tuple[str, str], Stored] = {}
+        self.history: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self.before: Callable[[str], None] = lambda _request: None
         self.values: dict[str, Any] = {}
         self.requests: list[str] = []
         self.bodies: list[bytes] = []
@@ -119,7 +123,28 @@ class FakeKestra:
         """Store a flow, as if it had been there before."""
         namespace, flow_id = names(source)
         stored = self.flows[(namespace, flow_id)] = Stored(source, extra=extra)
+        self.note((namespace, flow_id))
         return stored
+
+    def note(self, key: tuple[str, str]) -> None:
+        """Keep the revision that a flow has now."""
+        stored = self.flows[key]
+        kept = {"revision": stored.revision, "deleted": stored.deleted, "source": stored.source}
+        self.history.setdefault(key, []).append({**self.as_flow(key), **kept})
+
+    def edit(self, source: str) -> None:
+        """Save a flow as another client does."""
+        key = names(source)
+        known = self.flows.get(key)
+        self.flows[key] = Stored(source, known.revision + 1 if known else 1)
+        self.note(key)
+
+    def remove(self, namespace: str, flow_id: str) -> None:
+        """Delete a flow as another client does."""
+        stored = self.flows[(namespace, flow_id)]
+        stored.deleted = True
+        stored.revision += 1
+        self.note((namespace, flow_id))
 
     def prepare(self, request: str, *answers: Answer) -> None:
         """Give these answers to the next requests that begin with C(request), such as `GET /api/v1/configs`."""
@@ -139,6 +164,7 @@ class FakeKestra:
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
             answer = next((a.pop(0) for start, a in self.prepared.items() if request.startswith(start) and a), None)
         try:
+            self.before(request)
             self.send(handler, answer or self.respond(handler, body))
         finally:
             with self.lock:
@@ -189,7 +215,7 @@ class FakeKestra:
         if handler.headers.get("Authorization") != expected:
             return Answer(401, headers={"WWW-Authenticate": "Basic realm=Kestra"})
         if parts.path == "/api/v1/configs":
-            return Answer(200, {"uuid": "u", "version": self.version, "edition": "OSS"})
+            return Answer(200, {"uuid": self.uuid, "version": self.version, "edition": "OSS"})
         root = f"/api/v1/{self.tenant}/flows" if self.tenant else "/api/v1/flows"
         if "/kv/" in parts.path:
             return self.key_value(handler.command, parts.path, body)
@@ -227,8 +253,7 @@ class FakeKestra:
             stored = self.flows.get(key) if len(key) == 2 else None
             if stored is None or stored.deleted:
                 return self.problem(404, "Not Found", "not-found")
-            stored.deleted = True
-            stored.revision += 1
+            self.remove(*key)
         return Answer(204)
 
     def read(self, path: str, query: dict[str, str]) -> Answer:
@@ -243,7 +268,13 @@ class FakeKestra:
                     separator = "." if self.version.startswith("2") else "-"
                     out.writestr(f"{key[0]}{separator}{key[1]}.yml", self.flows[key].source.encode("utf-8"))
             return Answer(200, archive.getvalue(), "application/octet-stream")
+        if path.endswith("/revisions"):
+            key = tuple(path.removesuffix("/revisions").strip("/").split("/", 1))
+            return Answer(200, list(self.history.get(key, [])))
         key = tuple(path.strip("/").split("/", 1))
+        if "revision" in query:
+            kept = [each for each in self.history.get(key, []) if each["revision"] == int(query["revision"])]
+            return Answer(200, kept[-1]) if kept else self.problem(404, "Not Found", "not-found")
         if len(key) != 2 or key not in self.flows or self.flows[key].deleted:
             return self.problem(404, "Not Found", "not-found")
         return Answer(200, {**self.as_flow(key), "source": self.flows[key].source})
@@ -299,12 +330,12 @@ class FakeKestra:
                 if self.version.startswith("2"):
                     return self.problem(409, "Flow id already exists", "entity-already-exists")
                 return self.problem(422, "Invalid entity: flow.id: Flow id already exists", path="flow.id")
-            self.flows[key] = Stored(source, stored.revision + 1 if stored else 1)
+            self.edit(source)
         else:
             if stored is None or stored.deleted:
                 return self.problem(404, "Not Found", "not-found")
             if stored.source != source:
-                self.flows[key] = Stored(source, stored.revision + 1)
+                self.edit(source)
         return Answer(200, {**self.as_flow(key), "source": source})
 
 

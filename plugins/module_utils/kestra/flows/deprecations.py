@@ -27,6 +27,8 @@ class Finding:
     line: int
     message: str
     refused: bool
+    before_2: bool = False
+    """Whether it concerns servers before 2.0 alone, which take the flow and do not show it."""
 
 
 ROOT_KEYS: Mapping[str, str] = {
@@ -73,12 +75,34 @@ CORE_TYPES: Mapping[str, str] = {
     "debug.Echo": f"use {CORE}log.Log",
 }
 
-# Beginnings of types that belong to plugins; whether a server has the plugin is its own affair.
+# Types that belong to plugins, or beginnings of them if they end with a dot; whether a server has the plugin is its own
+# affair. Read in the plugins' sources: plugin-git and plugin-scripts of August 2026.
 PLUGIN_TYPES: Mapping[str, str] = {
-    "io.kestra.plugin.notifications.": "each service has its own plugin, such as io.kestra.plugin.slack",
-    "io.kestra.plugin.git.Push": "use io.kestra.plugin.git.SyncFlows or one of its relatives",
-    "io.kestra.plugin.scripts.nashorn.": "use io.kestra.plugin.graalvm",
-    "io.kestra.plugin.scripts.runner.docker.DockerTaskRunner": "use io.kestra.plugin.scripts.runner.docker.Docker",
+    "io.kestra.plugin.notifications.": (
+        "was removed in Kestra 2.0; each service has its own plugin, such as io.kestra.plugin.slack"
+    ),
+    "io.kestra.plugin.git.Push": "is deprecated; use io.kestra.plugin.git.PushFlows or PushNamespaceFiles",
+    "io.kestra.plugin.git.Sync": "is deprecated; use io.kestra.plugin.git.SyncFlows or SyncNamespaceFiles",
+    "io.kestra.plugin.scripts.nashorn.": "is deprecated; use io.kestra.plugin.graalvm",
+    "io.kestra.plugin.scripts.runner.docker.DockerTaskRunner": (
+        "was removed in Kestra 2.0; use io.kestra.plugin.scripts.runner.docker.Docker"
+    ),
+}
+
+SCRIPTS = ("io.kestra.plugin.scripts.", "io.kestra.plugin.dbt.cli.")
+"""Beginnings of the types of tasks that run in Docker if they name no task runner."""
+
+# By type below CORE: the properties of a task that 2.0 removed.
+_HTTP = {
+    "basicAuthUser": "use auth with type BASIC, username and password",
+    "basicAuthPassword": "use auth with type BASIC, username and password",
+    "connectTimeout": "use timeout with connectTimeout",
+    "readTimeout": "use timeout with readIdleTimeout",
+}
+TASK_KEYS: Mapping[str, Mapping[str, str]] = {
+    "flow.Pause": {"delay": "use pauseDuration", "tasks": "put the tasks behind the pause"},
+    "flow.Subflow": {"outputs": "declare outputs in the flow that is called"},
+    "kv.PurgeKV": {"expiredOnly": "use behavior"},
 }
 
 # The packages of the names before 0.18, and those of today below CORE.
@@ -96,9 +120,14 @@ OLD_PACKAGES: Mapping[str, str] = {
 OLD = "io.kestra.core."
 OLD_PROCESS = f"{OLD}models.tasks.runners.types.ProcessTaskRunner"
 
+NO = ("false", "no", "off")
 INPUT_TYPES: Mapping[str, str] = {"BOOLEAN": "BOOL", "ENUM": "SELECT"}
 
 _EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+# Comments, and what is not evaluated.
+_VERBATIM = re.compile(r"\{#.*?#\}|\{%-?\s*(raw|verbatim)\s*-?%\}.*?\{%-?\s*end\1\s*-?%\}", re.DOTALL)
+# What holds a state of Kestra's, and not one of some service.
+_STATE = re.compile(r"\b(execution|trigger|taskrun|tasks\.\w+)\.state\b")
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 _CALL = re.compile(r"(?<![\w.|])(?<!\|\s)json\s*\(")
 _FILTER = re.compile(r"\|\s*json\b")
@@ -114,6 +143,9 @@ def findings(root: Node, text: str) -> list[Finding]:
         if way_out:
             found.append(Finding(key.line, f"{key.text} was removed in Kestra 2.0; {way_out}", True))
             continue
+        if key.text == "tenantId" and not (value.plain and value.text in ("", "~", "null")):
+            message = "tenantId hides the flow on servers before 2.0; set the option tenant of the module"
+            found.append(Finding(key.line, message, False, before_2=True))
         check = SECTIONS.get(key.text)
         if check:
             found += check(value)
@@ -154,7 +186,15 @@ def _tasks(section: Node) -> Iterator[Finding]:
             if key.text == "workerGroup":
                 message = f"workerGroup was removed in Kestra 2.0; {ROOT_KEYS['workerGroup']}"
                 yield Finding(key.line, message, kind.text.startswith(CORE))
-            elif key.text in ("runner", "docker") and kind.text.startswith("io.kestra.plugin.scripts."):
+            elif key.text in TASK_KEYS.get(kind.text.removeprefix(CORE), {}) and kind.text.startswith(CORE):
+                way_out = TASK_KEYS[kind.text.removeprefix(CORE)][key.text]
+                yield Finding(key.line, f"{key.text} of {kind.text} was removed; {way_out}", True)
+            elif key.text == "options" and kind.text.startswith(f"{CORE}http."):
+                for option, _value in value.pairs:
+                    if option.text in _HTTP:
+                        message = f"{option.text} of options was removed; {_HTTP[option.text]}"
+                        yield Finding(option.line, message, True)
+            elif key.text in ("runner", "docker") and kind.text.startswith(SCRIPTS):
                 yield Finding(key.line, f"{key.text} is deprecated; use taskRunner and containerImage", False)
             elif key.text == "taskRunner":
                 runner = value.get("type")
@@ -188,10 +228,16 @@ def _type(kind: Node, what: str) -> Iterator[Finding]:
             f"use {CORE}{today}" if today else "find its successor among the plugins"
         )
     else:
-        way_out = next((way for start, way in PLUGIN_TYPES.items() if name.startswith(start)), None)
-        refused = False
+        fate = next((way for start, way in PLUGIN_TYPES.items() if _is_named(name, start)), None)
+        if fate:
+            yield Finding(kind.line, f"{what} type {name} {fate}", False)
+        return
     if way_out:
         yield Finding(kind.line, f"{what} type {name} was removed in Kestra 2.0; {way_out}", refused)
+
+
+def _is_named(name: str, entry: str) -> bool:
+    return name.startswith(entry) if entry.endswith(".") else name == entry
 
 
 def _triggers(section: Node) -> Iterator[Finding]:
@@ -217,7 +263,7 @@ def _inputs(section: Node) -> Iterator[Finding]:
             yield Finding(entry["name"][0].line, "name of an input was removed; use id", True)
         if "options" in entry:
             yield Finding(entry["options"][0].line, "options of an input was removed; use values", True)
-        if "defaults" in entry and "required" in entry and entry["required"][1].text == "false":
+        if "defaults" in entry and "required" in entry and entry["required"][1].text.lower() in NO:
             message = (
                 "an input with defaults is never without a value: remove required: false, or give the value as prefill"
             )
@@ -247,7 +293,7 @@ def _expressions(root: Node, lines: list[str]) -> Iterator[Finding]:
     for node in _nodes(root):
         if node.kind != "scalar" or ("{{" not in node.text and "{%" not in node.text):
             continue
-        for expression in _EXPRESSION.findall(node.text):
+        for expression in _EXPRESSION.findall(_VERBATIM.sub("", node.text)):
             code = _QUOTED.sub("''", expression)
             for rule, message in (
                 (_CALL, "json() was removed in Kestra 2.0 and fails when the flow runs; use fromJson()"),
@@ -255,7 +301,7 @@ def _expressions(root: Node, lines: list[str]) -> Iterator[Finding]:
             ):
                 if rule.search(code):
                     yield Finding(_line(lines, node.line, rule), message, False)
-            if _CANCELED.search(expression):
+            if _CANCELED.search(expression) and _STATE.search(expression):
                 yield Finding(_line(lines, node.line, _CANCELED), _MISSPELT, False)
 
 

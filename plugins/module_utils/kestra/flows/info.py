@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import ParamValue
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import executions, triggers
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import broken
 
 
@@ -110,7 +110,13 @@ def _last_executions(client: KestraClient, raws: Sequence[Mapping[str, Any]]) ->
     """Return the last execution of each flow that has one."""
     doing = "read the last executions"
     keys = [{"namespace": raw["namespace"], "id": raw["id"]} for raw in raws]
-    answer = client.json(client.send_json("POST", client.path("executions", "latest"), doing, keys), doing)
+    response = client.send_json("POST", client.path("executions", "latest"), doing, keys, expected=(200, 404, 405))
+    if response.status_code != 200:
+        version = client.server_info().version
+        raise KestraError(
+            doing, f"this version of Kestra ({version}) cannot tell the last executions; set activity=false"
+        )
+    answer = client.json(response, doing)
     return {(str(each.get("namespace")), str(each.get("flowId"))): each for each in answer}
 
 

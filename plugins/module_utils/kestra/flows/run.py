@@ -6,8 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import tempfile
 import time
+from collections.abc import Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +25,14 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
     DRIFT_WORDS,
     Plan,
+    Pruning,
     SavedPlan,
     Stored,
     dump_plan,
     load_plan,
     make_plan,
     mark_drift,
+    most_pruned,
     prune_problem,
     split_findings,
 )
@@ -56,8 +63,10 @@ class Run:
     shows_diff: bool
     started: float = field(default_factory=time.monotonic)
     plan: Plan = field(default_factory=Plan)
+    pruning: Pruning = field(default_factory=Pruning)
     outcomes: list[Outcome] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    paths: Sequence[str] = field(default_factory=list)
     server: dict[str, Any] = field(default_factory=dict)
     changed: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
@@ -140,34 +149,56 @@ class Wanted:
     stored: dict[Key, Stored]
 
 
-def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem]]:
-    """Return the texts, which are read here or were packed by the action plugin."""
+def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem], list[str]]:
+    """Return the texts, which are read here or were packed by the action plugin, and the paths that were read."""
     packed_src = module.params["_packed_src"]
     if packed_src is not None:
         first, *rest = unpack(Path(packed_src))
         packed = Path(packed_src).read_bytes()
-        problems = [Problem(*problem) for problem in json.loads(first.of(packed))]
-        return [Source(entry.name, entry.of(packed)) for entry in rest], problems
+        read_before = json.loads(first.of(packed))
+        problems = [Problem(*problem) for problem in read_before["problems"]]
+        return [Source(entry.name, entry.of(packed)) for entry in rest], problems, read_before["paths"]
     if module.params["src"] and not module.params["remote_src"]:
         raise Failure(
             "The files were not transferred: with remote_src=false the module runs through its action plugin, in a "
             "playbook or by the ansible command."
         )
-    sources, problems = read_all(map(Path, module.params["src"] or []), module.params["ignore_file"])
-    texts = module.params["content"] or []
-    return sources + [Source(f"content[{n}]", text.encode("utf-8")) for n, text in enumerate(texts)], problems
+    paths = module.params["src"] or []
+    sources, problems = read_all(map(Path, paths), module.params["ignore_file"])
+    texts = [Source(f"content[{n}]", text.encode("utf-8")) for n, text in enumerate(module.params["content"] or [])]
+    return sources + texts, problems, paths
 
 
-def describe(problems: list[Problem], what: str) -> str:
-    """Return the message for files that cannot be loaded, one problem a line."""
+def count_flows(flows: Sized) -> str:
+    """Return the beginning of a sentence about so many flows."""
+    return "1 flow is" if len(flows) == 1 else f"{len(flows)} flows are"
+
+
+def describe(problems: list[Problem], what: str, ignore_file: str = "", paths: Sequence[str] = ()) -> str:
+    """Return the message for files that cannot be loaded, one problem a line; what is no flow can be left out."""
     lines = "\n".join(f"  {problem}" for problem in problems)
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return f"{count} {what}; nothing was written:\n{lines}"
+    text = f"{count} {what}; nothing was written:\n{lines}"
+    for path in paths if ignore_file else ():
+        below = [
+            Path(problem.file).relative_to(path).as_posix()
+            for problem in problems
+            if problem.no_flow and Path(problem.file) != Path(path) and Path(problem.file).is_relative_to(path)
+        ]
+        if below:
+            ignored = "\n".join(f"  /{_escaped(name)}" for name in dict.fromkeys(below))
+            text += f"\nTo leave out what is no flow, write into {Path(path, ignore_file)}:\n{ignored}"
+    return text
+
+
+def _escaped(name: str) -> str:
+    """Return a pattern that means this path alone."""
+    return re.sub(r"([*?\[\\]| $)", r"\\\1", name)
 
 
 def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
-    """Return what the files ask for and what is stored. Raise Failure if a file is wrong."""
-    sources, state.problems = gather(module)
+    """Return what the files ask for and what is stored; what is wrong with the files is in the problems."""
+    sources, state.problems, state.paths = gather(module)
     named = set(module.params["namespaces"])
     stored: dict[Key, Stored] = {}
     asked: set[str] = set()
@@ -182,10 +213,10 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
                 stored = reading.result()
         except KestraError:
             # What is wrong with the files can be reported without a server.
-            if state.problems or parse_sources(sources)[1]:
-                asked = set()
-            else:
-                raise
+            state.problems += parse_sources(sources)[1]
+            if state.problems:
+                raise file_failure(module, state) from None
+            raise
     known: dict[str, list[Key]] = {}
     for flow in stored.values():
         if flow.broken is None:
@@ -196,16 +227,38 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
 
     flows, found = parse_sources(sources, module.params["namespace_map"], known, inspect)
     state.problems += found
-    if state.problems:
-        raise Failure(describe(state.problems, "in the flow files"))
     namespaces = {flow.namespace for flow in flows} | named
-    stored.update(sync.read(namespaces - asked))
+    try:
+        stored.update(sync.read(namespaces - asked))
+    except KestraError:
+        if state.problems:
+            raise file_failure(module, state) from None
+        raise
     return Wanted(flows, namespaces, stored)
 
 
-def plan_from_files(module: AnsibleModule, sync: FlowSync, state: Run) -> dict[str, Record]:
+def file_failure(module: AnsibleModule, state: Run) -> Failure:
+    """Return the failure for what is wrong with the files."""
+    return Failure(describe(state.problems, "in the flow files", module.params["ignore_file"], state.paths))
+
+
+def check(module: AnsibleModule, client: KestraClient, sync: FlowSync, plan: Plan) -> list[Problem]:
+    """Let the server validate what would be written; return what is wrong with it, and tell the warnings."""
+    refused, more = sync.validate(plan.to_validate, plan)
+    explained, warnings = split_findings(plan, client.server_info().is_2, {problem.file for problem in refused})
+    for warning in warnings + more:
+        module.warn(warning)
+    return sorted(explained + refused, key=lambda problem: (problem.file, problem.line or 0))
+
+
+def plan_from_files(module: AnsibleModule, client: KestraClient, sync: FlowSync, state: Run) -> dict[str, Record]:
     """Make the plan; return the records of what was written before, by namespace."""
     wanted = read(module, sync, state)
+    if state.problems:
+        # All problems in one run: the server is asked about the flows that have none so far.
+        with contextlib.suppress(KestraError):
+            state.problems += check(module, client, sync, make_plan(wanted.flows, wanted.stored))
+        raise file_failure(module, state)
     state.record_timing("read")
     scope = wanted.namespaces if module.params["prune"] else set()
     state.plan = make_plan(wanted.flows, wanted.stored, scope, module.params["owner_labels"])
@@ -213,6 +266,9 @@ def plan_from_files(module: AnsibleModule, sync: FlowSync, state: Run) -> dict[s
     problem = prune_problem(state.plan, stored, module.params["prune_limit"])
     if problem:
         raise Failure(problem)
+    if module.params["prune"]:
+        most = most_pruned(module.params["prune_limit"], len(stored))
+        state.pruning = Pruning(most, module.params["owner_labels"])
     records, warnings = sync.read_records(state.plan.namespaces_to_look_up)
     for warning in warnings:
         module.warn(warning)
@@ -222,13 +278,14 @@ def plan_from_files(module: AnsibleModule, sync: FlowSync, state: Run) -> dict[s
     if policy == "fail" and drifted:
         lines = "\n".join(f"  {item.name} ({item.file or 'no file'}): {item.reason}" for item in drifted)
         raise Failure(
-            f"{len(drifted)} flows are stored differently from what was written from files, and drift is 'fail'; "
+            f"{count_flows(drifted)} stored differently from what was written from files, and drift is 'fail'; "
             f"nothing was written:\n{lines}\nBring the edits into the files, or run once with drift=overwrite."
         )
     for item in drifted:
-        if item.drift is not None and (item.drift != "unrecorded" or policy != "overwrite"):
+        pruned = item.action == "prune"
+        if item.drift is not None and (item.drift != "unrecorded" or policy != "overwrite" or pruned):
             what = "is left as it is" if policy != "overwrite" else "is overwritten"
-            what = "is pruned" if item.action == "prune" else what
+            what = "is pruned" if pruned else what
             module.warn(f"Flow {item.name} {DRIFT_WORDS[item.drift]}, and {what}.")
     return records
 
@@ -237,7 +294,7 @@ def plan_from_file(module: AnsibleModule, client: KestraClient, sync: FlowSync, 
     """Read the saved plan; raise Failure if it does not fit what the server holds now."""
     path = Path(module.params["plan"])
     try:
-        saved: SavedPlan = load_plan(path.read_text(encoding="utf-8"))
+        saved: SavedPlan = load_plan(path.read_text(encoding="utf-8"), module.params["plan_key"])
     except OSError as error:
         raise Failure(f"The plan {path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -247,14 +304,19 @@ def plan_from_file(module: AnsibleModule, client: KestraClient, sync: FlowSync, 
         raise Failure(f"The plan {path} was made for another server: {dict(saved.server)} and not {server}.")
     stored = sync.read(saved.namespaces)
     state.record_timing("read")
-    moved = saved.moved(stored)
+    moved, others = saved.moved(stored)
     if moved:
         lines = "\n".join(f"  {sentence}" for sentence in moved)
         raise Failure(
-            f"{len(moved)} flows are not stored any more as they were when the plan {path} was made; nothing was "
-            f"written:\n{lines}\nMake the plan again."
+            f"{count_flows(moved)} not stored any more as when the plan {path} was made; nothing was written:\n"
+            f"{lines}\nMake the plan again."
         )
-    state.plan = saved.on(stored)
+    for sentence in others:
+        module.warn(f"Flow {sentence} since the plan was made, which leaves it alone.")
+    try:
+        state.plan = saved.on(stored)
+    except ValueError as error:
+        raise Failure(f"The plan {path} {error}") from error
 
 
 def identity(client: KestraClient) -> dict[str, str]:
@@ -270,16 +332,12 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> dict[str, An
     if module.params["plan"]:
         plan_from_file(module, client, sync, state)
     else:
-        records = plan_from_files(module, sync, state)
+        records = plan_from_files(module, client, sync, state)
     info = client.server_info()
     state.server = {"version": info.version, "edition": info.edition}
     state.record_timing("plan")
 
-    removed, warnings = split_findings(state.plan, info.is_2)
-    refused, more = sync.validate(state.plan.to_validate)
-    state.problems = sorted(removed + refused, key=lambda problem: (problem.file, problem.line or 0))
-    for warning in warnings + more:
-        module.warn(warning)
+    state.problems = check(module, client, sync, state.plan)
     if state.problems:
         raise Failure(describe(state.problems, "found in the flows"))
     state.record_timing("validate")
@@ -287,14 +345,18 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> dict[str, An
         if item.stored and item.stored.broken:
             module.warn(f"{item.file}: Kestra cannot read the flow it has stored: {item.stored.broken}")
     if module.params["save_plan"]:
-        save(module, dump_plan(state.plan, identity(client)))
+        save(module, dump_plan(state.plan, identity(client), state.pruning, module.params["plan_key"]))
     if module.check_mode:
         state.changed = bool(state.plan.changes)
         return state.result(state.summary_text())
 
     state.outcomes = sync.apply(state.plan, records, rollback=module.params["on_failure"] == "rollback")
+    for warning in sync.warnings:
+        module.warn(warning)
     state.changed = any(
-        outcome.item.changes and (outcome.state != "previous" or outcome.action == "rolled_back")
+        outcome.item.changes
+        and outcome.action != "unchanged"
+        and (outcome.state != "previous" or outcome.action == "rolled_back")
         for outcome in state.outcomes
     )
     state.record_timing("apply")
@@ -309,13 +371,17 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> dict[str, An
 def save(module: AnsibleModule, text: str) -> None:
     """Write the plan to its file at once, or not at all."""
     target = Path(module.params["save_plan"])
+    beside: Path | None = None
     try:
-        beside = Path(module.tmpdir, "plan.json")
-        beside.touch(mode=0o600)
-        beside.write_text(text, encoding="utf-8")
-        module.atomic_move(str(beside), str(target))
-        target.chmod(0o600)
+        # Only its owner may read it, from the first byte on.
+        handle, name = tempfile.mkstemp(prefix=".plan-", dir=target.parent)
+        beside = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        beside.replace(target)
     except OSError as error:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
         raise Failure(f"The plan cannot be saved as {target}: {error.strerror or error}") from error
 
 
@@ -330,10 +396,11 @@ STATES = {
 def failure_message(outcomes: list[Outcome]) -> str:
     """Return the message for a run that failed: what failed, and what the server holds of each flow."""
     failed = [outcome for outcome in outcomes if outcome.action == "failed"]
-    lines = [
-        f"  {outcome.item.name} ({outcome.item.file or 'no file'}): {outcome.error}; {STATES[outcome.state]}"
-        for outcome in failed
-    ]
+    causes: dict[tuple[str | None, str], list[str]] = {}
+    for outcome in failed:
+        name = f"{outcome.item.name} ({outcome.item.file or 'no file'})"
+        causes.setdefault((outcome.error, STATES[outcome.state]), []).append(name)
+    lines = [f"  {', '.join(names)}: {error}; {state}" for (error, state), names in causes.items()]
     count = "1 flow" if len(failed) == 1 else f"{len(failed)} flows"
     text = f"{count} could not be written:\n" + "\n".join(lines)
     back = [outcome.item.name for outcome in outcomes if outcome.action == "rolled_back"]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import CORE, Finding
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import (
+    CORE,
+    SCRIPTS,
+    Finding,
+)
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import Node
 
 RUNNERS = {"process": f"{CORE}runner.Process", "docker": "io.kestra.plugin.scripts.runner.docker.Docker"}
 """The types of the task runners that a server by itself may have."""
-SCRIPTS = ("io.kestra.plugin.scripts.", "io.kestra.plugin.dbt.cli.")
-"""Beginnings of the types of tasks that run in Docker if they name no task runner."""
 SECTIONS = ("tasks", "errors", "finally", "afterExecution")
 
 

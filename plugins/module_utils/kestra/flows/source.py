@@ -43,23 +43,18 @@ PATTERNS: Mapping[str, re.Pattern[str]] = {
 }
 LONGEST: Mapping[str, int] = {"id": 100, "namespace": 150}
 
-REFUSED_KEYS: Mapping[str, str] = {
-    "revision": "Kestra counts revisions itself, and a file that names one is stored as a new revision on every run",
-    "deleted": "Kestra would store an invisible flow",
-    "tenantId": "Kestra would store an invisible flow; set the option tenant of the module",
-    "draft": "the request decides whether a revision is a draft, not the file",
-    "source": "it is what Kestra adds to a flow when it is read",
-    "updated": "it is what Kestra adds to a flow when it is read",
-}
-
 _NULLS = ("", "~", "null", "Null", "NULL")
 # The limit of Kestra's parser, in characters (observed); one of UTF-8 has at most four bytes.
 LONGEST_TEXT = 3 * 1024 * 1024
 LARGEST = 4 * LONGEST_TEXT
 _BOOLEAN = re.compile(r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|True|TRUE|False|FALSE")
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F_]+|0[bo][0-7_]+|[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?")
-_CANONICAL_INTEGER = re.compile(r"0|[1-9][0-9]*")
-_REFUSED_LINE = re.compile(rf"^[\"']?(?:{'|'.join(REFUSED_KEYS)})[\"']?\s*:", re.MULTILINE)
+# Integers that are written in another way than Kestra writes them: hexadecimal, binary, octal, with underscores.
+_ODD_INTEGER = re.compile(r"0x[0-9a-fA-F_]+|0b[01_]+|0[0-7_]+|[1-9][0-9]*_[0-9_]*")
+_FLOAT = re.compile(r"[0-9][0-9_]*(\.[0-9_]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)")
+_FALSE = ("false", "no", "off", "null", "~", "")
+# A marker that may begin another document.
+_LATER_DOCUMENT = re.compile("[\n\r\x85\u2028\u2029]---")
+_CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?=[ \t\r\n]|$)", re.MULTILINE)
 # Begins with a plain word, not with a line's start, since the search for a word is several times faster.
 _NAMESPACE = re.compile(rb"namespace[\"']?[ \t]*:[ \t]*[\"']?([a-z0-9][a-z0-9._-]*)")
 
@@ -78,17 +73,21 @@ class Source:
             text = self.content.decode("utf-8")
         except UnicodeDecodeError:
             return None
-        refused = any(key in text for key in REFUSED_KEYS) and _REFUSED_LINE.search(text)
-        return None if refused else text
+        # Kestra stores the text of several documents as that of the first flow, if it is given it as one.
+        return None if _LATER_DOCUMENT.search(text) else text
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The reason why a file cannot be loaded; C(line) counts from 1 and is None if the line is unknown."""
+    """The reason why a file cannot be loaded; C(line) counts from 1 and is None if the line is unknown.
+
+    C(no_flow) says that the file may never have been meant as one.
+    """
 
     file: str
     line: int | None
     message: str
+    no_flow: bool = False
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
@@ -282,8 +281,8 @@ def _parse(
     """Return the flows of a file, those with problems of their names left out, and everything that is wrong."""
     problems: list[Problem] = []
 
-    def report(line: int | None, message: str) -> None:
-        problems.append(Problem(source.path, line, message))
+    def report(line: int | None, message: str, no_flow: bool = False) -> None:
+        problems.append(Problem(source.path, line, message, no_flow))
 
     try:
         text = source.content.decode("utf-8")
@@ -300,7 +299,12 @@ def _parse(
     try:
         documents = compose(text)
     except YamlProblem as error:
-        report(error.line, f"YAML syntax: {error}")
+        conflict = _CONFLICT.search(text)
+        if conflict:
+            line = text.count("\n", 0, conflict.start()) + 1
+            report(line, f"Git left the marker {conflict.group(1)} of a conflict here; choose one side and remove it")
+        else:
+            report(error.line, f"YAML syntax: {error}")
         return [], problems
     if all(root.is_nothing for root in documents):
         report(None, "is empty: a flow has at least an id, a namespace and tasks")
@@ -310,12 +314,14 @@ def _parse(
         for key, second_line, first_line in duplicate_keys(root):
             report(second_line, f"key {key!r} is given twice, first in line {first_line}")
         if root.kind != "mapping":
-            report(root.line, "is not a mapping: a flow begins with keys such as id, namespace and tasks")
+            report(root.line, "is not a mapping: a flow begins with keys such as id, namespace and tasks", no_flow=True)
             continue
-        for key_node, _value_node in root.pairs:
-            reason = REFUSED_KEYS.get(key_node.text)
-            if reason:
-                report(key_node.line, f"top-level key {key_node.text!r} is refused: {reason}")
+        if root.get("id") is None and root.get("namespace") is None:
+            report(None, "has no id and no namespace, so it is no flow", no_flow=True)
+            continue
+        for key_node, value_node in root.pairs:
+            if key_node.text == "deleted" and value_node.text.lower() not in _FALSE:
+                report(key_node.line, "deleted is not false, so that nobody could see the flow; remove the line")
         names: dict[str, Node] = {}
         for name in ("id", "namespace"):
             node, line, problem = _name(root, name)
@@ -418,7 +424,11 @@ def _wrong_name(name: str, value: str) -> str | None:
 
 
 def _ambiguous(plain: str) -> bool:
-    """Whether Kestra's YAML 1.1 parser turns an unquoted value into another text, such as 1.10, 0x1F, on or True."""
-    if _BOOLEAN.fullmatch(plain):
+    """Whether Kestra's engine turns an unquoted value into another text, such as 1.10, 0x1F, on or True."""
+    if _BOOLEAN.fullmatch(plain) or _ODD_INTEGER.fullmatch(plain):
         return True
-    return bool(_NUMBER.fullmatch(plain)) and not _CANONICAL_INTEGER.fullmatch(plain)
+    if not _FLOAT.fullmatch(plain):
+        return False
+    # Java writes a number as Python does, except for very large and very small ones.
+    same = re.fullmatch(r"[0-9]+\.[0-9]+", plain) is not None and repr(float(plain)) == plain
+    return not same or not (float(plain) == 0 or 1e-3 <= float(plain) < 1e7)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
@@ -44,7 +45,12 @@ Result = TypeVar("Result")
 State = Literal["previous", "planned", "other", "unknown"]
 DONE: Mapping[str, str] = {"create": "created", "update": "updated", "prune": "pruned"}
 GRACE = 60
-"""Seconds that putting back may take when the time for the run is over."""
+"""Seconds that putting back may take when the time for the run is over, or while no flow can be put back."""
+PATIENCE = 6
+"""Rounds of putting back that may follow each other without a success; with the usual pauses they take a minute."""
+NOT_REACHED = ("refused", "unresolved", "unreachable", "connect-timeout", "no-answer", "closed", "tls", "proxy")
+"""Kinds of failures that are those of the server as a whole."""
+NOT_PUT_BACK = "could not be put back"
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,24 @@ class Outcome:
     warning: str | None = None
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the server has of a flow. C(problem) is why that is C(unknown)."""
+
+    state: State
+    revision: int | None = None
+    problem: KestraError | None = None
+
+
+class Overtaken(Exception):
+    """A write replaced what another client had written since the plan was made; C(state) is what the server has now."""
+
+    def __init__(self, message: str, revision: int | None, state: State) -> None:
+        super().__init__(message)
+        self.revision = revision
+        self.state = state
+
+
 class FlowSync:
     """One run against one server, with at most C(concurrency) requests in flight and never two for the same flow.
 
@@ -78,6 +102,7 @@ class FlowSync:
         self.client = client
         self.concurrency = concurrency
         self.retries = client.connection.retries
+        self.warnings: list[str] = []
 
     def _each(self, function: Callable[[Argument], Result], arguments: Sequence[Argument]) -> list[Result]:
         """Return the results in the order of the arguments; the first exception ends the run."""
@@ -120,8 +145,11 @@ class FlowSync:
             for key, entry in listed.items()
         }
 
-    def validate(self, items: Sequence[Item]) -> tuple[list[Problem], list[str]]:
-        """Let the server validate the texts; return what it refuses, and what it warns of."""
+    def validate(self, items: Sequence[Item], plan: Plan | None = None) -> tuple[list[Problem], list[str]]:
+        """Let the server validate the texts; return what it refuses, and what it warns of.
+
+        It misses subflows that do not exist yet; those that C(plan) creates are no reason for a warning.
+        """
         flows = [item.flow for item in items if item.flow is not None]
         batches = validation_batches([flow.text for flow in flows])
         answers: dict[int, list[dict[str, Any]]] = {}
@@ -142,6 +170,11 @@ class FlowSync:
             found_problems, found_warnings = read_answers(flow, answers.get(index, []))
             problems += found_problems
             warnings += found_warnings
+        planned = [item.key for item in plan.items] if plan and warnings else []
+        missing = tuple(
+            f"The subflow '{flow_id}' not found in namespace '{namespace}'." for namespace, flow_id in planned
+        )
+        warnings = [warning for warning in warnings if not warning.endswith(missing)]
         return problems, warnings
 
     def _validated(self, entries: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
@@ -189,29 +222,41 @@ class FlowSync:
     def _put_record(self, entry: tuple[str, Record]) -> None:
         namespace, record = entry
         value = Value("JSON", record.as_value())
-        self.client.retry(lambda: KeyStore(self.client, namespace).put(RECORD_KEY, value, RECORD_DESCRIPTION, None))
+        try:
+            self.client.retry(lambda: KeyStore(self.client, namespace).put(RECORD_KEY, value, RECORD_DESCRIPTION, None))
+        except KestraError as error:
+            if error.status not in (403, 405):
+                raise
+            self.warnings.append(
+                f"What is written in namespace {namespace} cannot be recorded, so that a later run takes it for edited "
+                f"on the server. {error}"
+            )
 
     def apply(self, plan: Plan, records: Mapping[str, Record] | None = None, rollback: bool = True) -> list[Outcome]:
         """Carry out a plan; return what became of each of its items, in the plan's order.
 
-        Flows are pruned when everything else is written, and only then. With C(rollback), the first failure ends the
-        run, and every flow that was touched is put back. Without it, a flow that the server refuses does not keep the
-        others from being written; when the server itself fails, nothing more is started, and what is written stays.
+        Flows that another client has changed since the plan was made are found before the first write, and again by
+        what each write replaced. Flows are pruned when everything else is written, and only then. With C(rollback), the
+        first failure ends the run, and every flow that was touched is put back. Without it, a flow that the server
+        refuses does not keep the others from being written; when the server itself fails, nothing more is started, and
+        what is written stays.
         """
-        earlier = self._write_records(records or {}, plan.changes)
         stop = threading.Event()
-        outcomes: dict[Key, Outcome] = {}
+        changes, outcomes = self._unmoved(plan.changes)
+        if rollback and any(outcome.action == "failed" for outcome in outcomes.values()):
+            stop.set()
+        earlier = {} if stop.is_set() else self._write_records(records or {}, changes)
 
         def write(item: Item) -> Outcome:
             if stop.is_set():
                 return Outcome(item, "skipped", item.revision, error="not tried, since another flow failed before")
             outcome = self._write(item)
-            if outcome.action == "failed" and (rollback or outcome.state == "unknown" or _is_fatal(outcome.error)):
+            if outcome.action == "failed" and (rollback or _is_fatal(outcome)):
                 stop.set()
             return outcome
 
         for phase in (("create", "update"), ("prune",)):
-            items = [item for item in plan.changes if item.action in phase]
+            items = [item for item in changes if item.action in phase]
             outcomes.update((outcome.item.key, outcome) for outcome in self._each(write, items))
             if any(outcome.action == "failed" for outcome in outcomes.values()):
                 stop.set()
@@ -222,21 +267,72 @@ class FlowSync:
             self._roll_back(outcomes, earlier)
         elif failed:
             unknown = [outcome for outcome in failed if outcome.state == "unknown"]
-            for outcome, (state, revision) in zip(
-                unknown, self._each(lambda outcome: self._state(outcome.item), unknown), strict=True
-            ):
-                outcomes[outcome.item.key] = replace(outcome, state=state, revision=revision)
+            for outcome, now in zip(unknown, self._each(lambda one: self._look(one.item), unknown), strict=True):
+                outcomes[outcome.item.key] = replace(outcome, state=now.state, revision=now.revision)
         return [
             outcomes.get(item.key)
             or Outcome(item, "blocked" if item.action == "blocked" else "unchanged", item.revision)
             for item in plan.items
         ]
 
+    def _unmoved(self, items: Sequence[Item]) -> tuple[list[Item], dict[Key, Outcome]]:
+        """Return the items whose flows are stored as they were planned, and what became of the others.
+
+        Few flows are looked at one by one. Of many, a list tells which have another revision than they had.
+        """
+        suspects = list(items)
+        if len(items) > self.concurrency:
+            listed = {
+                (str(entry["namespace"]), str(entry["id"])): _revision(entry)
+                for entry in self.client.retry(lambda: self.client.search_flows({item.key[0] for item in items}))
+            }
+            suspects = [
+                item
+                for item in items
+                if (item.key in listed) != (item.stored is not None)
+                or (item.stored is not None and listed[item.key] != item.stored.revision)
+            ]
+        unmoved = {item.key: item for item in items}
+        outcomes: dict[Key, Outcome] = {}
+        for item, now in zip(suspects, self._each(self._look, suspects), strict=True):
+            if now.state == "previous":
+                if item.stored is not None:
+                    unmoved[item.key] = replace(item, stored=replace(item.stored, revision=now.revision))
+                continue
+            del unmoved[item.key]
+            if now.state == "planned":
+                # Another client did what the plan wants; it is not for this run to take it back.
+                outcomes[item.key] = Outcome(item, "unchanged", now.revision, now.state)
+            else:
+                reason = now.problem.reason if now.problem else _moved(now.revision)
+                outcomes[item.key] = Outcome(item, "failed", now.revision, now.state, reason)
+        return list(unmoved.values()), outcomes
+
     def _roll_back(self, outcomes: dict[Key, Outcome], earlier: Mapping[str, Record]) -> None:
-        """Restore every flow that a run may have touched, and report for each what the server has now."""
-        touched = [outcome for outcome in outcomes.values() if outcome.action != "skipped"]
-        for outcome in self._each(self._put_back, touched):
-            outcomes[outcome.item.key] = outcome
+        """Restore every flow that a run may have touched, and report for each what the server has now.
+
+        The flows are tried in rounds. A round in which the server cannot be reached ends for all flows at the first one
+        that finds that out. After C(PATIENCE) rounds or C(GRACE) seconds without a flow that was put back, those that
+        are left are given up together.
+        """
+        pending = [
+            outcome
+            for outcome in outcomes.values()
+            if outcome.action in DONE.values()
+            or (outcome.action == "failed" and outcome.state in ("previous", "unknown"))
+        ]
+        since, idle = time.monotonic(), 0
+        while pending:
+            gone: list[str] = []
+            done = self._each(partial(self._put_back, gone=gone), pending)
+            outcomes.update((outcome.item.key, outcome) for outcome, _again in done)
+            # What was tried comes behind what was not.
+            left = sorted((pair for pair in zip(done, pending, strict=True) if pair[0][1]), key=lambda pair: pair[0][1])
+            since, idle = (time.monotonic(), 0) if len(left) < len(pending) else (since, idle + 1)
+            pending = [outcome for _done, outcome in left]
+            if not pending or idle > PATIENCE or time.monotonic() - since > GRACE or self._is_over():
+                break
+            self.client.pause(idle)
         if all(outcome.state == "previous" for outcome in outcomes.values()):
             try:
                 self._each(self._put_record, list(earlier.items()))
@@ -244,41 +340,63 @@ class FlowSync:
                 # The record then knows more texts than it has to, which makes no flow seem edited.
                 return
 
+    def _is_over(self) -> bool:
+        deadline = self.client.http.deadline
+        return deadline is not None and time.monotonic() >= deadline
+
     def _write(self, item: Item) -> Outcome:
         """Carry out one item, and read the flow again if the answer does not show whether it was carried out."""
         problem: KestraError | None = None
+        before = item.stored.revision if item.stored else None
         for attempt in range(self.retries + 1):
             try:
-                done = self._send(item)
+                done = self._send(item, before)
                 if done is not None:
                     return done
                 problem = KestraError(
                     f"write flow {item.name}", "another client changed it in the meantime", status=409
                 )
+            except Overtaken as overtaken:
+                return Outcome(item, "failed", overtaken.revision, overtaken.state, str(overtaken))
             except KestraError as error:
                 problem = error
             # The first attempt failed cleanly: nothing was written.
             if attempt == 0 and not problem.is_transient and problem.status != 409:
                 return Outcome(item, "failed", item.revision, "previous", problem.reason)
-            state, revision = self._state(item)
-            if state == "planned":
-                return Outcome(item, DONE[item.action], revision, "planned")
-            if state != "previous" or attempt == self.retries or not problem.is_transient:
-                return Outcome(item, "failed", revision, state, problem.reason)
+            now = self._look(item)
+            if now.state == "planned":
+                try:
+                    warning = self._check(item.key, before, now.revision, item.after)
+                except Overtaken as overtaken:
+                    return Outcome(item, "failed", overtaken.revision, overtaken.state, str(overtaken))
+                return Outcome(item, DONE[item.action], now.revision, "planned", warning=warning)
+            if now.state != "previous" or attempt == self.retries or not problem.is_transient:
+                return Outcome(
+                    item,
+                    "failed",
+                    now.revision,
+                    now.state,
+                    _moved(now.revision) if now.state == "other" else problem.reason,
+                )
+            before = now.revision
             self.client.pause(attempt)
         raise AssertionError("the last attempt returns")
 
-    def _send(self, item: Item) -> Outcome | None:
+    def _send(self, item: Item, before: int | None) -> Outcome | None:
         """Send the request of an item; return None where the flow is not in the state that the plan was made for."""
         namespace, flow_id = item.key
         if item.flow is None:
-            return Outcome(item, "pruned", None, "planned") if self.client.delete_flow(namespace, flow_id) else None
+            if not self.client.delete_flow(namespace, flow_id):
+                return None
+            return Outcome(item, "pruned", None, "planned", warning=self._check(item.key, before, None))
         if item.action == "create":
             answer = self.client.create_flow(item.name, item.flow.text)
         else:
             answer = self.client.update_flow(namespace, flow_id, item.flow.text)
         if answer is None:
             return None
+        if item.action == "update":
+            self._check(item.key, before, _revision(answer), item.flow.text)
         warning = None
         if answer.get("source", item.flow.text) != item.flow.text:
             warning = (
@@ -287,64 +405,130 @@ class FlowSync:
             )
         return Outcome(item, DONE[item.action], _revision(answer), "planned", warning=warning)
 
-    def _state(self, item: Item) -> tuple[State, int | None]:
-        """Return the state of an item's flow on the server, and its revision."""
+    def _check(self, key: Key, before: int | None, after: int | None, text: str | None = None) -> str | None:
+        """Raise Overtaken if revisions lie between the one that was to be replaced and the one that was written.
+
+        Kestra has no request that writes only if nothing has changed, so that an edit may be replaced in the instant
+        between the last look and the write. Kestra keeps the revision of the edit; its text is stored again. C(after)
+        is None for a flow that was deleted, C(before) for one that was created, C(text) is what was written. Return a
+        warning where that cannot be found out.
+        """
+        if before is None or (after is not None and after <= before + 1):
+            return None
+        name = "/".join(key)
+        lost: int | None = None if after is None else after - 1
         try:
-            now = self.client.retry(lambda: self.client.get_flow(*item.key))
-        except KestraError:
-            return "unknown", None
+            if after is None:
+                history = self.client.retry(lambda: self.client.revisions(*key))
+                between = [int(each["revision"]) for each in history if not each.get("deleted")]
+                lost = max((revision for revision in between if revision > before), default=None)
+                if lost is None:
+                    return None
+            found = self.client.retry(lambda: self.client.get_flow(*key, lost))
+            # A write of our own that was sent twice, because its answer was lost, makes two revisions on old servers.
+            if found is None or found.get("deleted") or found.get("source") == text:
+                return None
+            theirs, draft = str(found.get("source", "")), bool(found.get("draft"))
+            if after is None:
+                answer = self.client.create_flow(name, theirs, draft)
+            else:
+                answer = self.client.update_flow(*key, theirs, draft)
+        except KestraError as error:
+            if lost is None:
+                return f"Whether another client edited flow {name} just before it was pruned is unknown: {error.reason}"
+            raise Overtaken(
+                f"another client wrote revision {lost} in the meantime, which was replaced and could not be stored "
+                f"again ({error.reason}); restore it by kestra_flow with revision={lost}",
+                after,
+                "planned",
+            ) from error
+        now = None if answer is None else _revision(answer)
+        if now is not None and after is not None:
+            self._check(key, after, now, theirs)
+        where = "stored in that revision alone" if answer is None else "stored again"
+        raise Overtaken(f"another client wrote revision {lost} in the meantime; its text is {where}", now, "other")
+
+    def _look(self, item: Item, patient: bool = True) -> Look:
+        """Return the state of an item's flow on the server."""
+
+        def get() -> dict[str, Any] | None:
+            return self.client.get_flow(*item.key)
+
+        try:
+            now = self.client.retry(get) if patient else get()
+        except KestraError as error:
+            return Look("unknown", problem=error)
         text = None if now is None else str(now.get("source", ""))
         draft = now is not None and bool(now.get("draft"))
         revision = None if now is None else _revision(now)
         if text == item.after and not draft:
-            return "planned", revision
+            return Look("planned", revision)
         if text == item.before and draft == bool(item.stored and item.stored.draft):
-            return "previous", revision
-        return "other", revision
+            return Look("previous", revision)
+        return Look("other", revision)
 
-    def _put_back(self, outcome: Outcome) -> Outcome:
-        """Restore one flow to what it was before the run, unless another client has changed it since."""
+    def _put_back(self, outcome: Outcome, gone: list[str]) -> tuple[Outcome, int]:
+        """Restore one flow to what it was before the run, unless another client has changed it since.
+
+        Return also whether it is to be tried again: 0 for no, 1 if it was not tried, 2 if it was. C(gone) gets the
+        reason where the server cannot be reached.
+        """
         item = outcome.item
-        reason = outcome.error
-        for attempt in range(self.retries + 2):
-            state, revision = self._state(item)
-            if state == "previous":
-                action = "failed" if outcome.action == "failed" else "rolled_back"
-                return replace(outcome, action=action, revision=revision, state=state, error=outcome.error)
-            if state == "other":
-                reason = "another client changed it in the meantime, so it is left as it is"
-            if state == "other" or attempt > self.retries:
-                break
-            if attempt > 0:
-                self.client.pause(attempt - 1)
-            if state == "planned":
-                try:
-                    self._restore(item)
-                except KestraError as error:
-                    reason = error.reason
-                    if not error.is_transient and error.status != 409:
-                        break
-        state, revision = self._state(item)
-        if state == "previous":
-            return replace(outcome, action="rolled_back", revision=revision, state=state)
-        return replace(
-            outcome, action="failed", revision=revision, state=state, error=f"could not be put back: {reason}"
-        )
+        if gone:
+            return replace(outcome, action="failed", state="unknown", error=f"{NOT_PUT_BACK}: {gone[0]}"), 1
+        problem: KestraError | None = None
+        now = self._look(item, patient=False)
+        if now.state == "planned":
+            try:
+                self._restore(item, now.revision)
+            except Overtaken as overtaken:
+                left = replace(outcome, action="failed", revision=overtaken.revision, state=overtaken.state)
+                return replace(left, error=str(overtaken)), 0
+            except KestraError as error:
+                problem = error
+            now = self._look(item, patient=False)
+        if now.state == "previous":
+            # What failed stays a failure, for its own reason.
+            action = "failed" if outcome.action == "failed" else "rolled_back"
+            return replace(outcome, action=action, revision=now.revision, state="previous"), 0
+        again = 2
+        problem = now.problem or problem
+        reason = "the flow stays as it is" if problem is None else problem.reason
+        if now.state == "other":
+            reason, again = f"{_moved(now.revision)}, so it is left as it is", 0
+        elif problem is not None:
+            if problem.kind in NOT_REACHED:
+                gone.append(problem.reason)
+            elif not problem.is_transient and problem.status != 409:
+                again = 0
+        error = f"{NOT_PUT_BACK}: {reason}"
+        return replace(outcome, action="failed", revision=now.revision, state=now.state, error=error), again
 
-    def _restore(self, item: Item) -> None:
-        """Send the request that undoes an item."""
+    def _restore(self, item: Item, written: int | None) -> None:
+        """Send the request that undoes an item; C(written) is the revision that it wrote."""
         namespace, flow_id = item.key
         if item.stored is None:
-            self.client.delete_flow(namespace, flow_id)
+            if self.client.delete_flow(namespace, flow_id):
+                self._check(item.key, written, None)
         elif item.action == "prune":
             self.client.create_flow(item.name, item.stored.text, draft=item.stored.draft)
         else:
-            self.client.update_flow(namespace, flow_id, item.stored.text, draft=item.stored.draft)
+            answer = self.client.update_flow(namespace, flow_id, item.stored.text, draft=item.stored.draft)
+            if answer is not None:
+                self._check(item.key, written, _revision(answer), item.stored.text)
 
 
-def _is_fatal(reason: str | None) -> bool:
+def _is_fatal(outcome: Outcome) -> bool:
     """Whether a failure is one of the server and not of one flow."""
-    return not (reason or "").startswith(("HTTP 409", "HTTP 413", "HTTP 422"))
+    if outcome.state == "other":
+        return False
+    return outcome.state == "unknown" or not (outcome.error or "").startswith(("HTTP 409", "HTTP 413", "HTTP 422"))
+
+
+def _moved(revision: int | None) -> str:
+    if revision is None:
+        return "another client deleted it in the meantime"
+    return f"another client changed it in the meantime (revision {revision} now)"
 
 
 def read_answers(flow: Flow, answers: Sequence[dict[str, Any]]) -> tuple[list[Problem], list[str]]:

@@ -129,6 +129,8 @@ def _documents(events: Iterable[Any], shift: int) -> list[Node]:
             )
             if event.style == '"' and _SURROGATE.search(node.text):
                 raise YamlProblem("an escape is half a character (a surrogate)", node.line)
+            if event.style == '"' and "\0" in node.text:
+                raise YamlProblem("an escape is the character NUL, which Kestra's database does not take", node.line)
         elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
             node = Node("mapping" if kind is yaml.MappingStartEvent else "sequence", begin.line + 1)
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ...fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
+from ...in_process import call
 from ...playbook import Played, play
 
 GROUP = "group/devorch.orchestration.kestra"
@@ -94,7 +95,9 @@ def test_bad_files_are_all_named_with_file_and_line_and_nothing_is_written(tmp_p
         nonamespace="id: x\ntasks: []\n",
         badid=flow("a b"),
         duplicate=flow("good"),
-        revision=flow("r", more="revision: 2\n"),
+        deleted=flow("r", more="deleted: true\n"),
+        compose="services: {web: {image: nginx}}\n",
+        refused=flow("refused", more="  - id: x\n    type: io.nope\n"),
         keys=flow("k", more="id: again\n"),
         latin=b"id: l\nnamespace: team\n# Gr\xfc\xdfe\n",
         empty="",
@@ -104,7 +107,11 @@ def test_bad_files_are_all_named_with_file_and_line_and_nothing_is_written(tmp_p
         played = load(tmp_path, server)
         assert server.writes == []
         unreachable = load(tmp_path, server, url="http://127.0.0.1:9", retries=0)
-    assert unreachable.last["problems"] == played.last["problems"], "no server is needed to tell what is wrong"
+    asked = [p for p in played.last["problems"] if "Kestra refuses" in p["message"]]
+    assert [Path(p["file"]).name for p in asked] == ["refused.yml"], "the server's problems are told in the same run"
+    local = [p for p in played.last["problems"] if p not in asked]
+    assert unreachable.last["problems"] == local, "no server is needed to tell what is wrong"
+    assert played.last["msg"].endswith(f"write into {directory}/.kestraignore:\n  /compose.yml")
     result = played.last
     assert result["failed"] and not result["changed"] and set(result) >= KEYS
     assert "Traceback" not in played.output
@@ -115,13 +122,15 @@ def test_bad_files_are_all_named_with_file_and_line_and_nothing_is_written(tmp_p
         ("nonamespace.yml", None),
         ("badid.yml", 1),
         ("good.yml", 1),
-        ("revision.yml", 6),
+        ("deleted.yml", 6),
+        ("compose.yml", None),
+        ("refused.yml", 7),
         ("keys.yml", 6),
         ("latin.yml", 3),
         ("empty.yml", None),
         ("dangling.yml", None),
     }
-    assert result["msg"].startswith("10 problems in the flow files; nothing was written:\n")
+    assert result["msg"].startswith("12 problems in the flow files; nothing was written:\n")
     assert all(str(p["message"]) in result["msg"] for p in result["problems"])
     duplicate = next(p for p in result["problems"] if p["file"].endswith("good.yml"))
     assert "duplicate.yml:1" in duplicate["message"]
@@ -320,10 +329,20 @@ def test_a_saved_plan_is_carried_out_or_refused(tmp_path: Path) -> None:
         assert applied["summary"] == planned["summary"] and applied["plan"] == planned["plan"]
         assert applied["summary"]["pruned"] == 1
         again = load(tmp_path, server, src=None, plan=str(plan_file)).last
-        assert again["failed"] and "team/new was created" in again["msg"]
-        plan_file.write_text(plan_file.read_text("utf-8").replace('"uuid": "u"', '"uuid": "v"'), encoding="utf-8")
+        assert not again.get("failed") and not again["changed"]
+        server.uuid = "v"
         other = load(tmp_path, server, src=None, plan=str(plan_file)).last
         assert "was made for another server" in other["msg"]
+        plan_file.write_text(plan_file.read_text("utf-8").replace('"uuid": "u"', '"uuid": "v"'), encoding="utf-8")
+        edited = load(tmp_path, server, src=None, plan=str(plan_file)).last
+        assert "its checksum does not fit" in edited["msg"]
+        signed = load(tmp_path, server, "--check", save_plan=str(plan_file), plan_key="a-secret-key")
+        assert "a-secret-key" not in signed.output + plan_file.read_text("utf-8")
+        assert (
+            "another key than plan_key"
+            in load(tmp_path, server, src=None, plan=str(plan_file), plan_key="b").last["msg"]
+        )
+        assert not load(tmp_path, server, src=None, plan=str(plan_file), plan_key="a-secret-key").last["changed"]
 
 
 def test_pruning_is_limited_and_keeps_to_what_is_owned(tmp_path: Path) -> None:
@@ -339,7 +358,9 @@ def test_pruning_is_limited_and_keeps_to_what_is_owned(tmp_path: Path) -> None:
         (tmp_path / "none").mkdir()
         empty = load(tmp_path, server, src=str(tmp_path / "none"), namespaces=["team"], prune=True).last
         assert "no *.yml or *.yaml file" in empty["msg"] and server.writes == []
-        pruned = load(tmp_path, server, prune=True, namespaces=["other"]).last
+        played = load(tmp_path, server, prune=True, namespaces=["other"], owner_labels={"managed-by": "ansible"})
+        pruned = played.last
+        assert "Flow team/one is not known to have been written from files, and is pruned." in played.output
         gone = sorted(name for (_ns, name), stored in server.flows.items() if stored.deleted)
     assert gone == ["far", "one", "two"] and pruned["msg"] == "0 created, 0 updated, 1 unchanged, 3 pruned"
 
@@ -386,3 +407,48 @@ def test_namespaces_are_promoted(tmp_path: Path) -> None:
         assert load(tmp_path, server, namespace_map={"dev": "prod"}).last["summary"]["created"] == 1
         assert server.flows[("prod.team", "a")].source == flow("a", "prod.team")
         assert not load(tmp_path, server, namespace_map={"dev": "prod"}).last["changed"]
+
+
+def test_owner_labels_are_compared_as_yaml_writes_them(tmp_path: Path) -> None:
+    write(tmp_path / "flows", kept=flow("kept"))
+    with FakeKestra() as server:
+        server.add(flow("gone", more="labels: {managed: true}\n"))
+        assert load(tmp_path, server, prune=True, owner_labels={"managed": True}).last["summary"]["pruned"] == 1
+
+
+def test_a_mapping_is_no_text_of_a_flow(tmp_path: Path) -> None:
+    with FakeKestra() as server:
+        result = load(tmp_path, server, src=None, content=[flow("a"), {"id": "b", "namespace": "team"}]).last
+        assert server.writes == []
+    assert result["problems"] == [
+        {
+            "file": "content[1]",
+            "line": None,
+            "message": "is a mapping, not the text of a flow; write it as a block (- |), or use the filter to_yaml",
+        }
+    ]
+
+
+def test_templates_keep_their_line_ends(tmp_path: Path) -> None:
+    texts = {"a": flow("a", more="# <[ 1 + 1 ]>\n").replace("\n", "\r\n"), "b": flow("b") + "# x\r\n"}
+    write(tmp_path / "flows", a=texts["a"])
+    with FakeKestra() as server:
+        assert load(tmp_path, server, template=True).last["summary"]["created"] == 1
+        assert server.flows[("team", "a")].source == texts["a"].replace("<[ 1 + 1 ]>", "2")
+        write(tmp_path / "flows", b=texts["b"])
+        assert "line ends of several kinds" in load(tmp_path, server, template=True).last["msg"]
+
+
+def test_flow_info_with_each_option_alone(tmp_path: Path) -> None:
+    with FakeKestra() as server:
+        server.add(flow("a"))
+        base = {"url": server.url, "username": USERNAME, "password": PASSWORD}
+        for options in ({}, {"namespace": "team"}, {"labels": {}}, {"query": "a"}, {"limit": 1}, {"source": True}):
+            result = call("kestra_flow_info", {**base, **options})
+            assert not result["failed"] and [each["id"] for each in result["flows"]] == ["a"], (options, result)
+        refused = call("kestra_flow_info", {**base, "below": True})
+        assert refused["failed"] and refused["msg"] == "below is set, so namespace has to be set as well"
+        server.version = "0.21.1"
+        server.prepare("GET /api/v1/main/triggers", Answer(200, {"results": [], "total": 0}))
+        old = call("kestra_flow_info", {**base, "activity": True})
+        assert old["failed"] and "this version of Kestra (0.21.1) cannot tell the last executions" in old["msg"]

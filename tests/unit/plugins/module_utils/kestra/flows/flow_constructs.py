@@ -29,8 +29,8 @@ def task(kind: str, more: str = "") -> str:
     return f"{HEAD}tasks:\n  - id: a\n    type: {kind}\n{more}"
 
 
-def core(kind: str, message: str, more: str = "") -> Construct:
-    return Construct(task(f"io.kestra.plugin.core.{kind}", more), 5, message)
+def core(kind: str, message: str, more: str = "", line: int = 5) -> Construct:
+    return Construct(task(f"io.kestra.plugin.core.{kind}", more), line, message)
 
 
 def trigger(kind: str, more: str) -> str:
@@ -170,7 +170,40 @@ CONSTRUCTS: dict[str, Construct] = {
     "notifications": Construct(
         task("io.kestra.plugin.notifications.slack.SlackIncomingWebhook"), 5, "io.kestra.plugin.slack", "elsewhere"
     ),
-    "git.Push": Construct(task("io.kestra.plugin.git.Push"), 5, "SyncFlows", "elsewhere"),
+    "git.Push": Construct(
+        task("io.kestra.plugin.git.Push"), 5, "deprecated; use io.kestra.plugin.git.PushFlows", "elsewhere"
+    ),
+    "git.Sync": Construct(
+        task("io.kestra.plugin.git.Sync"), 5, "deprecated; use io.kestra.plugin.git.SyncFlows", "elsewhere"
+    ),
+    "docker of dbt": Construct(
+        task("io.kestra.plugin.dbt.cli.DbtCLI", "    docker: {image: a}\n    taskRunner: {type: x}\n"),
+        6,
+        "containerImage",
+        "elsewhere",
+    ),
+    "Pause.delay": core("flow.Pause", "use pauseDuration", "    delay: PT1S\n", 6),
+    "Pause.tasks": core("flow.Pause", "behind the pause", BELOW, 6),
+    "Subflow.outputs": core(
+        "flow.Subflow", "in the flow that is called", "    namespace: a\n    flowId: b\n    outputs: {x: y}\n", 8
+    ),
+    "PurgeKV.expiredOnly": core("kv.PurgeKV", "use behavior", "    namespaces: [a]\n    expiredOnly: true\n", 7),
+    "basicAuthUser": core("http.Request", "use auth", "    uri: x\n    options: {basicAuthUser: a}\n", 7),
+    "basicAuthPassword": core("http.Request", "use auth", "    uri: x\n    options: {basicAuthPassword: a}\n", 7),
+    "connectTimeout": core("http.Request", "use timeout", "    uri: x\n    options: {connectTimeout: PT1S}\n", 7),
+    "readTimeout": core("http.Download", "use timeout", "    uri: x\n    options: {readTimeout: PT1S}\n", 7),
+    "defaults but not required, in capitals": Construct(
+        f"{HEAD}inputs:\n  - id: b\n    type: STRING\n    defaults: x\n    required: False\n{TASKS}", 7, "prefill"
+    ),
     "nashorn": Construct(task("io.kestra.plugin.scripts.nashorn.Eval"), 5, "graalvm", "elsewhere"),
     "local.Delete": Construct(task("io.kestra.plugin.fs.local.Delete"), 5, "false by default", "elsewhere"),
 }
+
+ODD_NAMES = [
+    *((value, False) for value in ("08", "09", "0o17", "0b12", "0X1F", "0xG", "1.5", "1.0", "0.1", "0.0", "0_8")),
+    *((value, False) for value in ("0", "y", "n", "tRUE", "true", "false", "1.2.3", "2026-01-02", "1d", "1e", "0x")),
+    *((value, True) for value in ("00", "010", "007", "0b1", "0x1f", "1_", "1_000", "1_0.5", "1.", "1.50", "1.10")),
+    *((value, True) for value in ("0.10", "1e3", "1E3", "1.5e3", "1e400", "0.0001", "12345678.5", "00.5", "yes", "No")),
+    *((value, True) for value in ("ON", "off", "True")),
+]
+"""Unquoted ids, and whether the engine makes another text of them."""

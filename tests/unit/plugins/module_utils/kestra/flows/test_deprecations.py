@@ -54,6 +54,15 @@ GOOD = {
     "states of another trigger": (
         f"{HEAD}{TASKS}triggers:\n  - id: a\n    type: io.kestra.plugin.jira.Trigger\n    states: [CANCELED]\n"
     ),
+    "relatives of git.Push and git.Sync": (
+        f"{HEAD}tasks:\n  - {{id: a, type: io.kestra.plugin.git.PushFlows}}\n"
+        "  - {id: b, type: io.kestra.plugin.git.SyncNamespaceFiles}\n"
+    ),
+    "comments, raw texts and states of services": (
+        f'{HEAD}{TASKS}variables:\n  a: "{{# {{{{ json(x) }}}} #}}"\n'
+        '  b: "{% raw %}{{ json(x) }}{% endraw %}"\n'
+        "  c: \"{{ outputs.jira.status == 'CANCELED' }}\"\n"
+    ),
     "odd shapes": (
         f"{HEAD}tasks: x\ntriggers: [1, [2], {{id: a}}]\ninputs: {{a: b}}\noutputs: [~]\nchecks:\nretry: no\nerrors:\n"
     ),
@@ -102,3 +111,9 @@ def test_rules_cost_a_fraction_of_parsing() -> None:
         return min(times)
 
     assert best(lambda: findings(root, text)) < best(lambda: compose(text)) / 3
+
+
+def test_a_tenant_concerns_servers_before_2_alone() -> None:
+    (finding,) = found(f"{HEAD}tenantId: x\n{TASKS}")
+    assert (finding.line, finding.refused, finding.before_2) == (3, False, True)
+    assert found(f"{HEAD}tenantId: null\n{TASKS}") == []

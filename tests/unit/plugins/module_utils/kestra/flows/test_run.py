@@ -38,3 +38,9 @@ def test_a_failure_keeps_what_was_done() -> None:
     message = failure_message(outcomes)
     assert "1 flow could not be written:\n  a/new (1.yml): HTTP 500; the server has what it had before" in message
     assert message.endswith("\nThe server has what it had before.")
+
+
+def test_a_cause_is_told_once() -> None:
+    dead = "could not be put back: connection refused"
+    message = failure_message([Outcome(item, "failed", error=dead, state="unknown") for item in PLAN.items])
+    assert message.count(dead) == 1 and "  a/new (1.yml), a/same (2.yml): could not be put back" in message

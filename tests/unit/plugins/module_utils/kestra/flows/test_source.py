@@ -13,6 +13,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     Source,
 )
 
+from .flow_constructs import ODD_NAMES
+
 GOOD = "id: good\nnamespace: team.one\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: hi\n"
 
 BAD = {
@@ -54,13 +56,11 @@ BAD = {
     "bad second document": (b"id: a\nnamespace: b\n---\nid: c d\nnamespace: b\n", 4, "does not match"),
     "the same flow twice": (b"id: a\nnamespace: b\n---\nid: a\nnamespace: b\n", 4, "is already in 0.yml:1"),
     "more than Kestra takes": (b"id: a\nnamespace: b\n# " + b"x" * flow_source.LARGEST, None, "at the most"),
-    "revision": (b"id: a\nnamespace: b\nrevision: 3\n", 3, "'revision' is refused"),
-    "quoted revision": (b'id: a\nnamespace: b\n"revision": 3\n', 3, "'revision' is refused"),
-    "deleted": (b"id: a\nnamespace: b\ndeleted: true\n", 3, "'deleted' is refused"),
-    "tenantId": (b"tenantId: x\nid: a\nnamespace: b\n", 1, "'tenantId' is refused"),
-    "draft": (b"id: a\nnamespace: b\ndraft: true\n", 3, "'draft' is refused"),
-    "source": (b"id: a\nnamespace: b\nsource: x\n", 3, "'source' is refused"),
-    "updated": (b"id: a\nnamespace: b\nupdated: x\n", 3, "'updated' is refused"),
+    "deleted": (b"id: a\nnamespace: b\ndeleted: true\n", 3, "deleted is not false"),
+    "quoted deleted": (b'id: a\nnamespace: b\n"deleted": yes\n', 3, "deleted is not false"),
+    "conflict": (b"id: a\nnamespace: b\n<<<<<<< HEAD\ntasks: []\n=======\n>>>>>>> b\n", 3, "Git left the marker"),
+    "NUL": (b'id: a\nnamespace: b\ndescription: "x\\0y"\n', 3, "NUL, which Kestra's database does not take"),
+    "no flow": (b"services:\n  web: {image: nginx}\n", None, "so it is no flow"),
 }
 
 
@@ -88,8 +88,28 @@ def test_all_problems_of_all_files_in_one_run() -> None:
 
 
 def test_several_problems_of_one_file_are_sorted_by_line() -> None:
-    _flows, problems = flows_of(b"deleted: true\nid: a b\nrevision: 1\nnamespace: B\n")
-    assert [problem.line for problem in problems] == [1, 2, 3, 4]
+    _flows, problems = flows_of(b"deleted: true\nid: a b\nnamespace: B\n")
+    assert [problem.line for problem in problems] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("deleted: false", "deleted: no", "deleted: null", "draft: false", "draft: true", "revision: 7"),
+        *("source: x", "tenantId: main", 'description: "\\\\0"'),
+    ],
+)
+def test_what_exports_hold_is_taken(line: str) -> None:
+    flows, problems = flows_of(f"id: a\nnamespace: b\n{line}\n".encode())
+    assert problems == [] and flows[0].text.endswith(f"{line}\n")
+
+
+@pytest.mark.parametrize(("value", "odd"), ODD_NAMES)
+def test_names_that_the_engine_reads_otherwise_are_refused_and_no_others(value: str, odd: bool) -> None:
+    """tests/integration/test_flow_rules.py asks the engine."""
+    _flows, problems = flows_of(f"id: {value}\nnamespace: b\n".encode())
+    assert bool(problems) is odd
+    assert not odd or "put it in quotes" in str(problems[0])
 
 
 def test_duplicates_name_both_files() -> None:
@@ -104,7 +124,7 @@ def test_same_id_in_two_namespaces_is_no_duplicate() -> None:
 
 
 def test_a_duplicate_of_a_bad_file_is_reported_too() -> None:
-    _flows, problems = flows_of(b"id: a\nnamespace: b\nrevision: 1\n", b"id: a\nnamespace: b\n")
+    _flows, problems = flows_of(b"id: a\nnamespace: b\ndeleted: true\n", b"id: a\nnamespace: b\n")
     assert [problem.file for problem in problems] == ["0.yml", "1.yml"]
 
 
@@ -312,10 +332,14 @@ def test_renaming_to_what_is_no_namespace_is_a_problem() -> None:
 
 
 def test_a_stored_text_needs_no_parsing() -> None:
-    known = {GOOD: [("team.one", "good")], "[": [("x", "y")], "revision: 1\n[": [("x", "z")]}
+    several = GOOD + "---\nid: second\nnamespace: team.one\n"
+    known = {GOOD: [("team.one", "good")], "[": [("x", "y")], several: [("team.one", "good")]}
     flows, problems = flow_source.parse_sources([Source("a", GOOD.encode()), Source("b", b"[")], None, known)
     assert [flow.name for flow in flows] == ["team.one/good", "x/y"] and problems == []
-    assert flow_source.parse_sources([Source("c", b"revision: 1\n[")], None, known)[0] == []
+    # Kestra stores both documents as the text of the first flow where it is sent them at once.
+    flows, problems = flow_source.parse_sources([Source("c", several.encode())], None, known)
+    assert [flow.name for flow in flows] == ["team.one/good", "team.one/second"] and problems == []
+    assert flows[0].text == GOOD
 
 
 def test_namespaces_are_guessed() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import (
@@ -179,7 +180,7 @@ def test_a_flow_that_somebody_created_meanwhile(server: FakeKestra) -> None:
     server.add(flow("same").text)
     server.add(flow("other").text + "# by somebody\n")
     outcomes = {o.item.key[1]: (o.action, o.state) for o in sync(server).apply(made, rollback=False)}
-    assert outcomes == {"same": ("created", "planned"), "other": ("failed", "other")}
+    assert outcomes == {"same": ("unchanged", "planned"), "other": ("failed", "other")}
     assert texts(server)["other"].endswith("# by somebody\n")
 
 
@@ -240,9 +241,9 @@ def test_what_cannot_be_put_back_is_named(server: FakeKestra) -> None:
     changer = sync(server, concurrency=1)
     real = changer._restore
 
-    def refuse(item: object) -> None:
+    def refuse(*arguments: object) -> None:
         server.prepare(put, Answer(403))
-        real(item)  # type: ignore[arg-type]
+        real(*arguments)  # type: ignore[arg-type]
 
     changer._restore = refuse  # type: ignore[method-assign]
     outcomes = {o.item.key[1]: (o.action, o.state, o.error) for o in changer.apply(made)}
@@ -305,3 +306,166 @@ def test_a_text_that_is_stored_otherwise_is_told(server: FakeKestra) -> None:
     made = plan(server, flow("a"))
     server.prepare("POST /api/v1/main/flows", Answer(200, {"revision": 1, "source": "trimmed"}))
     assert "stored another text" in str(sync(server).apply(made)[0].warning)
+
+
+def owned(name: str) -> Flow:
+    return flow(name, more="labels: {managed-by: ansible}\n")
+
+
+def late(server: FakeKestra, request: str, edit: Callable[[], None]) -> None:
+    """Let another client do something once, in the instant before the first request that begins like this."""
+    left = [edit]
+
+    def before(seen: str) -> None:
+        if seen.startswith(request) and left:
+            left.pop()()
+
+    server.before = before
+
+
+@pytest.mark.parametrize("many", [0, 12])
+@pytest.mark.parametrize("rollback", [True, False])
+def test_flows_that_moved_since_the_plan_are_named_and_not_written(
+    server: FakeKestra, many: int, rollback: bool
+) -> None:
+    """Of many flows a list tells; few are looked at one by one."""
+    for each in (flow("edited"), flow("gone"), owned("pruned"), flow("quiet")):
+        server.add(each.text)
+    files = [flow(name, more="# new\n") for name in ("edited", "gone", "made", "quiet")]
+    made = plan(server, *files, *(flow(f"f{n}") for n in range(many)), prune=True)
+    server.edit(flow("edited", more="# by somebody\n").text)
+    server.edit(flow("made", more="# by somebody\n").text)
+    server.edit(owned("pruned").text + "# by somebody\n")
+    server.remove("team", "gone")
+    # Saved twice, and as it was: there is nothing to lose.
+    server.edit(flow("quiet", more="# x\n").text)
+    server.edit(flow("quiet").text)
+    outcomes = {o.item.key[1]: o for o in sync(server).apply(made, rollback=rollback)}
+    for name in ("edited", "made", "pruned", "gone"):
+        assert (outcomes[name].action, outcomes[name].state) == ("failed", "other")
+        assert "another client" in str(outcomes[name].error)
+    assert texts(server)["edited"].endswith("# by somebody\n") and "pruned" in texts(server)
+    assert outcomes["quiet"].action == ("skipped" if rollback else "updated")
+    assert bool(server.flow_writes) is not rollback
+
+
+def test_an_edit_in_the_instant_before_the_write_is_stored_again(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    made = plan(server, flow("a", more="# new\n"), flow("b"))
+    edited = flow("a", more="# by somebody\n").text
+    late(server, "PUT ", lambda: server.edit(edited))
+    outcomes = {o.item.key[1]: o for o in sync(server, concurrency=1).apply(made)}
+    assert (outcomes["a"].action, outcomes["a"].state, outcomes["a"].revision) == ("failed", "other", 4)
+    assert outcomes["a"].error == "another client wrote revision 2 in the meantime; its text is stored again"
+    assert texts(server) == {"a": edited} and outcomes["b"].action == "skipped"
+
+
+def test_an_edit_in_the_instant_before_a_prune_is_stored_again(server: FakeKestra) -> None:
+    server.add(owned("a").text)
+    made = plan(server, flow("b"), prune=True)
+    edited = owned("a").text + "# by somebody\n"
+    late(server, "DELETE ", lambda: server.edit(edited))
+    outcomes = {o.item.key[1]: o for o in sync(server).apply(made, rollback=False)}
+    assert (outcomes["a"].action, outcomes["a"].state) == ("failed", "other")
+    assert "revision 2" in str(outcomes["a"].error) and texts(server)["a"] == edited
+
+
+def test_an_edit_that_cannot_be_stored_again_is_named(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    made = plan(server, flow("a", more="# new\n"))
+
+    def edit() -> None:
+        server.edit(flow("a", more="# by somebody\n").text)
+        server.prepare("GET /api/v1/main/flows/team/a?source=true&revision=2", *[Answer(403)] * 9)
+
+    late(server, "PUT ", edit)
+    (outcome,) = sync(server).apply(made)
+    assert (outcome.action, outcome.state) == ("failed", "planned")
+    assert "kestra_flow with revision=2" in str(outcome.error)
+
+
+def test_an_edit_while_flows_are_put_back_is_stored_again(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    made = plan(server, flow("a", more="# new\n"), flow("b", more="refuse: me\n"))
+    edited = flow("a", more="# by somebody\n").text
+    writes: list[str] = []
+
+    def before(request: str) -> None:
+        if request.startswith("PUT "):
+            writes.append(request)
+            if len(writes) == 2:
+                server.edit(edited)
+
+    server.before = before
+    outcomes = {o.item.key[1]: o for o in sync(server, concurrency=1).apply(made)}
+    assert (outcomes["a"].action, outcomes["a"].state) == ("failed", "other")
+    assert texts(server) == {"a": edited}
+
+
+def test_a_write_that_was_sent_twice_is_no_edit_of_somebody(server: FakeKestra) -> None:
+    """Servers before 1.0 make two revisions of it where the text names one."""
+    server.add(flow("a").text)
+    made = plan(server, flow("a", more="revision: 1\n"))
+    late(server, "PUT ", lambda: server.edit(flow("a", more="revision: 1\n# x\n").text.replace("# x\n", "")))
+    server.flows[("team", "a")].extra = {}
+    (outcome,) = sync(server).apply(made)
+    assert (outcome.action, outcome.state) == ("updated", "planned")
+
+
+def test_a_server_that_dies_midway_is_given_up_together_with_the_reason(server: FakeKestra) -> None:
+    for n in range(20):
+        server.add(flow(f"f{n:02}").text)
+    made = plan(server, *(flow(f"f{n:02}", more="# new\n") for n in range(20)))
+    asked: list[str] = []
+    dead = Answer(0, drop=True)
+
+    def before(request: str) -> None:
+        if request.startswith("PUT ") or len(asked) >= 10:
+            asked.append(request)
+        if len(asked) == 10:
+            for method in ("GET", "PUT", "POST", "DELETE"):
+                server.prepare(f"{method} /", *[dead] * 10_000)
+
+    server.before = before
+    started = time.monotonic()
+    outcomes = sync(server, concurrency=4).apply(made)
+    assert time.monotonic() - started < 5 and len(asked) < 100
+    unknown = [o for o in outcomes if o.state == "unknown"]
+    assert len(unknown) >= 10 and all("closed the connection" in str(o.error) for o in unknown)
+
+
+def test_a_server_that_comes_back_gets_every_flow_put_back(server: FakeKestra) -> None:
+    for n in range(10):
+        server.add(flow(f"f{n}").text)
+    before = texts(server)
+    made = plan(server, *(flow(f"f{n}", more="# new\n") for n in range(9)), flow("f9", more="refuse: me\n"))
+    changer = sync(server, concurrency=1)
+    put_back = changer._put_back
+    calls: list[int] = []
+
+    def first_dead(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            server.prepare("GET /api/v1/main/flows/team/", *[Answer(0, drop=True)] * 3)
+        return put_back(*arguments, **options)
+
+    changer._put_back = first_dead  # type: ignore[method-assign]
+    outcomes = changer.apply(made)
+    assert {o.action for o in outcomes} == {"rolled_back", "failed"} and texts(server) == before
+    assert all(o.state == "previous" for o in outcomes)
+
+
+def test_flows_are_written_without_the_permission_to_record_them(server: FakeKestra) -> None:
+    made = plan(server, flow("a"))
+    server.prepare("PUT /api/v1/main/namespaces/team/kv/", Answer(403))
+    changer = sync(server)
+    assert [o.action for o in changer.apply(made)] == ["created"]
+    (warning,) = changer.warnings
+    assert "namespace team cannot be recorded" in warning and "403" in warning
+
+
+def test_a_subflow_of_the_same_plan_is_not_missing(server: FakeKestra) -> None:
+    made = plan(server, flow("parent"), flow("child"))
+    warnings = [f"The subflow '{name}' not found in namespace 'team'." for name in ("child", "nowhere")]
+    server.prepare("POST /api/v1/main/flows/validate", Answer(200, [{"index": 0}, {"index": 1, "warnings": warnings}]))
+    assert [w[-25:] for w in sync(server).validate(made.to_validate, made)[1]] == [warnings[1][-25:]]
