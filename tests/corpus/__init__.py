@@ -144,7 +144,7 @@ def _encodings(c: Corpus) -> None:
     c.lands("byte-order-mark-in-a-text", c.flow("byte-order-mark-in-a-text", f'description: "a{BOM}b"\n'))
     c.lands("byte-order-mark-and-comment", f"{BOM}# first\n---\n" + c.flow("byte-order-mark-and-comment"))
     c.refused("two-byte-order-marks", BOM + BOM + c.flow("two-byte-order-marks"), 1, "begins with two byte order marks")
-    c.lands("escaped", c.flow("escaped", 'description: "\\x41\\u00e9\\U0001F389\\n\\t\\0"\n'))
+    c.lands("escaped", c.flow("escaped", 'description: "\\x41\\u00e9\\U0001F389\\n\\t"\n'))
     c.refused("escaped-surrogate", c.flow("escaped-surrogate", 'description: "\\ud800"\n'), 7, "escape")
     c.refused("escaped-beyond-unicode", c.flow("escaped-beyond-unicode", 'description: "\\U00110000"\n'), 7, "escape")
     c.refused("escaped-far-beyond", c.flow("escaped-far-beyond", 'description: "\\UFFFFFFFF"\n'), 7, "escape")
@@ -373,7 +373,6 @@ def _ids(c: Corpus) -> None:
         ("id-sixty", "1:30"),
         ("id-template", '"{{ inputs.x }}"'),
         ("id-with-an-end", '"a\\n"'),
-        ("id-with-a-nul", '"a\\0"'),
         ("id-of-blanks", '" "'),
         ("id-in-a-block", "|\n  block-id"),
         ("id-of-two-lines", "one\n  two"),
@@ -386,7 +385,6 @@ def _ids(c: Corpus) -> None:
         ("id-1.10", "1.10"),
         ("id-hex", "0x1F"),
         ("id-octal", "017"),
-        ("id-new-octal", "0o17"),
         ("id-binary", "0b11"),
         ("id-exponent", "1e3"),
         ("id-grouped", "1_000"),
@@ -414,7 +412,9 @@ def _ids(c: Corpus) -> None:
     c.refused("id-of-100000", c.flow("x" * 100_000), 1, "id has 100000 characters")
     c.refused("id-missing", c.flow("x").partition("\n")[2], None, "id is missing")
     c.refused("id-capital", c.flow("x").replace("id: x", "ID: x", 1), None, "id is missing")
-    c.refused("id-below", "flow:\n" + "".join(f"  {line}\n" for line in c.flow("x").splitlines()), None, "is no flow")
+    c.refused(
+        "id-below", "flow:\n" + "".join(f"  {line}\n" for line in c.flow("x").splitlines()), None, "is not a flow"
+    )
 
 
 def _names(c: Corpus) -> None:
@@ -432,12 +432,11 @@ def _names(c: Corpus) -> None:
         ("namespace-wildcard", "'*'"),
     ):
         c.refused(name, named(written), 2, "namespace .* does not match")
-    c.refused("namespace-number", named("1.0"), 2, "is a number or a boolean to YAML")
     c.refused("namespace-null", named("null"), 2, "namespace is empty")
     c.refused("namespace-list", named("[a]"), 2, "namespace is not a text")
     c.refused("namespace-of-151", named("x" * 151), 2, "namespace has 151 characters")
     c.refused("namespace-missing", "".join(c.flow("x").splitlines(keepends=True)[::2]), None, "namespace is missing")
-    c.refused("tasks-alone", "".join(c.flow("x").splitlines(keepends=True)[2:]), None, "is no flow")
+    c.refused("tasks-alone", "".join(c.flow("x").splitlines(keepends=True)[2:]), None, "is not a flow")
     c.lands("namespace-in-quotes", named(f'"{c.namespace}"', "namespace-in-quotes"))
 
 
@@ -593,7 +592,7 @@ def _roots(c: Corpus) -> None:
         ("root-block", "|\n  id: x\n"),
     ):
         c.refused(name, content, 1, "is not a mapping")
-    c.refused("root-empty-mapping", "{}\n", None, "so it is no flow")
+    c.refused("root-empty-mapping", "{}\n", None, "so it is not a flow")
     c.refused("root-alias", "*a\n", 1, "has no anchor")
     c.refused("key-deleted", c.flow("x", "deleted: 3\n"), 7, "deleted is not false")
     c.refused("key-deleted-in-quotes", c.flow("x", '"deleted": true\n'), 7, "deleted is not false")

@@ -666,7 +666,7 @@ def held(directory: Path) -> Iterator[None]:
 def last_known_good(root: Path, service: str, wanted: Collection[Path]) -> LastKnownGood:
     """Return the last known good set of a service, also from where version 0.2 kept it.
 
-    A set of another root came along when its directory was moved: to restore it would make the former root anew.
+    A set of another root came along when its directory was moved: restoring it would create the previous root again.
     """
     new, old = root / ROLLBACK_DIRECTORY, root / FORMER_DIRECTORY
     good = LastKnownGood((old if old.is_dir() and not new.exists() else new) / service)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.dates import UTC
 from ansible_collections.devorch.orchestration.plugins.module_utils.dates import parse as parse_date
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.health import OTHER_LOGIN
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.hints import OTHER_LOGIN
 
 OK, WARNING, CRITICAL = "ok", "warning", "critical"
 STATUSES = (OK, WARNING, CRITICAL)

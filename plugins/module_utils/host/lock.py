@@ -113,7 +113,7 @@ def take(
 
 
 def renew(path: Path, run: PlaybookRun, now: float | None = None) -> None:
-    """Renew the lock for a run that goes on with its work; raise LostError if it holds the lock no longer."""
+    """Renew the lock for a run that continues; raise LostError if it holds the lock no longer."""
     if not path.parent.is_dir():
         raise LostError(path, None)
     with alone(path):

@@ -37,12 +37,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.deploy_
     docker_problem,
     unit_needs,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.hints import OTHER_LOGIN
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.service_files import File
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import REQUESTS_IMPORT_ERROR
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.health import (
     DOWN,
-    OTHER_LOGIN,
     Probe,
     host_addresses,
     is_on_this_host,

@@ -69,12 +69,6 @@ class Health:
         return result
 
 
-OTHER_LOGIN = (
-    "Kestra's database has another login than kestra_username and kestra_password. If it was changed in Kestra, restart"
-    " Kestra, which sets that of the inventory again, or set kestra_password to the new one"
-)
-
-
 @dataclass(frozen=True)
 class Waited:
     """The last check, the seconds until then, and how often the server was checked."""

@@ -90,6 +90,7 @@ SMALL = {
         "host.container",
         "host.deploy",
         "host.deploy_plan",
+        "host.hints",
         "host.json_merge",
         "host.lock",
         "host.runtimes",

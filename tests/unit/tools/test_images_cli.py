@@ -63,7 +63,7 @@ def test_images_have_the_versions_of_the_roles() -> None:
     assert recipes.get("kestra").official == f"kestra/kestra:{settings.role_version('kestra')}"
 
 
-@pytest.mark.parametrize("name", [name for name in recipes.FACTORIES if name.startswith("n8n")])
+@pytest.mark.parametrize("name", [name for name in recipes.FACTORIES if name.split(":")[0] == "n8n"])
 def test_lock_file_of_n8n_fits_its_version_and_names_no_server(name: str) -> None:
     arguments = recipes.get(name).args
     version, place = arguments["N8N_VERSION"], IMAGES / "n8n" / arguments.get("LOCK", ".")

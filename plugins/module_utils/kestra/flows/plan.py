@@ -453,7 +453,7 @@ def load_plan(text: str, key: str | None = None) -> SavedPlan:
         _expect(isinstance(server, dict) and set(server) == {"uuid", "tenant"}, "server")
         _expect(all(isinstance(value, str) for value in server.values()), "server")
         _expect(isinstance(pruning, dict) and set(pruning) == {"most", "owner_labels"}, "pruning")
-        _expect(type(pruning["most"]) is int and isinstance(pruning["owner_labels"], dict), "pruning")
+        _expect(_is_number(pruning["most"]) and isinstance(pruning["owner_labels"], dict), "pruning")
         _expect(all(isinstance(value, str) for value in pruning["owner_labels"].values()), "owner_labels")
         _expect(isinstance(items, list), "items")
         entries = [_entry(item) for item in items]
@@ -472,6 +472,11 @@ def _expect(true: bool, what: str) -> None:
         raise _Damaged(what)
 
 
+def _is_number(value: Any) -> bool:
+    """Return whether a value of JSON is a whole number; in Python, true is one as well."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _entry(item: Any) -> tuple[Item, str | None]:
     """Return an item of a saved plan, and the SHA-256 of what was stored; nothing in it is believed."""
     _expect(isinstance(item, dict) and set(item) == _ITEM_KEYS, "the keys of an item")
@@ -485,7 +490,7 @@ def _entry(item: Any) -> tuple[Item, str | None]:
     _expect(was_stored in (None, before is not None), f"{action} of {name} and what was stored")
     _expect((item["file"] is not None) is (text is not None), f"file of {name}")
     _expect(item["file"] is None or isinstance(item["file"], str), f"file of {name}")
-    _expect(item["revision"] is None or (type(item["revision"]) is int and before is not None), f"revision of {name}")
+    _expect(item["revision"] is None or (_is_number(item["revision"]) and before is not None), f"revision of {name}")
     _expect(
         item["drift"] is None or (isinstance(item["drift"], str) and item["drift"] in DRIFT_WORDS), f"drift of {name}"
     )
@@ -494,7 +499,7 @@ def _entry(item: Any) -> tuple[Item, str | None]:
     if before is not None:
         _expect(isinstance(before, dict) and set(before) == {"sha256", "draft"}, f"before of {name}")
         digest, draft = before["sha256"], before["draft"]
-        _expect(isinstance(digest, str) and type(draft) is bool, f"before of {name}")
+        _expect(isinstance(digest, str) and isinstance(draft, bool), f"before of {name}")
     flow = None
     if text is not None:
         _expect(not _SURROGATE.search(text), f"text of {name}")

@@ -148,7 +148,7 @@ class FlowSync:
     def validate(self, items: Sequence[Item], plan: Plan | None = None) -> tuple[list[Problem], list[str]]:
         """Let the server validate the texts; return what it refuses, and what it warns of.
 
-        It misses subflows that do not exist yet; those that C(plan) creates are no reason for a warning.
+        It misses subflows that do not exist yet; those that C(plan) creates cause no warning.
         """
         flows = [item.flow for item in items if item.flow is not None]
         batches = validation_batches([flow.text for flow in flows])
@@ -278,7 +278,7 @@ class FlowSync:
     def _unmoved(self, items: Sequence[Item]) -> tuple[list[Item], dict[Key, Outcome]]:
         """Return the items whose flows are stored as they were planned, and what became of the others.
 
-        Few flows are looked at one by one. Of many, a list tells which have another revision than they had.
+        Few flows are looked at one by one. Of many, a list shows which have another revision than they had.
         """
         suspects = list(items)
         if len(items) > self.concurrency:
@@ -484,8 +484,8 @@ class FlowSync:
             except Overtaken as overtaken:
                 left = replace(outcome, action="failed", revision=overtaken.revision, state=overtaken.state)
                 return replace(left, error=str(overtaken)), 0
-            except KestraError as error:
-                problem = error
+            except KestraError as refusal:
+                problem = refusal
             now = self._look(item, patient=False)
         if now.state == "previous":
             # What failed stays a failure, for its own reason.

@@ -191,6 +191,7 @@ def with_secret(module: str, where: str, directory: Path) -> dict[str, Any]:
         "secret_inputs": {"secret_inputs": {"b": CANARY}},
         "backfill": {"backfill": {"start": "2026-11-01", "inputs": {"b": CANARY}}},
         "value": {"value": CANARY, "sensitive": True},
+        "plan_key": {"plan_key": CANARY, "save_plan": str(directory / "plan.json")},
         "cloud_init": {"cloud_init": CANARY},
         "instances": {"instances": [{"name": "vm", "cloud_init": CANARY}]},
     }
@@ -204,6 +205,7 @@ SECRET_PLACES = [
     ("kestra_execution", "secret_inputs"),
     ("kestra_trigger", "backfill"),
     ("kestra_kv", "value"),
+    ("kestra_flows", "plan_key"),
     ("multipass_instance", "cloud_init"),
     ("multipass_environment", "instances"),
 ]

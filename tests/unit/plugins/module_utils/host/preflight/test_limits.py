@@ -10,8 +10,9 @@ MIB = 1024 * 1024
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("512m", 512 * MIB), ("2g", 2048 * MIB), ("2GB", 2048 * MIB), ("1024", 1024), ("8k", 8192)]
-    + [(text, -1) for text in ("", "2 g", "1.5g", "-1g", "g", "2t")],
+    [("512m", 512 * MIB), ("2g", 2048 * MIB), ("2GB", 2048 * MIB), ("1024", 1024), ("8k", 8192), ("1.5g", 1536 * MIB)]
+    + [("2 g", 2048 * MIB), ("2t", 2048 * 1024 * MIB)]
+    + [(text, -1) for text in ("", "2  g", "1.5.1g", "-1g", "g", "2x")],
 )
 def test_size(text: str, expected: int) -> None:
     assert limits.size(text) == expected
