@@ -366,6 +366,7 @@ def deploy(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         public={spec["path"]: spec["public"] for spec in options["files"]},
         validators={spec["path"]: spec["validate"] for spec in options["files"]},
         merge_records={spec["path"]: spec["merge_record"] for spec in options["files"] if spec["merge_record"]},
+        merge_below={spec["path"]: spec["merge_below"] for spec in options["files"]},
         replaced=replaced,
         extra_files=options["extra_files"],
         preserved_env={name: str(value) for name, value in secret["preserved_env"].items()},

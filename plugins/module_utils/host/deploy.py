@@ -146,6 +146,9 @@ class DeployRequest:
     merge_records: Mapping[str, str] = field(default_factory=dict)
     """The files that the host shares, with the files that note the keys of this collection in them."""
 
+    merge_below: Mapping[str, str] = field(default_factory=dict)
+    """The key of such a file whose object is merged as well."""
+
     replaced: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The values of the host that are replaced in those files."""
 
@@ -505,7 +508,8 @@ class Deployment:
         if path not in good or not (found and noted and now):
             return {}
         before, replaced = json_merge.parse(record, now.content), self.good.replaced(path)
-        content = json_merge.merged(path, noted.content, found.content, before, replaced=replaced)
+        below = self.order.merge_below.get(str(path), "")
+        content = json_merge.merged(path, noted.content, found.content, before, below, replaced)
         return {path: File(content, found.mode)}
 
     def _restore_found(self, plan: DeployPlan) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.template import trust_as_template
 
-from ..templating import ROOT, evaluate, find, load, variables
+from ..templating import ROOT, evaluate, find, holds, load, variables
 
 TEMPLATES = ROOT / "roles" / "postgres" / "templates"
 DOCKER = r"""#!/bin/sh
@@ -132,6 +132,12 @@ def test_unit_is_deployed_watched_and_removed() -> None:
     assert set(paths) <= set(removed)
     stopped = find("roles/postgres/tasks/remove.yml", "ansible.builtin.systemd_service")
     assert stopped["loop"] == deployed["units"]
+    # The container of a PostgreSQL whose databases were moved is removed by the same file.
+    for task in (removal, stopped):
+        found = {"orchestration_host": {"files": {f"/etc/systemd/system/{unit}": {} for unit in deployed["units"]}}}
+        for state in ("present", "absent"):
+            given = variables("common", "postgres") | found | {"postgres_state": state, "item": deployed["units"][0]}
+            assert holds(task["when"], given) is (state == "absent")
 
 
 def test_no_unit_writes_to_the_journal_without_the_limit_of_the_host() -> None:

@@ -212,6 +212,15 @@ def test_rollback_of_a_shared_file_keeps_what_the_host_has_set_since(site: Site)
     assert json.loads(site.config.read_text()) == {"dns": ["10.0.0.1"], "mtu": 1400, "runtimes": {"x": {}}}
 
 
+def test_rollback_keeps_what_the_host_has_below_a_shared_key(site: Site) -> None:
+    """Its own logins of registries, beside those of this collection."""
+    site.program.shared = True
+    shared = {"merge_records": {str(site.config): str(site.env)}, "merge_below": {str(site.config): "auths"}}
+    site.run('{"auths": {"ours": 1}}', '{"auths": {"ours": 1, "own": 2}}', **shared)
+    site.fails('{"auths": {"bad": 1}}', '{"auths": {"bad": 1, "own": 2}}', **shared)
+    assert json.loads(site.config.read_text()) == {"auths": {"ours": 1, "own": 2}}
+
+
 def test_second_deployment_changes_nothing(healthy: Site) -> None:
     before = {path: path.stat().st_mtime_ns for path in healthy.root.rglob("*")}
     result = healthy.run(ONE, "port: 1\n")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import doctor
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.hints import OTHER_LOGIN
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DIGEST = f"sha256:{'a' * 64}"
@@ -327,3 +328,4 @@ def test_hint_about_another_login_of_kestra() -> None:
     facts = copy.deepcopy(WELL) | {"kestra": {"error": "HTTP 401", "refused": True}}
     (finding,) = [finding for finding in evaluate(facts) if finding.status == "critical"]
     assert "restart Kestra, which sets that of the inventory again, or set kestra_password" in finding.hint
+    assert finding.hint == f"{OTHER_LOGIN}."
