@@ -116,7 +116,7 @@ class Part:
 
 
 _now = threading.local()
-"""The thread's C(deadline), in the seconds of C(time.monotonic()), and whether it is C(repeating)."""
+"""The thread's C(deadline), in the seconds of C(time.monotonic()), its C(wait) in seconds, and if it is C(repeating)."""
 
 
 class _TimedBytes(io.RawIOBase):
@@ -166,11 +166,30 @@ class _TimedResponse(http.client.HTTPResponse):
 
 if REQUESTS_IMPORT_ERROR is None:
 
-    class _Connection(HTTPConnection):
+    class _Timed:
+        """A connection whose time counts again for each piece of a long body, and not the time for connecting."""
+
         response_class = _TimedResponse
 
-    class _SafeConnection(HTTPSConnection):
-        response_class = _TimedResponse
+        def send(self, data: Any) -> None:
+            if not isinstance(data, bytes):
+                super().send(data)  # type: ignore[misc]
+                return
+            for begin in range(0, len(data), PATIENT_BYTES) or (0,):
+                last = getattr(_now, "deadline", None)
+                left = _now.wait if last is None else min(_now.wait, last - time.monotonic())
+                if left <= 0:
+                    raise TimeoutError("timed out")
+                if self.sock is None:  # type: ignore[has-type]
+                    self.connect()  # type: ignore[attr-defined]
+                self.sock.settimeout(left)
+                super().send(data[begin : begin + PATIENT_BYTES])  # type: ignore[misc]
+
+    class _Connection(_Timed, HTTPConnection):
+        pass
+
+    class _SafeConnection(_Timed, HTTPSConnection):
+        pass
 
     class _Pool(HTTPConnectionPool):
         ConnectionCls = _Connection
@@ -379,7 +398,7 @@ class HttpSession:
         self, method: str, path: str, doing: str, timeout: float | None, options: Mapping[str, Any]
     ) -> requests.Response:
         wait = self._wait(doing, timeout)
-        _now.deadline = self.deadline
+        _now.deadline, _now.wait = self.deadline, wait
         try:
             response = self._session.request(
                 method,
@@ -410,9 +429,10 @@ class HttpSession:
         status = response.status_code
         if status in expected:
             return response
-        message = self.scrub(error_message(response, self.api))
+        message = error_message(response, self.api)
         if 300 <= status < 400:
             message = f"redirected to {response.headers.get('Location', 'nowhere')}"
+        message = self.scrub(message)[:LONGEST_MESSAGE]
         # A success other than the API's own comes from something in between.
         kind = "answer" if status < 300 else "http"
         asked = pause_asked_by(response)
@@ -479,7 +499,7 @@ def pause_asked_by(response: requests.Response) -> float | None:
         return float(text)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -490,6 +510,13 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def token_problem(token: str | None) -> str | None:
+    """Return what is wrong with a token, or None; the token is not in it."""
+    if token and not re.fullmatch(r"[!-~]+", token):
+        return "token has a character that a header cannot have, such as a line break or a blank; remove it"
+    return None
 
 
 def address_problem(url: str, example: str, credentials: str) -> str | None:

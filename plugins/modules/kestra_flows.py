@@ -161,8 +161,9 @@ options:
     version_added: 0.2.0
   plan_key:
     description:
-      - Secret that signs the file of O(save_plan). If it is set with O(plan), a file that was not signed with it is
-        refused.
+      - Secret that signs the file of O(save_plan). It has at least 16 characters. If it is set with O(plan), a file
+        that was not signed with it is refused.
+      - A signed plan does not expire. If the flows that an old plan creates were deleted since, it creates them again.
       - If it is not set, the environment variable E(KESTRA_PLAN_KEY) is used.
     type: str
     version_added: 0.3.0
@@ -463,6 +464,9 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.modul
     run_module,
 )
 
+SHORTEST_KEY = 16
+"""Characters of a key that signs plans; an empty one would let anybody sign."""
+
 
 def main() -> None:
     module = AnsibleModule(
@@ -518,6 +522,9 @@ def check_options(module: AnsibleModule) -> None:
         module.fail_json(
             msg=f"prune_limit is {options['prune_limit']!r}; it is a number of flows or a share such as 20%"
         )
+    key = options["plan_key"]
+    if key is not None and (options["plan"] or options["save_plan"]) and len(key) < SHORTEST_KEY:
+        module.fail_json(msg=f"plan_key has {len(key)} characters; set it to a secret of {SHORTEST_KEY} or more")
     if options["prune"] and not options["owner_labels"]:
         module.fail_json(msg="owner_labels is empty; to prune, name at least one label that the flows carry")
     for name in ("owner_labels", "namespace_map"):

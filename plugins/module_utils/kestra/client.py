@@ -29,6 +29,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.http_session
     ServiceError,
     address_problem,
     error_message,
+    token_problem,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Connection:
     client_key: str | None = None
 
     def __post_init__(self) -> None:
-        problem = url_problem(self.url) or headers_problem(self.headers)
+        problem = url_problem(self.url) or headers_problem(self.headers) or token_problem(self.token)
         if problem:
             raise ValueError(problem)
         if self.client_key and not self.client_cert:

@@ -25,6 +25,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.http_session
     ServiceError,
     address_problem,
     error_message,
+    token_problem,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class SidecarConnection:
     backoff: float = 0.5
 
     def __post_init__(self) -> None:
-        problem = address_problem(self.url, "http://127.0.0.1:8090", "token")
+        problem = address_problem(self.url, "http://127.0.0.1:8090", "token") or token_problem(self.token)
         if problem:
             raise ValueError(problem)
 

@@ -355,7 +355,7 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 
 
 def _signature(content: Mapping[str, Any], key: str) -> str:
-    return hmac.new(key.encode("utf-8"), _canonical(content), hashlib.sha256).hexdigest()
+    return hmac.new(key.encode("utf-8", "surrogateescape"), _canonical(content), hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from ansible_collections.devorch.orchestration.plugins.module_utils import http_session
-from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import ServiceError, pause_asked_by
+from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import (
+    HttpSession,
+    ServiceError,
+    pause_asked_by,
+)
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection, KestraClient
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.executions import Executions
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.health import Probe, wait_until_healthy
@@ -377,3 +382,55 @@ def test_what_a_refused_token_means() -> None:
     with FakeKestra() as server, pytest.raises(ServiceError, match="Check token") as raised:
         KestraClient(connection(server.url, token="t0ken")).server_info()
     assert "t0ken" not in str(raised.value)
+
+
+def test_an_upload_has_the_time_of_the_options_for_each_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is neither cut off after the time for connecting, nor given a time without an end."""
+    monkeypatch.setattr(http_session, "CONNECT_TIMEOUT", 0.3)
+    monkeypatch.setattr(http_session, "PATIENT_BYTES", 1 << 18)
+
+    def sips(there: socket.socket) -> None:
+        there.settimeout(0.4)
+        try:
+            while there.recv(1 << 18):
+                time.sleep(0.02)
+        except TimeoutError:
+            there.settimeout(None)
+            answer("200 OK")(there)
+
+    for behaviour, well in ((sips, True), (hang, False)):
+        with BadServer(behaviour) as server:
+            session = HttpSession(connection(server.url, timeout=1, retries=0))
+            begin = time.monotonic()
+            if well:
+                assert session.send("PUT", "/x", "upload it", body=b"x" * (1 << 24)).status_code == 200
+            else:
+                with pytest.raises(ServiceError, match=r"nothing answers within 1 seconds|closed"):
+                    session.send("PUT", "/x", "upload it", body=b"x" * (1 << 25))
+                assert time.monotonic() - begin < 3
+
+
+@pytest.mark.parametrize("text", ["Mon, 01 Jan 2026 00:00:00 +99999999999999", "Mon, 99 Jan 2026", "-1", "x"])
+def test_a_pause_that_no_server_can_mean_is_none(text: str) -> None:
+    response = requests.Response()
+    response.headers["Retry-After"] = text
+    assert pause_asked_by(response) is None
+
+
+@pytest.mark.parametrize("made", [Connection, SidecarConnection])
+@pytest.mark.parametrize("token", ["canary-4711\n", "canary 4711", "canary-4711\u00e4"])
+def test_a_token_that_no_header_can_have_is_refused_and_not_shown(made: Any, token: str) -> None:
+    """As http.client refuses it with the token in its message."""
+    with pytest.raises(ValueError, match="token has a character that a header cannot have") as caught:
+        made("http://127.0.0.1:1", token=token)
+    assert "canary" not in str(caught.value)
+
+
+def test_where_a_redirect_leads_is_shown_without_secrets() -> None:
+    session = HttpSession(connection("http://127.0.0.1:1"), ("sekrit-token",))
+    response = requests.Response()
+    response.status_code = 302
+    response.headers["Location"] = "https://login/?t=sekrit-token" + "x" * 5000
+    with pytest.raises(ServiceError) as caught:
+        session.expect(response, "read it", (200,), lambda _status: None)
+    assert "redirected to https://login/?t=********" in str(caught.value) and len(str(caught.value)) < 2200

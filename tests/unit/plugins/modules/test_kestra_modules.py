@@ -336,13 +336,16 @@ def test_a_saved_plan_is_carried_out_or_refused(tmp_path: Path) -> None:
         plan_file.write_text(plan_file.read_text("utf-8").replace('"uuid": "u"', '"uuid": "v"'), encoding="utf-8")
         edited = load(tmp_path, server, src=None, plan=str(plan_file)).last
         assert "its checksum does not fit" in edited["msg"]
-        signed = load(tmp_path, server, "--check", save_plan=str(plan_file), plan_key="a-secret-key")
+        signed = load(tmp_path, server, "--check", save_plan=str(plan_file), plan_key="a-key-of-many-words")
         assert "a-secret-key" not in signed.output + plan_file.read_text("utf-8")
         assert (
             "another key than plan_key"
-            in load(tmp_path, server, src=None, plan=str(plan_file), plan_key="b").last["msg"]
+            in load(tmp_path, server, src=None, plan=str(plan_file), plan_key="another-key-of-many").last["msg"]
         )
-        assert not load(tmp_path, server, src=None, plan=str(plan_file), plan_key="a-secret-key").last["changed"]
+        assert not load(tmp_path, server, src=None, plan=str(plan_file), plan_key="a-key-of-many-words").last["changed"]
+        # As a secret that a CI does not have: anybody could sign with it.
+        empty = load(tmp_path, server, src=None, plan=str(plan_file), plan_key="")
+        assert empty.last["msg"] == "plan_key has 0 characters; set it to a secret of 16 or more"
 
 
 def test_pruning_is_limited_and_keeps_to_what_is_owned(tmp_path: Path) -> None:
@@ -451,4 +454,4 @@ def test_flow_info_with_each_option_alone(tmp_path: Path) -> None:
         server.version = "0.21.1"
         server.prepare("GET /api/v1/main/triggers", Answer(200, {"results": [], "total": 0}))
         old = call("kestra_flow_info", {**base, "activity": True})
-        assert old["failed"] and "this version of Kestra (0.21.1) cannot tell the last executions" in old["msg"]
+        assert old["failed"] and "this version of Kestra (0.21.1) does not report the last executions" in old["msg"]
