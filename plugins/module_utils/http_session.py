@@ -116,7 +116,7 @@ class Part:
 
 
 _now = threading.local()
-"""The thread's C(deadline), in the seconds of C(time.monotonic()), its C(wait) in seconds, and if it is C(repeating)."""
+"""The deadline and the time of an answer in this thread, in seconds, and whether it is already C(repeating)."""
 
 
 class _TimedBytes(io.RawIOBase):
