@@ -27,10 +27,14 @@ options:
     type: path
     default: /run/orchestration.lock
   state:
-    description: V(held) acquires the lock, or renews it if this run holds it. V(released) releases it.
+    description:
+      - V(held) acquires the lock, or renews it if this run holds it. V(released) releases it.
+      - V(renewed) renews the lock, and fails if this run no longer holds it. Use it before a step that must not be
+        taken beside another run.
     type: str
     choices:
       - held
+      - renewed
       - released
     default: held
   expires:
@@ -130,7 +134,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import PlaybookRun, release, take, uptime
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import (
+    LostError,
+    PlaybookRun,
+    release,
+    renew,
+    take,
+    uptime,
+)
 
 LONGEST_WAIT = 60.0
 
@@ -196,7 +207,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "default": "/run/orchestration.lock"},
-            "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
+            "state": {"type": "str", "choices": ["held", "renewed", "released"], "default": "held"},
             "expires": {"type": "int", "default": 3600},
             "wait_for_unit": {"type": "str"},
             "wait_for_lock_file": {"type": "path"},
@@ -215,6 +226,12 @@ def main() -> None:
     if module.params["state"] == "released":
         mine = release(path, run)
         module.exit_json(changed=False, acquired=False, msg="given back" if mine else "was not held by this run")
+    if module.params["state"] == "renewed":
+        try:
+            renew(path, run)
+        except LostError as error:
+            module.fail_json(msg=str(error))
+        module.exit_json(changed=False, acquired=False, msg=f"held by this run ({run.owner})")
     now = uptime()
     dead = PlaybookRun(**module.params["_stale_holder"]) if module.params["_stale_holder"] else None
     lock, before = take(path, run, now, module.params["expires"], dead)

@@ -121,6 +121,52 @@ def test_a_postgres_of_the_host_is_removed_after_the_services_have_left_it() -> 
     assert removal > max(number for number, text in enumerate(steps) if "'present'" in text)
 
 
+@pytest.mark.parametrize(
+    ("existing", "record", "passes"),
+    [
+        ([], "", True),
+        # Another host has it: its services would be logged out, and ours would run on its data.
+        (["kestra"], "", False),
+        (["kestra", "n8n"], "external other.example.com:5432", False),
+        # This host made them, and renews the password.
+        (["kestra", "n8n"], "external db.example.com:5432\n", True),
+        # The owner of this one logs in.
+        (["n8n"], "", True),
+    ],
+)
+def test_databases_of_another_host_are_not_taken_over(existing: list[str], record: str, passes: bool) -> None:
+    (check,) = [task for task in load("roles/postgres/tasks/external_databases.yml") if "taken over" in task["name"]]
+    logins = [{"item": "kestra", "msg": "no"}, {"item": "n8n", "query_result": [{"claimed": False}]}]
+    known = given(
+        SERVER | LOGIN,
+        orchestration_host=FOUND | {"versions": {"postgres": record}},
+        _postgres_logins={"results": logins},
+        _postgres_administrator={"query_result": [{"rolsuper": True, "existing": existing}]},
+    )
+    assert holds(check["ansible.builtin.assert"]["that"], known) is passes
+    message = evaluate(check["ansible.builtin.assert"]["fail_msg"], known)
+    assert passes or ("kestra exists on db.example.com:5432" in message and "set kestra_database_password" in message)
+
+
+@pytest.mark.parametrize(("state", "purged"), [("present", False), ("absent", True)])
+def test_a_moved_database_keeps_its_passwords(state: str, purged: bool) -> None:
+    """The container that is left is removed with the data of old, and the passwords are in use elsewhere."""
+    steps = load("roles/postgres/tasks/remove.yml")
+    known = given(SERVER, postgres_state=state, postgres_purge_data=True)
+    (removal,) = [task for task in steps if "compose_service_purge" in task.get("vars", {})]
+    assert evaluate(removal["vars"]["compose_service_purge"], known) is purged
+    (marker,) = [task for task in steps if "marker" in task["name"]]
+    assert holds(marker["when"], known) is purged
+
+
+@pytest.mark.parametrize(("check", "copied", "looks"), [(True, True, False), (True, False, True), (False, True, True)])
+def test_check_mode_does_not_log_in_with_an_authority_that_is_not_there(check: bool, copied: bool, looks: bool) -> None:
+    (block,) = [
+        task for task in load("roles/postgres/tasks/external.yml") if "block" in task and "Look" in task["name"]
+    ]
+    assert holds(block["when"], given(ansible_check_mode=check, _postgres_ca_copied={"changed": copied})) is looks
+
+
 @pytest.mark.parametrize("role", ["kestra", "n8n"])
 def test_nothing_is_dropped_on_an_external_postgres(role: str) -> None:
     (task,) = [task for task in load(f"roles/{role}/tasks/remove.yml") if "postgres_database" in str(task)]

@@ -19,6 +19,7 @@ from ..playbook import play, play_plainly
 from ..templating import ROOT, evaluate, holds, load, reached, tasks, variables
 
 DEPLOY, SECRETS = "devorch.orchestration.deploy", "devorch.orchestration.secrets"
+LOCK = "devorch.orchestration.host_lock"
 ROLES = ("common", "docker", "postgres", "sidecar", "kestra", "n8n", "backup")
 FOUND: dict[str, Any] = {"files": {}, "containers": {}, "versions": {}, "docker": {"engine": "29.1"}}
 """What host_info has found."""
@@ -85,11 +86,44 @@ def test_failed_upgrade_leaves_no_unencrypted_archive_of_an_encrypted_host(
 def test_reason_of_a_failure_is_reported_once_and_in_one_line(path: str) -> None:
     (block,) = (task for task in tasks(load(path)) if "rescue" in task)
     reports = [task for task in block["rescue"] if {"ansible.builtin.debug", "ansible.builtin.fail"} & task.keys()]
-    (report,) = reports
+    (report,) = [task for task in reports if "when" not in task]
     reason = "kestra does not work: it ended\nIts last log lines before that:\nmore"
     given = {"_upgrade_reason": reason, "ansible_failed_result": {"msg": reason}}
     message = evaluate(report["ansible.builtin.fail"]["msg"], given)
     assert "it ended" in message and "log lines" not in message
+
+
+HELD, LOST = "held by this run (me@here)", "/run/lock: this run no longer holds the lock of the host: you@there has"
+
+
+@pytest.mark.parametrize("path", ["roles/upgrade/tasks/upgrade.yml", "playbooks/rotate_secrets.yml"])
+def test_nothing_is_rolled_back_on_a_host_that_another_run_has_taken_over(path: str) -> None:
+    """An old backup would replace what that run and its users have written since."""
+    (block,) = (task for task in tasks(load(path)) if "rescue" in task)
+    steps = [task for task in block["rescue"] if "ansible.builtin.set_fact" not in task]
+    assert steps[0][LOCK]["state"] == "renewed"
+    if "failed_when" in steps[0]:
+        ends = steps[1]
+        assert "ansible.builtin.fail" in ends
+        for message, over in ((HELD, False), (LOST, True)):
+            given = {steps[0]["register"]: {"msg": message}, "_upgrade_backup": {"stdout": '{"archive": "/b/a.tar"}'}}
+            assert holds(ends["when"], given) is over
+            text = evaluate(ends["ansible.builtin.fail"]["msg"], given)
+            assert "/b/a.tar" in text and "restore.yml" in text
+
+
+@pytest.mark.parametrize(
+    ("known", "removed"),
+    [({}, False), ({"rotate_secrets_lock": {"msg": HELD}}, True), ({"rotate_secrets_lock": {"msg": LOST}}, False)],
+)
+def test_copies_of_secrets_of_another_run_stay(known: dict[str, Any], removed: bool) -> None:
+    """That run needs them if it has to roll back. A run that did not get the lock has made none."""
+    (removal,) = [
+        task
+        for task in tasks(load("playbooks/rotate_secrets.yml"))
+        if "copies of the old" in task["name"] and "ansible.builtin.file" in task
+    ]
+    assert holds(removal["when"], known) is removed
 
 
 def the_task(path: str, word: str) -> dict[str, Any]:

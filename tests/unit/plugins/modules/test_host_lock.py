@@ -113,6 +113,19 @@ def test_run_whose_lock_was_taken_over_changes_nothing(tmp_path: Path, module_na
     assert host_lock.load(path) == Lock(**{**json.loads(other), "run": OTHER})
 
 
+def test_only_the_holder_renews_the_lock_by_a_task(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    acquire = {"devorch.orchestration.host_lock": {"path": str(path)}}
+    renew = {"devorch.orchestration.host_lock": {"path": str(path), "state": "renewed"}}
+    well = play(tmp_path, [acquire, renew])
+    assert well.returncode == 0 and well.last["msg"].startswith("held by this run ("), well.output
+    path.write_text(json.dumps(asdict(Lock(OTHER, 1.0, host_lock.uptime()))))
+    before = path.read_text()
+    lost = play(tmp_path, [renew])
+    assert lost.returncode != 0 and "you@there has taken it over. Nothing was changed" in lost.output
+    assert path.read_text() == before
+
+
 def test_damaged_lock_does_not_stop_anybody(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text("{half")
