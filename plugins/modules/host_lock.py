@@ -214,7 +214,7 @@ def main() -> None:
     path = Path(module.params["path"])
     if module.params["state"] == "released":
         mine = release(path, run)
-        module.exit_json(changed=False, acquired=False, msg="given back" if mine else "was not held by this run")
+        module.exit_json(changed=False, acquired=False, msg="released" if mine else "was not held by this run")
     now = uptime()
     dead = PlaybookRun(**module.params["_stale_holder"]) if module.params["_stale_holder"] else None
     lock, before = take(path, run, now, module.params["expires"], dead)

@@ -121,7 +121,7 @@ def _kestra_values(situation: Situation) -> Iterator[str]:
         for name in names:
             same = [other for other in names if other.upper() == name.upper()]
             if len(same) > 1 and name == same[0]:
-                yield f"{variable}: {listed(same)} are one name to Kestra, which knows no case. Keep one of them."
+                yield f"{variable}: {listed(same)} are one name to Kestra, which ignores upper and lower case. Keep one."
 
 
 def _final_line_break(situation: Situation) -> Iterator[str]:
