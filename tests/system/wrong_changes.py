@@ -177,7 +177,12 @@ CHANGES = [
         {"n8n_environment": {"DB_POSTGRESDB_PASSWORD": "wrong-one"}},
         "DB_POSTGRESDB_PASSWORD: the role manages the password. Set n8n_database_password",
     ),
-    Wrong("n8n", "another database", {"n8n_environment": {"DB_TYPE": "sqlite"}}, "DB_TYPE: n8n uses the PostgreSQL of"),
+    Wrong(
+        "n8n",
+        "another database",
+        {"n8n_environment": {"DB_TYPE": "sqlite"}},
+        "DB_TYPE: the role connects n8n",
+    ),
     Wrong("n8n", "nothing as a value", {"n8n_environment": {"ODD": None}}, "n8n_environment.ODD: is null"),
     Wrong("n8n", "no such zone", {"n8n_timezone": "Europe/Nowhere"}, "there is no time zone 'Europe/Nowhere'"),
     Wrong("n8n", "a path", {"n8n_url": "https://example.com/n8n"}, "n8n_url: has the path /n8n"),

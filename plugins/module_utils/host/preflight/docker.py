@@ -20,7 +20,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     Rule,
     Situation,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import listed
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import addresses, listed
 
 CONFIGURATION = "/etc/docker/daemon.json"
 SOURCES, KEYRING = "/etc/apt/sources.list.d/docker.sources", "/etc/apt/keyrings/docker.asc"
@@ -273,6 +273,7 @@ def _kept(situation: Situation) -> Iterator[str]:
 
 DEPLOYMENT: tuple[Rule, ...] = (
     _source,
+    addresses("docker_repository_url", "docker_repository_key_url", "docker_registry_mirrors"),
     _apt,
     _programs,
     _configuration,

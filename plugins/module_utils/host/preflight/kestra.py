@@ -17,12 +17,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import MIB, Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
+    address_without_path,
     environment,
     filled,
     listed,
     one_line,
     time_zones,
-    without_path,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import config_schema
 
@@ -121,7 +121,7 @@ def _kestra_values(situation: Situation) -> Iterator[str]:
         for name in names:
             same = [other for other in names if other.upper() == name.upper()]
             if len(same) > 1 and name == same[0]:
-                yield f"{variable}: {listed(same)} are one name to Kestra, which ignores upper and lower case. Keep one."
+                yield f"{variable}: {listed(same)} are one name to Kestra, which ignores their case. Keep one of them."
 
 
 def _final_line_break(situation: Situation) -> Iterator[str]:
@@ -185,7 +185,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _webhook_key,
     _kestra_config,
     _kestra_database,
-    without_path("kestra_url", "Kestra"),
+    address_without_path("kestra_url", "Kestra"),
     held_ports("kestra"),
     bind_address("kestra_bind_address"),
     time_zones("kestra_timezone"),

@@ -217,11 +217,11 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, str, str]] = [
     (put("kestra", "last_day", "failed", value=1), "execution", "warning", "1 of 11 in the last 24 hours"),
     (put("kestra", "last_day", "failed", value=10), "execution", "critical", "10 of 20"),
     (
-        put("listeners", "8080", value=listener("0.0.0.0")),
+        put("listeners", "8080", value=listener("0.0.0.0")),  # noqa: S104
         "listener",
         "critical",
         "the variables allow 127.0.0.1 only",
-    ),  # noqa: S104
+    ),
     (put("listeners", "8080", value=None), "listener", "critical", "nothing listens"),
     (put("listeners", "5432", value=listener("::")), "listener", "critical", "c is published at ::"),
     (put("modes", 1, "mode", value=0o640), "mode", "critical", "mode 0640 lets others in"),
