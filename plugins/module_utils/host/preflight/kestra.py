@@ -174,6 +174,12 @@ def _retention(situation: Situation) -> Iterator[str]:
         yield f"kestra_retention: '{text}' is not a number of days. Set one such as 90d, or '' to keep everything."
 
 
+def _flows(situation: Situation) -> Iterator[str]:
+    name = "kestra_flows_directory"
+    if name in situation.missing_files and not situation.text("kestra_flows_plan"):
+        yield f"{name}: the controller has no directory {situation.text(name)}. Make it, or correct the path."
+
+
 def _kestra_dind(situation: Situation) -> Iterator[str]:
     if situation.text("kestra_task_runner") == "dind":
         yield from image("kestra_dind")(situation)
@@ -194,6 +200,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     pinned("kestra", "v2.0.5"),
     _kestra_values,
     _retention,
+    _flows,
 )
 REMOVAL: tuple[Rule, ...] = ()
 WARNINGS: tuple[Rule, ...] = (_heap, _few_plugins, _final_line_break, _not_backed_up)

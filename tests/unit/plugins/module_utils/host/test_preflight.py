@@ -866,6 +866,19 @@ def test_playbook_passes_with_the_defaults_of_the_roles(tmp_path: Path) -> None:
     assert play(tmp_path, task([*SERVICES]), "-e", extra).last["msg"] == "no problems"
 
 
+def test_playbook_reports_a_directory_of_flows_that_the_controller_does_not_have(tmp_path: Path) -> None:
+    variables = {**IMAGES, "look": HOST, "ansible_facts": FACTS, "kestra_flows_drift": "maybe"}
+    extra = {**variables, "kestra_flows_directory": f"{tmp_path}/none"}
+    assert play(tmp_path, task(["kestra"]), "-e", json.dumps(extra)).last["problems"] == [
+        "kestra_flows_drift: 'maybe' is not one of overwrite, report, fail. Set kestra_flows_drift to one of them.",
+        f"kestra_flows_directory: the controller has no directory {tmp_path}/none. Make it, or correct the path.",
+    ]
+
+
+def test_a_saved_plan_needs_no_directory_of_flows() -> None:
+    assert found({"kestra_flows_plan": "/root/plan"}, missing_files=["kestra_flows_directory"]) == []
+
+
 def test_playbook_reports_everything_at_once(tmp_path: Path) -> None:
     variables = {
         **IMAGES,
