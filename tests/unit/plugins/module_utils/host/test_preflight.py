@@ -875,6 +875,34 @@ def test_playbook_reports_a_directory_of_flows_that_the_controller_does_not_have
     ]
 
 
+@pytest.mark.parametrize(
+    ("own", "given", "reason"),
+    [
+        ({"log-opts": {"max-size": "1m"}}, {}, "/etc/docker/daemon.json of the host has its own log settings"),
+        ({"log-driver": "json-file"}, {}, "/etc/docker/daemon.json of the host has its own log settings"),
+        ({"log-driver": "journald"}, {}, "the log driver is journald"),
+        ({}, {"log-driver": "syslog"}, "the log driver is syslog"),
+        ({}, {"log-opts": {"max-file": 2}}, "docker_daemon_config sets max-file"),
+        ({"log-opts": {"max-file": "9"}}, {}, ""),
+        ({}, {"log-opts": {"tag": "x"}}, ""),
+        ({}, {}, ""),
+    ],
+)
+def test_limit_of_the_logs_without_effect_is_a_warning(own: dict[str, Any], given: dict[str, Any], reason: str) -> None:
+    host = HOST | {"docker_host": {"own": own}}
+    variables = VARIABLES | {"docker_daemon_config": given}
+    told = [text for text in warnings({**variables, "orchestration_log_max_file": 9}, host, FACTS) if "log_max" in text]
+    assert len(told) == bool(reason)
+    assert all(text.startswith(f"orchestration_log_max_file: has no effect, because {reason}") for text in told)
+    assert not [text for text in warnings(variables, host, FACTS) if "log_max" in text]
+
+
+def test_defaults_of_the_log_are_those_of_the_roles() -> None:
+    assert {name: str(VARIABLES[name]) for name in docker.LOG_LIMITS} == {
+        name: default for name, (_key, default) in docker.LOG_LIMITS.items()
+    }
+
+
 def test_a_saved_plan_needs_no_directory_of_flows() -> None:
     assert found({"kestra_flows_plan": "/root/plan"}, missing_files=["kestra_flows_directory"]) == []
 
