@@ -119,7 +119,7 @@ def _change(result: Mapping[str, Any], check_mode: bool, width: int) -> str:
 
 
 def _names(paths: Iterable[Any]) -> list[str]:
-    """Return as much of the end of each path as tells it from the others."""
+    """Return as much of the end of each path as differs from the others."""
     parts = [PurePosixPath(str(path)).parts for path in paths]
     names = []
     for own in parts:

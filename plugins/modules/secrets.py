@@ -194,13 +194,13 @@ def without_line_break(text: str) -> str:
 
 
 def read(path: Path, secret: WantedSecret) -> str | None:
-    """Return what the file of a secret has, None if there is none; raise SecretError if that is no secret."""
+    """Return what the file of a secret has, None if there is none; raise SecretError if that can't be a secret."""
     if not path.is_file():
         return None
     try:
         stored = path.read_bytes().decode()
     except UnicodeDecodeError:
-        problem = "has bytes that are no text"
+        problem = "has bytes that are not UTF-8"
     else:
         value = without_line_break(stored)
         if not value.strip():

@@ -181,7 +181,7 @@ CHANGES = [
         "n8n",
         "another database",
         {"n8n_environment": {"DB_TYPE": "sqlite"}},
-        "DB_TYPE: the role connects n8n",
+        "DB_TYPE: the role connects n8n with its database",
     ),
     Wrong("n8n", "nothing as a value", {"n8n_environment": {"ODD": None}}, "n8n_environment.ODD: is null"),
     Wrong("n8n", "no such zone", {"n8n_timezone": "Europe/Nowhere"}, "there is no time zone 'Europe/Nowhere'"),

@@ -125,7 +125,7 @@ def test_final_line_break_is_not_a_part_of_a_secret(tmp_path: Path, end: str, gi
         (b" \t\n", "is empty"),
         (b"one\ntwo\n", "has more than one line"),
         (b"one\n\n", "has more than one line"),
-        (b"\xff\xfe", "has bytes that are no text"),
+        (b"\xff\xfe", "has bytes that are not UTF-8"),
     ],
 )
 @pytest.mark.parametrize("fields", [{}, {"immutable": True}, {"kind": "base64", "immutable": True}])
