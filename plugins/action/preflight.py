@@ -38,8 +38,8 @@ KINDS = {
     "str": "a text",
 }
 LONGEST_VALUE = 80
-FILES = ("orchestration_bundle", "orchestration_ca_certificates")
-"""Variables that name a file of the controller, or several."""
+FILES = ("orchestration_bundle", "orchestration_ca_certificates", "kestra_flows_directory")
+"""Variables that name a file or directory of the controller, or several."""
 PREFIXES = tuple(f"{word}_" for word in (*situation.SERVICES, "orchestration", "upgrade", "rotate"))
 """How the names of variables begin that may be meant for this collection."""
 OF_PLAYBOOKS = ("rotate_secrets", "upgrade_plan_only")

@@ -69,7 +69,7 @@ UNREACHED = {
             "check": "host",
             "subject": "connection",
             "status": CRITICAL,
-            "message": "was not looked at",
+            "message": "this host was not checked, because an earlier task failed",
             "hint": "Look at Ansible's own messages.",
         }
     ],

@@ -61,6 +61,8 @@ _value:
 
 SHOWN = 3
 """Paths and reasons of a service that are listed; the others are counted."""
+WIDTH = 70
+"""How long the first two columns are at most. Ansible breaks a text at a blank behind its 80th character."""
 DONE = {
     "create": "created",
     "update": "updated",
@@ -84,29 +86,51 @@ def run_summary(
         *({"service": service, "changed": True, "action": "remove"} for service in removed),
     ]
     headings = ("service", "would change" if check_mode else "changed", "would restart" if check_mode else "restarted")
-    table = [(*headings, "seconds")] + [_row(result, check_mode) for result in deployed]
+    width = WIDTH - 2 - max((len(str(result["service"])) for result in deployed), default=0)
+    table = [(*headings, "seconds")] + [_row(result, check_mode, width) for result in deployed]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     return [*lines, _total(deployed, check_mode)] if deployed else [_total(deployed, check_mode)]
 
 
-def _row(result: Mapping[str, Any], check_mode: bool) -> tuple[str, ...]:
+def _row(result: Mapping[str, Any], check_mode: bool, width: int) -> tuple[str, ...]:
     restarted = "yes" if result.get("restarted") else "no"
-    return (str(result["service"]), _change(result, check_mode), restarted, f"{_seconds(result):.1f}")
+    return (str(result["service"]), _change(result, check_mode, width), restarted, f"{_seconds(result):.1f}")
 
 
-def _change(result: Mapping[str, Any], check_mode: bool) -> str:
+def _change(result: Mapping[str, Any], check_mode: bool, width: int) -> str:
     if not result.get("changed"):
         return "failed" if result.get("failed") else "-"
     action = str(result.get("action") or "none")
     word = DONE.get(action, action)
     if check_mode:
         word = "change" if action == "none" else action
-    paths = [PurePosixPath(path).name for path in result.get("paths") or []]
-    listed = paths or [str(reason) for reason in result.get("reasons") or []]
-    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    shown = f" ({', '.join(listed[:SHOWN])}{more})" if listed else ""
-    return f"{'failed, ' if result.get('failed') else ''}{word}{shown}"
+    listed = _names(result.get("paths") or []) or [str(reason) for reason in result.get("reasons") or []]
+    text = f"{'failed, ' if result.get('failed') else ''}{word}"
+    if not listed:
+        return text
+    for number in range(min(SHOWN, len(listed)), 0, -1):
+        more = f" and {len(listed) - number} more" if len(listed) > number else ""
+        shown = f"{text} ({', '.join(listed[:number])}{more})"
+        if len(shown) <= width:
+            return shown
+    room = width - len(f"{text} (...{more})")
+    return f"{text} ({listed[0][: max(room, 0)]}...{more})"
+
+
+def _names(paths: Iterable[Any]) -> list[str]:
+    """Return as much of the end of each path as differs from the others."""
+    parts = [PurePosixPath(str(path)).parts for path in paths]
+    names = []
+    for own in parts:
+        others = [other for other in parts if other != own]
+        length = 1
+        while length < len(own) and any(other[-length:] == own[-length:] for other in others):
+            length += 1
+        # A path that is absolute but for its first slash would look as if it were another one.
+        whole = length >= max(len(own) - 1, 2)
+        names.append(str(PurePosixPath(*(own if whole else own[-length:]))))
+    return names
 
 
 def _total(deployed: Sequence[Mapping[str, Any]], check_mode: bool) -> str:

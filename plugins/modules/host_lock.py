@@ -225,7 +225,7 @@ def main() -> None:
     path = Path(module.params["path"])
     if module.params["state"] == "released":
         mine = release(path, run)
-        module.exit_json(changed=False, acquired=False, msg="given back" if mine else "was not held by this run")
+        module.exit_json(changed=False, acquired=False, msg="released" if mine else "was not held by this run")
     if module.params["state"] == "renewed":
         try:
             renew(path, run)

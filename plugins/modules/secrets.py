@@ -16,6 +16,8 @@ description:
     Later runs read it from the file.
   - A given value replaces the content of the file. If the inventory has the secrets, for example in a vault, the
     inventory is the source of truth.
+  - A file that is empty, is not a text or has several lines is refused, and is never replaced by a generated secret. A
+    given value may have several lines.
   - One line break at the end of a file or of a given value is not a part of the secret. The module removes it, because
     C(echo) and editors write one.
 author:
@@ -116,6 +118,7 @@ msg:
 
 import base64
 import os
+import re
 import secrets as random_source
 import string
 from dataclasses import dataclass
@@ -134,6 +137,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.service
 
 ALPHABET = string.ascii_letters + string.digits
 SHORTEST = 16
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""Control characters other than a tab."""
 
 
 class SecretError(Exception):
@@ -188,6 +193,43 @@ def without_line_break(text: str) -> str:
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
+def read(path: Path, secret: WantedSecret) -> str | None:
+    """Return what the file of a secret has, None if there is none; raise SecretError if that can't be a secret."""
+    if not path.is_file():
+        return None
+    try:
+        stored = path.read_bytes().decode()
+    except UnicodeDecodeError:
+        problem = "has bytes that are not UTF-8"
+    else:
+        value = without_line_break(stored)
+        if not value.strip():
+            problem = "is empty"
+        elif secret.value is None and CONTROL.search(value):
+            problem = "has more than one line, or another control character"
+        else:
+            return stored
+    advice = "Put the value back, or remove the file to have one generated"
+    if secret.immutable:
+        # A new value would make the data unreadable.
+        advice = "Data on this host are encrypted with the value. Put it back, for example from a backup"
+    raise SecretError(f"secret {secret.name}: {path} {problem}. {advice}")
+
+
+def read_all(directory: Path, wanted: list[WantedSecret]) -> dict[str, str | None]:
+    """Return what the files have, by their names; raise SecretError with every problem."""
+    found: dict[str, str | None] = {}
+    problems = []
+    for secret in wanted:
+        try:
+            found[secret.name] = read(directory / secret.name, secret)
+        except SecretError as error:
+            problems.append(str(error))
+    if problems:
+        raise SecretError("\n".join(problems))
+    return found
+
+
 def generate(kind: str, length: int) -> str:
     """Return a new random secret; passwords satisfy Kestra's rule (an upper- and a lower-case letter, a digit)."""
     if kind == "base64":
@@ -208,15 +250,12 @@ def ensure(directory: Path, wanted: list[WantedSecret], check_mode: bool) -> dic
     replaced: list[str] = []
     trimmed: list[str] = []
     loose: list[Path] = []
+    files = read_all(directory, wanted)
     for secret in sorted(wanted, key=lambda each: bool(each.bcrypt_of)):
         path = directory / secret.name
-        stored = path.read_bytes().decode() if path.is_file() else None
+        stored = files[secret.name]
         # As `echo KEY > file` and editors write it.
         present = None if stored is None else without_line_break(stored)
-        if present == "":
-            raise SecretError(
-                f"secret {secret.name}: {path} is empty; put the value back, or remove the file to have one generated"
-            )
         if present != stored:
             trimmed.append(secret.name)
         if present is not None and path.stat().st_mode & 0o077:

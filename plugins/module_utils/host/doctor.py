@@ -18,7 +18,9 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.hints i
 
 OK, WARNING, CRITICAL = "ok", "warning", "critical"
 STATUSES = (OK, WARNING, CRITICAL)
-RUN_SITE = "Run site.yml: it puts this right."
+RUN_SITE = "Run site.yml. It repairs this."
+MANY_RESTARTS = 3
+"""As often Docker restarts a container that can't work; its count begins anew if the container is started by hand."""
 Facts = Mapping[str, Any]
 
 
@@ -94,16 +96,20 @@ def check_services(facts: Facts) -> Iterator[Finding]:
             yield Finding("service", name, CRITICAL, "there is no container", RUN_SITE)
             continue
         state, health = container["state"], container["health"]
-        log = f"docker compose logs {name}, in the host's directory, shows why."
-        if state != "running":
-            yield Finding("service", name, CRITICAL, f"the container is {state}", log)
+        log = f"'docker logs {facts['project']}-{name}-1' shows why. Run site.yml: it restores missing files."
+        restarts = f", restarted {container['restarts']} times" if container["restarts"] else ""
+        if health != "healthy" and container["restarts"] >= MANY_RESTARTS:
+            message = f"does not stay up: Docker restarted it {container['restarts']} times"
+            yield Finding("service", name, CRITICAL, message, log)
+        elif state != "running":
+            yield Finding("service", name, CRITICAL, f"the container is {state}{restarts}", log)
         elif health == "healthy":
-            restarts = f", restarted {container['restarts']} times" if container["restarts"] else ""
             yield Finding("service", name, OK, f"healthy{restarts}")
         elif health == "starting":
-            yield Finding("service", name, WARNING, "is starting", "Look again in a few minutes.")
+            yield Finding("service", name, WARNING, f"is starting{restarts}", "Look again in a few minutes.")
         else:
-            yield Finding("service", name, CRITICAL, f"runs, but is {health or 'without a health check'}", log)
+            message = f"runs, but is {health or 'without a health check'}{restarts}"
+            yield Finding("service", name, CRITICAL, message, log)
         yield from _image(name, service)
 
 
@@ -178,7 +184,8 @@ def check_from_containers(facts: Facts) -> Iterator[Finding]:
 def check_n8n(facts: Facts) -> Iterator[Finding]:
     """Judge whether n8n has an owner: without one, the first visitor becomes it."""
     owner = facts["n8n_owner"]
-    if "n8n" not in facts["services"] or not owner.get("known"):
+    container = facts["services"].get("n8n", {}).get("container")
+    if not owner.get("known") or not container or container["state"] != "running":
         return
     if owner["email"]:
         yield Finding("service", "n8n owner", OK, owner["email"])
@@ -194,7 +201,7 @@ def check_databases(facts: Facts, limits: Limits) -> Iterator[Finding]:
     server = facts["database_server"]
     for name, database in sorted(facts["databases"].items()):
         if database["error"]:
-            hint = "Run site.yml: it puts passwords and containers back."
+            hint = "Run site.yml. It restores passwords and containers."
             if server:
                 hint = f"Look at {server} and at the way there, and run site.yml: it says what is missing."
             yield Finding("database", name, CRITICAL, f"its owner can't log in: {database['error']}", hint)
@@ -387,7 +394,8 @@ def check_listeners(facts: Facts) -> Iterator[Finding]:
         beyond = sorted({each for each in found["addresses"] if not _allows(wanted["addresses"], each)})
         where = ", ".join(sorted(set(found["addresses"])))
         if beyond:
-            message = f"listens at {', '.join(beyond)}, beyond what the variables say"
+            allowed = ", ".join(sorted(map(str, wanted["addresses"])))
+            message = f"listens at {', '.join(beyond)}, and the variables allow {allowed} only"
             yield Finding("listener", subject, CRITICAL, message, RUN_SITE)
         else:
             yield Finding("listener", subject, OK, f"at {where}")

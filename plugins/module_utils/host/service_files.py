@@ -26,7 +26,9 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.environment_
 RECORD = "record.json"
 REPLACED = "replaced.json"
 """What the host had in files that it shares, beside the record: by path, the values that this collection replaced."""
-SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|auth|jwt|dsn|private|license_cert", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"pass|pwd|(?<![a-z])pw(?![a-z])|secret|token|key|credential|auth|jwt|dsn|private|license_cert", re.IGNORECASE
+)
 SECRET_SETTING = re.compile(SECRET_NAME.pattern + r"|://[^/\s]*@", re.IGNORECASE)
 """What a name or a value has that is a secret in spite of a public name."""
 SECRET_GROUP = re.compile(r"(?:passwords|secrets|tokens|keys|credentials|auths)$", re.IGNORECASE)
@@ -34,6 +36,8 @@ SECRET_GROUP = re.compile(r"(?:passwords|secrets|tokens|keys|credentials|auths)$
 SETTING = re.compile(r"^(?P<start>\s*(?:- )*[\"']?(?P<name>[\w.-]+)[\"']?\s*(?P<sign>[:=])\s*)(?P<value>\S.*)$")
 HEADING = re.compile(r"^(?P<start>\s*(?:- )*[\"']?(?P<name>[\w.-]+)[\"']?\s*:\s*)$|^[A-Z_][A-Z0-9_]*=$")
 """A line that has a name and no value. The end of a text in Base64 looks alike, but for its small letters."""
+JSON_OBJECT = re.compile(r"[\"']?\s*[\[{].*", re.DOTALL)
+"""A JSON text, which may have a secret by any name."""
 OPENING = re.compile(r"[\[{][\s\[{]*")
 BRACKETS = re.compile(r"[\s\[\]{},]*")
 PLACEHOLDER = re.compile(r"[\"']?\$\{[\w.-]+\}[\"']?,?")
@@ -369,7 +373,9 @@ def _entry(line: str, every: bool, public: Collection[str], *, below: bool, all_
         secret = (bool(SECRET_NAME.search(match["name"])) or (below and all_below)) and not opening
         secret = secret or bool(_embedded(match["value"])) or bool(PRIVATE_KEY.search(line))
         if every and not secret:
-            hidden = not opening and (not _public(match["name"], public) or bool(SECRET_SETTING.search(line)))
+            judged = JSON_OBJECT.fullmatch(match["value"]) and "{" in match["value"]
+            open_name = _public(match["name"], public) and not judged
+            hidden = not opening and (not open_name or bool(SECRET_SETTING.search(line)))
             return Line(match["start"], match["value"], certain=False, named=True) if hidden else Line(line)
         return Line(match["start"], match["value"], named=True) if secret else Line(line)
     if HEADING.match(line) or (BRACKETS.fullmatch(line) and not every):

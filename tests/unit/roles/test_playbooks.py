@@ -268,6 +268,48 @@ def test_secrets_of_services_that_are_not_there_are_not_renewed() -> None:
     assert evaluate("{{ rotate_secrets_roles }}", known) == ["postgres", "n8n"]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("kestra_password", ["kestra_password"]),
+        ("kestra_password, sidecar_token", ["kestra_password", "sidecar_token"]),
+        (["kestra_password"], ["kestra_password"]),
+    ],
+)
+def test_secrets_to_renew_may_be_given_as_a_text(wanted: Any, names: list[str]) -> None:
+    _reached, content = load("playbooks/rotate_secrets.yml")
+    assert evaluate("{{ rotate_secrets_wanted }}", content["vars"] | given(rotate_secrets=wanted)) == names
+
+
+@pytest.mark.parametrize("name", ["rotate_secrets", "backup", "verify_backup", "flows"])
+def test_a_host_without_services_is_refused_before_anything_is_done(name: str) -> None:
+    """A lock, a directory or a secret must not be left on it."""
+    roles = [
+        role["tasks_from"]
+        for task in tasks(load(f"playbooks/{name}.yml"))
+        for role in (task.get("ansible.builtin.import_role") or task.get("ansible.builtin.include_role"),)
+        if role and role["tasks_from"] not in ("load_variables", "check_rollout")
+    ]
+    if roles[0] == "gather":
+        roles[:1] = load("roles/kestra/tasks/gather.yml")[0]["loop"]
+    assert roles[0] == "check_provisioned" and len(roles) > 1
+
+
+@pytest.mark.parametrize("made", ["", "compose.yml", "rollback"])
+@pytest.mark.parametrize("arguments", [(), ("--check",)])
+def test_what_counts_as_provisioned(tmp_path: Path, made: str, arguments: tuple[str, ...]) -> None:
+    root = tmp_path / "root"
+    if made:
+        (root / made).mkdir(parents=True)
+    role = {"name": "devorch.orchestration.common", "tasks_from": "check_provisioned"}
+    extra = json.dumps({"orchestration_root": str(root)})
+    played = play(tmp_path, [{"ansible.builtin.import_role": role}], *arguments, "-e", extra)
+    assert (played.returncode == 0) == bool(made)
+    if not made:
+        told = f"localhost: is not provisioned, {root} has no services. Run site.yml first. Nothing was changed."
+        assert played.last["msg"] == told and not root.exists()
+
+
 @pytest.mark.parametrize("entry", ["restore", "verify"])
 def test_a_refused_run_leaves_the_private_key_to_the_run_that_has_the_lock(tmp_path: Path, entry: str) -> None:
     path, key = tmp_path / "lock", tmp_path / "identity"
@@ -451,6 +493,27 @@ def test_an_upgrade_gives_the_sidecar_its_token_before_kestra(state: str, order:
     ]
     known = given(sidecar_state=state, _upgrade_stopped_services=["kestra", "n8n"])
     assert evaluate(deploys["loop"], known) == ["postgres", *order, "n8n"]
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({"kestra_flows_directory": str(ROOT / "kestra-flows")}, []),
+        ({"kestra_flows_directory": "/nowhere"}, ["kestra_flows_directory: the controller has no directory /nowhere."]),
+        ({"kestra_flows_directory": "/nowhere", "kestra_flows_plan": "/plan"}, []),
+        (
+            {"kestra_flows_directory": "/", "kestra_flows_drift": "maybe", "kestra_flows_on_failure": "maybe"},
+            ["kestra_flows_drift: 'maybe' is not one of overwrite,", "kestra_flows_on_failure: 'maybe' is not one of"],
+        ),
+    ],
+)
+def test_flows_names_the_variable_that_is_wrong(tmp_path: Path, given: dict[str, Any], refused: list[str]) -> None:
+    """It runs without the roles if the server is elsewhere, so the roles' specifications check nothing then."""
+    (check,) = [task for task in tasks(load("playbooks/flows.yml")) if "loop" in task]
+    check = yaml.safe_load(json.dumps(check))
+    played = play(tmp_path, [check], "-e", json.dumps(given))
+    told = [each["msg"] for each in played.last["results"] if each.get("failed")]
+    assert len(told) == len(refused) and all(text in message for text, message in zip(refused, told, strict=True))
 
 
 def test_why_a_secret_is_refused_is_shown_and_the_secret_is_not(tmp_path: Path) -> None:

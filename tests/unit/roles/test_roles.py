@@ -142,6 +142,18 @@ TASK_FILES = sorted(
 INCLUDES = {f"{prefix}_{kind}" for prefix in ("import", "include") for kind in ("playbook", "role", "tasks")}
 
 
+def test_a_conditional_role_warns_of_nothing(tmp_path: Path) -> None:
+    """Ansible warns of a noop under a condition, and a role that does nothing needs none."""
+    roles = [path.relative_to(ROOT / "roles").parts for path in TASK_FILES if "noop" in path.read_text("utf-8")]
+    assert not roles
+    loaded = [
+        {"ansible.builtin.include_role": {"name": f"devorch.orchestration.{role}", "tasks_from": entry}}
+        for role, entry in (("common", "main"), ("n8n", "load_variables"))
+    ]
+    played = play(tmp_path, [{"when": "1 == 1 + nothing | default(0)", "block": loaded}])
+    assert played.returncode == 0 and "WARNING" not in played.output
+
+
 def named(content: Any) -> Iterator[dict[str, Any]]:
     """Return every play, block and task with a name."""
     for each in content or []:

@@ -20,7 +20,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
     Rule,
     Situation,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import listed
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import addresses, listed
 
 CONFIGURATION = "/etc/docker/daemon.json"
 SOURCES, KEYRING = "/etc/apt/sources.list.d/docker.sources", "/etc/apt/keyrings/docker.asc"
@@ -34,6 +34,11 @@ SET_BY: Mapping[str, str] = {
 """The variables that set keys of the configuration."""
 DEFAULTS: Mapping[str, Any] = {"live-restore": True, "log-driver": "json-file", "log-opts": None}
 """Keys of the configuration that are set unless the host has them."""
+LOG_LIMITS: Mapping[str, tuple[str, str]] = {
+    "orchestration_log_max_size": ("max-size", "10m"),
+    "orchestration_log_max_file": ("max-file", "5"),
+}
+"""The options of the log that variables set, and the defaults of these."""
 
 
 def _found(situation: Situation) -> Mapping[str, Any]:
@@ -271,8 +276,38 @@ def _kept(situation: Situation) -> Iterator[str]:
         )
 
 
+def _log(situation: Situation) -> Iterator[str]:
+    """Warn of a limit of the logs that something else decides, if it is not the default."""
+    if "docker" not in situation.deployed():
+        return
+    own, given = _own(situation), situation.mapping("docker_daemon_config")
+    of_the_host = bool({"log-driver", "log-opts"} & own.keys())
+    driver = str({**(own if of_the_host else {}), **given}.get("log-driver", "json-file"))
+    for name, (key, default) in LOG_LIMITS.items():
+        wanted = situation.text(name, default)
+        if wanted == default:
+            continue
+        options = [each.get("log-opts") for each in (given, own)]
+        values = [str(each[key]) for each in options if isinstance(each, Mapping) and key in each]
+        if values[:1] == [wanted]:
+            continue
+        reason = ""
+        if driver not in ("json-file", "local"):
+            reason = f"the log driver is {driver}"
+        elif values and isinstance(given.get("log-opts"), Mapping) and key in given["log-opts"]:
+            reason = f"docker_daemon_config sets {key}"
+        elif of_the_host:
+            reason = f"{CONFIGURATION} of the host has its own log settings, which stay"
+        if reason:
+            yield (
+                f"{name}: has no effect, because {reason}. Set log-driver and log-opts in docker_daemon_config, or"
+                f" leave {name} out."
+            )
+
+
 DEPLOYMENT: tuple[Rule, ...] = (
     _source,
+    addresses("docker_repository_url", "docker_repository_key_url", "docker_registry_mirrors"),
     _apt,
     _programs,
     _configuration,
@@ -283,4 +318,4 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _logins,
 )
 REMOVAL: tuple[Rule, ...] = (_removal, _removal_of_others)
-WARNINGS: tuple[Rule, ...] = (_kept,)
+WARNINGS: tuple[Rule, ...] = (_kept, _log)

@@ -17,12 +17,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import MIB, Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
+    address_without_path,
     environment,
     filled,
     listed,
     one_line,
     time_zones,
-    without_path,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import config_schema
 
@@ -121,7 +121,7 @@ def _kestra_values(situation: Situation) -> Iterator[str]:
         for name in names:
             same = [other for other in names if other.upper() == name.upper()]
             if len(same) > 1 and name == same[0]:
-                yield f"{variable}: {listed(same)} are one name to Kestra, which knows no case. Keep one of them."
+                yield f"{variable}: {listed(same)} are one name to Kestra, which ignores their case. Keep one of them."
 
 
 def _final_line_break(situation: Situation) -> Iterator[str]:
@@ -174,6 +174,12 @@ def _retention(situation: Situation) -> Iterator[str]:
         yield f"kestra_retention: '{text}' is not a number of days. Set one such as 90d, or '' to keep everything."
 
 
+def _flows(situation: Situation) -> Iterator[str]:
+    name = "kestra_flows_directory"
+    if name in situation.missing_files and not situation.text("kestra_flows_plan"):
+        yield f"{name}: the controller has no directory {situation.text(name)}. Make it, or correct the path."
+
+
 def _kestra_dind(situation: Situation) -> Iterator[str]:
     if situation.text("kestra_task_runner") == "dind":
         yield from image("kestra_dind")(situation)
@@ -185,7 +191,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     _webhook_key,
     _kestra_config,
     _kestra_database,
-    without_path("kestra_url", "Kestra"),
+    address_without_path("kestra_url", "Kestra"),
     held_ports("kestra"),
     bind_address("kestra_bind_address"),
     time_zones("kestra_timezone"),
@@ -194,6 +200,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     pinned("kestra", "v2.0.5"),
     _kestra_values,
     _retention,
+    _flows,
 )
 REMOVAL: tuple[Rule, ...] = ()
 WARNINGS: tuple[Rule, ...] = (_heap, _few_plugins, _final_line_break, _not_backed_up)

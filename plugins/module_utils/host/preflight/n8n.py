@@ -14,12 +14,13 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.ports import bind_address, held_ports
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
+    address,
+    address_without_path,
     environment,
     filled,
     one_line,
     ranges,
     time_zones,
-    without_path,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers
 
@@ -117,6 +118,9 @@ def _n8n_environment(situation: Situation) -> Iterator[str]:
         instead = FIXED.get(name.removesuffix("_FILE"))
         if instead:
             yield f"n8n_environment.{name}: {instead}"
+    for name in ("N8N_WEBHOOK_URL", "WEBHOOK_URL", "N8N_EDITOR_BASE_URL"):
+        if given.get(name):
+            yield from address(f"n8n_environment.{name}", str(given[name]))
     if "WEBHOOK_URL" in given and numbers(situation.text("n8n_version")) >= WEBHOOK_URL_RENAMED:
         yield "n8n_environment.WEBHOOK_URL: n8n ignores it, because n8n_url sets N8N_WEBHOOK_URL. Set N8N_WEBHOOK_URL."
 
@@ -191,7 +195,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     ranges(("n8n_proxy_hops", 0, None)),
     _n8n_values,
     _n8n_environment,
-    without_path("n8n_url", "n8n"),
+    address_without_path("n8n_url", "n8n"),
     _n8n_owner,
     _n8n_runners,
 )

@@ -13,6 +13,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import Rule, Situation
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import (
     absolute,
+    addresses,
     listed,
     ranges,
 )
@@ -114,6 +115,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     held_ports("sidecar"),
     _sidecar_addresses,
     _sidecar_paths,
+    addresses("sidecar_pip_index_url"),
     ranges(
         ("sidecar_query_timeout", 1, 3600),
         ("sidecar_change_timeout", 1, 3600),

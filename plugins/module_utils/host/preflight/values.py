@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -25,6 +26,9 @@ ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OLD_ZONE = re.compile("(US|Canada|Brazil|Chile|Mexico)/[A-Z][A-Za-z_-]+")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """Control characters other than a tab."""
+
+AUTHORITY = re.compile(r"(?:[^/?#@]*@)?(?P<host>\[[^\]]*\]|[^/?#@:\[\]]*)(?::(?P<port>[^/?#@]*))?(?=[/?#]|$)")
+HOST_NAME = re.compile(r"(?=.{1,253}$)[\w](?:[\w-]{0,61}[\w])?(?:\.[\w](?:[\w-]{0,61}[\w])?)*\.?")
 
 
 def either(words: Sequence[str]) -> str:
@@ -107,16 +111,70 @@ def _time_zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-def without_path(name: str, service: str) -> Rule:
+def address(name: str, value: str) -> Iterator[str]:
+    """What is wrong with the address of a service on the web. A value may hold a password, so it is not shown."""
+    wanted = "Set an address such as https://host.example.com or http://10.0.0.5:8080."
+    scheme, separator, rest = value.partition("://")
+    if re.search(r"\s", value):
+        yield f"{name}: has a blank or a line break. {wanted}"
+    elif not separator:
+        yield f"{name}: has no scheme. {wanted}"
+    elif scheme.lower() not in ("http", "https"):
+        yield f"{name}: the scheme is '{scheme}' and must be http or https. {wanted}"
+    else:
+        match = AUTHORITY.match(rest)
+        port = match["port"] if match else None
+        if not match or not _is_host(match["host"]):
+            yield f"{name}: the host is not valid. {wanted}"
+        elif port is not None and not port.isdecimal():
+            yield f"{name}: the port is not a number. {wanted}"
+        elif port is not None and not 1 <= int(port) <= 65535:
+            yield f"{name}: the port {port} is out of range. Set a port from 1 to 65535."
+
+
+def _is_host(host: str) -> bool:
+    if host[:1] == "[" or re.fullmatch(r"[\d.]+", host):
+        try:
+            ipaddress.ip_address(host.strip("[]"))
+        except ValueError:
+            return False
+        return True
+    return bool(HOST_NAME.fullmatch(host))
+
+
+def addresses(*names: str) -> Rule:
+    """Return a rule for addresses on the web, one or a list of them; an empty one is not used."""
+
+    def rule(situation: Situation) -> Iterator[str]:
+        for name in names:
+            given = situation.variables.get(name)
+            for value in given if isinstance(given, (list, tuple)) else [given]:
+                if value and not str(value).startswith("file:"):
+                    yield from address(name, str(value))
+
+    return rule
+
+
+def address_without_path(name: str, service: str) -> Rule:
     """Return a rule for the address of a service, which is served without a path."""
 
     def rule(situation: Situation) -> Iterator[str]:
-        path = urlsplit(situation.text(name)).path.strip("/")
+        value = situation.text(name)
+        problems = list(address(name, value)) if situation.given(name) else []
+        yield from problems
+        if problems:
+            return
+        parts = urlsplit(value)
+        path = parts.path.strip("/")
         if path:
             yield (
                 f"{name}: has the path /{path}, and {service} is served without a path. Give it a host name of its own"
                 f" in the reverse proxy, and set {name} to that."
             )
+        if parts.username is not None:
+            yield f"{name}: has a user name, which everybody could read. Set the address without it."
+        if parts.query or parts.fragment:
+            yield f"{name}: has a part that begins with ? or #. Set the address without it."
 
     return rule
 

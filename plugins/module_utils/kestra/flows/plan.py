@@ -309,7 +309,7 @@ def prune_problem(plan: Plan, stored: Mapping[Key, Stored], limit: str) -> str |
     names = ", ".join(item.name for item in pruned[:20]) + (" ..." if len(pruned) > 20 else "")
     return (
         f"{len(pruned)} flows would be pruned, and prune_limit allows {allowed}; nothing was written. "
-        f"They are: {names}. If they are to go, raise prune_limit for this run"
+        f"They are: {names}. To delete them, raise prune_limit for this run"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.devorch.orchestration.plugins.filter.run_summary import FilterModule
 
@@ -56,6 +57,31 @@ def test_failed_service() -> None:
         ["n8n", "failed,", "rolled", "back"],
         ["kestra", "failed", "no", "0.0"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("paths", "shown"),
+    [
+        (["/etc/docker/daemon.json", "/opt/o/docker/daemon.json"], "/etc/docker/daemon.json, o/docker/daemon.json"),
+        (["/o/env/n8n.env", "/o/services/n8n.yml"], "n8n.env, n8n.yml"),
+        (["/o/a/x", "/o/b/x", "/o/c"], "a/x, b/x, c"),
+        (["/x", "/a/x"], "/x, /a/x"),
+    ],
+)
+def test_files_of_one_name_are_told_apart(paths: list[str], shown: str) -> None:
+    assert f"  created ({shown})  " in run_summary([result("docker", "create", paths=paths)])[1]
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize("kind", ["paths", "reasons"])
+def test_no_row_is_broken(check_mode: bool, kind: str) -> None:
+    """Ansible breaks a text of a list at a blank behind its 80th character, and gives each two more."""
+    listed = [f"{word}{' ' if kind == 'reasons' else '-'}{'name ' * 9}" for word in ("first", "second", "third", "x")]
+    results = [result("postgres-watchdog", "create", **{kind: listed[:count]}) for count in (1, 2, 4)]
+    rows = run_summary([*results, result("n8n", "update", restarted=True, reasons=["w" * 90])], check_mode)
+    assert max(map(len, rows)) < 100
+    assert yaml.safe_dump(rows, width=80).count("\n") == len(rows)
+    assert "first" in rows[1] and "and 3 more)" in rows[3]
 
 
 def test_nothing_was_deployed() -> None:

@@ -117,7 +117,33 @@ def test_final_line_break_is_not_a_part_of_a_secret(tmp_path: Path, end: str, gi
     assert not keep(tmp_path, {"key": given})["changed"]
 
 
-@pytest.mark.parametrize("content", [" two  blanks ", "line\nline", "ends in two\n\n"])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b" \t\n", "is empty"),
+        (b"one\ntwo\n", "has more than one line"),
+        (b"one\n\n", "has more than one line"),
+        (b"\xff\xfe", "has bytes that are not UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("fields", [{}, {"immutable": True}, {"kind": "base64", "immutable": True}])
+def test_odd_file_is_refused_and_never_replaced(
+    tmp_path: Path, content: bytes, problem: str, fields: dict[str, object]
+) -> None:
+    (tmp_path / "key").write_bytes(content)
+    (tmp_path / "other").write_bytes(content)
+    with pytest.raises(secrets.SecretError, match=problem) as raised:
+        keep(tmp_path, {"key": fields, "other": {}})
+    key, other = str(raised.value).splitlines()
+    assert key.startswith(f"secret key: {tmp_path}/key {problem}") and other.startswith("secret other: ")
+    # Who removes the file of a key gets another one, with which nothing can be read.
+    assert ("remove the file" in key) is not bool(fields)
+    assert "one\n" not in str(raised.value) and (tmp_path / "key").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [" two  blanks ", "tab\tulator"])
 def test_the_rest_of_a_secret_stays(tmp_path: Path, content: str) -> None:
     (tmp_path / "key").write_text(content)
     expected = content.removesuffix("\n")
@@ -145,7 +171,7 @@ def test_malformed_specification_is_refused(name: str, spec: dict[str, object], 
 
 def test_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").touch()
-    with pytest.raises(secrets.SecretError, match="is empty; put the value back"):
+    with pytest.raises(secrets.SecretError, match=r"is empty\. Put the value back"):
         keep(tmp_path, {"key": {}})
 
 

@@ -123,6 +123,7 @@ def put(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 CONTAINER = ("services", "kestra", "container")
+LOOPING = {**WELL["services"]["kestra"]["container"], "health": "starting", "restarts": 26}
 BAD: list[tuple[Callable[[dict[str, Any]], None], str, str, str]] = [
     (put("docker", value={"engine": "", "compose": ""}), "service", "critical", "does not answer"),
     (put(*CONTAINER, value=None), "service", "critical", "there is no container"),
@@ -130,6 +131,14 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, str, str]] = [
     (put(*CONTAINER, "health", value="unhealthy"), "service", "critical", "runs, but is unhealthy"),
     (put(*CONTAINER, "health", value=""), "service", "critical", "without a health check"),
     (put(*CONTAINER, "health", value="starting"), "service", "warning", "is starting"),
+    (put(*CONTAINER, value=LOOPING), "service", "critical", "does not stay up: Docker restarted it 26 times"),
+    (
+        put(*CONTAINER, value=LOOPING | {"state": "restarting", "health": "unhealthy"}),
+        "service",
+        "critical",
+        "does not stay up: Docker restarted it 26 times",
+    ),
+    (put(*CONTAINER, value=LOOPING | {"restarts": 2}), "service", "warning", "is starting, restarted 2 times"),
     (put(*CONTAINER, "image", value="kestra:old"), "version", "warning", "runs kestra:old, pinned is"),
     (put(*CONTAINER, "image_id", value="sha256:2"), "digest", "warning", "another image by now"),
     (put("services", "kestra", "digests", value=[]), "digest", "critical", "is not sha256:aaa"),
@@ -208,7 +217,12 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, str, str]] = [
     (put("kestra", "stuck_total", value=7), "execution", "warning", "7 more are stuck"),
     (put("kestra", "last_day", "failed", value=1), "execution", "warning", "1 of 11 in the last 24 hours"),
     (put("kestra", "last_day", "failed", value=10), "execution", "critical", "10 of 20"),
-    (put("listeners", "8080", value=listener("0.0.0.0")), "listener", "critical", "listens at 0.0.0.0, beyond"),  # noqa: S104
+    (
+        put("listeners", "8080", value=listener("0.0.0.0")),  # noqa: S104
+        "listener",
+        "critical",
+        "the variables allow 127.0.0.1 only",
+    ),
     (put("listeners", "8080", value=None), "listener", "critical", "nothing listens"),
     (put("listeners", "5432", value=listener("::")), "listener", "critical", "c is published at ::"),
     (put("modes", 1, "mode", value=0o640), "mode", "critical", "mode 0640 lets others in"),
@@ -316,6 +330,22 @@ def test_n8n_without_an_owner_is_critical(owner: dict[str, Any], statuses: list[
     facts["services"]["n8n"] = facts["services"]["kestra"]
     facts["n8n_owner"] = owner
     assert [finding.status for finding in evaluate(facts) if finding.subject == "n8n owner"] == statuses
+
+
+@pytest.mark.parametrize("state", [None, "exited", "restarting"])
+def test_nobody_takes_over_an_n8n_that_does_not_run(state: str | None) -> None:
+    facts = copy.deepcopy(WELL)
+    container = {**WELL["services"]["kestra"]["container"], "state": state}
+    facts["services"]["n8n"] = {**WELL["services"]["kestra"], "container": container if state else None}
+    facts["n8n_owner"] = {"known": True, "email": "", "managed": True}
+    assert [found.subject for found in evaluate(facts) if found.status != "ok"] == ["n8n"]
+
+
+def test_a_crash_loop_is_shown_with_the_way_to_look_and_to_mend() -> None:
+    facts = copy.deepcopy(WELL)
+    facts["services"]["kestra"]["container"] = LOOPING
+    (finding,) = [found for found in evaluate(facts) if found.status != "ok"]
+    assert "'docker logs orchestration-kestra-1'" in finding.hint and "Run site.yml" in finding.hint
 
 
 def test_an_absent_n8n_needs_no_owner() -> None:

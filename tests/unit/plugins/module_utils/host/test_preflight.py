@@ -50,6 +50,8 @@ VARIABLES = {name: option["default"] for name, option in OPTIONS.items() if "def
     "n8n_image": "docker.io/n8nio/n8n",
     "n8n_runners_image": "docker.io/n8nio/runners",
     "n8n_runners_version": "2.41.1",
+    "docker_repository_url": "https://download.docker.com/linux/debian",
+    "docker_repository_key_url": "https://download.docker.com/linux/debian/gpg",
     "kestra_url": "http://localhost:8080",
     "n8n_url": "http://localhost:5678",
     "backup_state": "present",
@@ -263,6 +265,30 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "kestra_config: kestra.server.basic-auth.username: is set by a variable. Set kestra_username.",
     ),
     ({"kestra_url": "https://example.com/kestra/"}, {}, "kestra_url: has the path /kestra, and Kestra is served"),
+    ({"kestra_url": "https://a:Secret-1@example.com"}, {}, "kestra_url: has a user name, which everybody could read."),
+    ({"kestra_url": "https://example.com?a=b"}, {}, "kestra_url: has a part that begins with ? or #."),
+    *(
+        ({variable: value}, {}, f"{variable}: {message}")
+        for variable in ("kestra_url", "n8n_url", "docker_repository_url", "sidecar_pip_index_url")
+        for value, message in (
+            ("example.com", "has no scheme. Set an address such as https://host.example.com"),
+            ("example.com:8080", "has no scheme."),
+            ("http:/example.com", "has no scheme."),
+            ("htps://example.com", "the scheme is 'htps' and must be http or https. Set"),
+            ("https://example.com:80800", "the port 80800 is out of range. Set a port from 1 to 65535."),
+            ("https://example.com:0", "the port 0 is out of range."),
+            ("https://example.com:http", "the port is not a number."),
+            ("https://", "the host is not valid."),
+            ("https://:8080", "the host is not valid."),
+            ("https://[::1", "the host is not valid."),
+            ("https://10.0.0.256", "the host is not valid."),
+            ("https://example..com", "the host is not valid."),
+            ("https://example.com ", "has a blank or a line break."),
+        )
+    ),
+    ({"kestra_url": ""}, {}, "kestra_url: has no scheme."),
+    ({"docker_registry_mirrors": ["https://a.example", "b.example"]}, {}, "docker_registry_mirrors: has no scheme."),
+    ({"n8n_environment": {"N8N_WEBHOOK_URL": "a.example"}}, {}, "n8n_environment.N8N_WEBHOOK_URL: has no scheme."),
     ({"kestra_config": ["a"]}, {}, "kestra_config: the configuration is not a dictionary."),
     ({"kestra_password": "Aa1-${long}"}, {}, "kestra_password: the value holds ${, which Kestra would"),
     ({"kestra_password": "Aa1-long-enough\n"}, {}, "kestra_password: the value has a line break"),
@@ -422,6 +448,8 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
     # as -e name=value gives them
     ({name: str(value) for name, value in VARIABLES.items() if isinstance(value, (bool, int))}, {}),
+    ({"kestra_url": "HTTPS://[2001:db8::5]:8443/", "n8n_url": "http://vm_1:5678"}, {}),
+    ({"kestra_url": "http://10.0.0.5", "sidecar_pip_index_url": "https://a:b@pypi.example.com/simple/"}, {}),
     # absent is not checked
     (ABSENT, {"memory_bytes": 1, "disk_free_bytes": 1, "listeners": {"8080": listener()}, "python": ""}),
     ({**ABSENT, **{f"{service}_purge_data": True for service in SERVICES}}, {}),
@@ -836,6 +864,47 @@ def test_playbook_passes_with_the_defaults_of_the_roles(tmp_path: Path) -> None:
     (problem,) = run.last["problems"]
     assert problem.startswith("kestra_config_template: kestar: Kestra has no such key at the top.")
     assert play(tmp_path, task([*SERVICES]), "-e", extra).last["msg"] == "no problems"
+
+
+def test_playbook_reports_a_directory_of_flows_that_the_controller_does_not_have(tmp_path: Path) -> None:
+    variables = {**IMAGES, "look": HOST, "ansible_facts": FACTS, "kestra_flows_drift": "maybe"}
+    extra = {**variables, "kestra_flows_directory": f"{tmp_path}/none"}
+    assert play(tmp_path, task(["kestra"]), "-e", json.dumps(extra)).last["problems"] == [
+        "kestra_flows_drift: 'maybe' is not one of overwrite, report, fail. Set kestra_flows_drift to one of them.",
+        f"kestra_flows_directory: the controller has no directory {tmp_path}/none. Make it, or correct the path.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "reason"),
+    [
+        ({"log-opts": {"max-size": "1m"}}, {}, "/etc/docker/daemon.json of the host has its own log settings"),
+        ({"log-driver": "json-file"}, {}, "/etc/docker/daemon.json of the host has its own log settings"),
+        ({"log-driver": "journald"}, {}, "the log driver is journald"),
+        ({}, {"log-driver": "syslog"}, "the log driver is syslog"),
+        ({}, {"log-opts": {"max-file": 2}}, "docker_daemon_config sets max-file"),
+        ({"log-opts": {"max-file": "9"}}, {}, ""),
+        ({}, {"log-opts": {"tag": "x"}}, ""),
+        ({}, {}, ""),
+    ],
+)
+def test_limit_of_the_logs_without_effect_is_a_warning(own: dict[str, Any], given: dict[str, Any], reason: str) -> None:
+    host = HOST | {"docker_host": {"own": own}}
+    variables = VARIABLES | {"docker_daemon_config": given}
+    told = [text for text in warnings({**variables, "orchestration_log_max_file": 9}, host, FACTS) if "log_max" in text]
+    assert len(told) == bool(reason)
+    assert all(text.startswith(f"orchestration_log_max_file: has no effect, because {reason}") for text in told)
+    assert not [text for text in warnings(variables, host, FACTS) if "log_max" in text]
+
+
+def test_defaults_of_the_log_are_those_of_the_roles() -> None:
+    assert {name: str(VARIABLES[name]) for name in docker.LOG_LIMITS} == {
+        name: default for name, (_key, default) in docker.LOG_LIMITS.items()
+    }
+
+
+def test_a_saved_plan_needs_no_directory_of_flows() -> None:
+    assert found({"kestra_flows_plan": "/root/plan"}, missing_files=["kestra_flows_directory"]) == []
 
 
 def test_playbook_reports_everything_at_once(tmp_path: Path) -> None:

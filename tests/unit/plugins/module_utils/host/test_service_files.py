@@ -253,3 +253,19 @@ def test_what_is_masked_is_not_masked_again() -> None:
     same = b"KESTRA_DB_PASSWORD='****'\n"
     before, after = files.shown(same, same, every=True)
     assert files.mask(before, files.secret_values(same.decode(), True)) == after == "KESTRA_DB_PASSWORD=********\n"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        """'[{"url":"https://x","pw":"hunter2"}]'""",
+        """{"pin":"hunter2"}""",
+        """"{\\"a\\":\\"hunter2\\"}\"""",
+        """'{"a":["hunter2"]}'""",
+    ],
+)
+def test_json_of_a_public_name_is_hidden(value: str) -> None:
+    line = f"N8N_LOG_STREAMS={value}\nN8N_LOG_LEVEL=info\nN8N_PW=hunter2\n".encode()
+    _before, after = files.shown(b"", line, True, ["N8N_*"])
+    assert "hunter2" not in after and "N8N_LOG_LEVEL=info\n" in after and "N8N_LOG_STREAMS=********" in after
+    assert not [text for text in files.secret_values(line.decode(), True, ["N8N_*"]) if text == "info"]
