@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import executions
 
 from ...fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
 from ...in_process import call, printed
@@ -139,8 +140,9 @@ def cases(module: str, directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_each_option_alone(module: str, tmp_path: Path) -> None:
+def test_each_option_alone(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server has next to nothing, so that most calls fail: with a sentence about that, not about the options."""
+    monkeypatch.setattr(executions, "LOOK_SECONDS", 0.1)
     (tmp_path / "one.yml").write_text(FLOW)
     wrong = []
     with FakeKestra() as server:
@@ -191,6 +193,7 @@ def with_secret(module: str, where: str, directory: Path) -> dict[str, Any]:
         "secret_inputs": {"secret_inputs": {"b": CANARY}},
         "backfill": {"backfill": {"start": "2026-11-01", "inputs": {"b": CANARY}}},
         "value": {"value": CANARY, "sensitive": True},
+        "plan_key": {"plan_key": CANARY, "save_plan": str(directory / "plan.json")},
         "cloud_init": {"cloud_init": CANARY},
         "instances": {"instances": [{"name": "vm", "cloud_init": CANARY}]},
     }
@@ -204,6 +207,7 @@ SECRET_PLACES = [
     ("kestra_execution", "secret_inputs"),
     ("kestra_trigger", "backfill"),
     ("kestra_kv", "value"),
+    ("kestra_flows", "plan_key"),
     ("multipass_instance", "cloud_init"),
     ("multipass_environment", "instances"),
 ]
