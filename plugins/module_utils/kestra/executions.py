@@ -403,6 +403,12 @@ class Executions(Polling):
         path = self.client.path("executions", execution_id)
         self.client.request("DELETE", path, doing, expected=(200, 204, 404))
 
+    def delete_log(self, execution_id: str) -> None:
+        """Remove the log of an execution and leave the rest."""
+        doing = f"delete the log of execution {execution_id}"
+        path = self.client.path("logs", execution_id)
+        self.client.request("DELETE", path, doing, expected=(200, 204, 404))
+
     def wait(
         self, execution_id: str, seconds: float, until: Callable[[Mapping[str, Any]], bool]
     ) -> dict[str, Any] | None:
