@@ -50,6 +50,9 @@ def load(directory: Path, name: str = IGNORE_FILE) -> Callable[[str], bool]:
     except OSError as error:
         raise IgnoreProblem(file, None, f"cannot be read: {error.strerror or error}") from error
     for number, line in enumerate(lines, 1):
+        if line.strip() == "!/":
+            # Nothing to git, and everything to pathspec.
+            raise IgnoreProblem(file, number, f"{line!r} is not a pattern: it names nothing")
         try:
             pathspec.GitIgnoreSpec.from_lines([line])
         except ValueError as error:

@@ -116,7 +116,8 @@ attributes:
 notes:
   - At least one of O(namespace), O(flow), O(labels), O(older_than), O(since) and O(until) is needed.
   - With O(only_logs), the log of each execution is read, to know whether there is one.
-  - To purge in Kestra itself, without Ansible, use a flow with C(io.kestra.plugin.core.execution.PurgeExecutions).
+  - To purge each night in Kestra itself, set C(kestra_retention) of the role kestra, or load a flow with
+    C(io.kestra.plugin.core.execution.PurgeExecutions).
 seealso:
   - module: devorch.orchestration.kestra_execution
   - module: devorch.orchestration.kestra_execution_info

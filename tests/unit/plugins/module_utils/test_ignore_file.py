@@ -33,7 +33,11 @@ def test_the_ignore_file_itself_is_left_out_at_the_top_alone(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"fine\n!\n", r"\.kestraignore:2: '!' is not a pattern"), (b"\xff\n", r"\.kestraignore: is not UTF-8")],
+    [
+        (b"fine\n!\n", r"\.kestraignore:2: '!' is not a pattern"),
+        (b"fine\n!/\n", r"\.kestraignore:2: '!/' is not a pattern"),
+        (b"\xff\n", r"\.kestraignore: is not UTF-8"),
+    ],
 )
 def test_a_bad_ignore_file_is_a_problem(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / IGNORE_FILE).write_bytes(content)
