@@ -20,7 +20,7 @@ class ActionModule(PackedSourceAction):
     private = ("_packed_src", "_problems")
 
     def read(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Read the directory O(src), and transfer its files if nothing is wrong with them."""
+        """Read the directory O(src), and transfer its files and what is wrong with others."""
         source = arguments.get("src")
         if not source:
             return {}
@@ -29,10 +29,9 @@ class ActionModule(PackedSourceAction):
             raise AnsibleActionFail(f"src {str(found)!r} is not a directory")
         ignore_file = arguments.get("ignore_file")
         files, problems = read_tree(found, IGNORE_FILE if ignore_file is None else str(ignore_file))
-        changed: dict[str, Any] = {"src": str(found), "_problems": problems}
-        if not problems:
-            try:
-                changed["_packed_src"] = transfer_files(self, ((file.name, file.read()) for file in files))
-            except OSError as error:
-                raise AnsibleActionFail(f"src {str(found)!r} cannot be read: {error}") from error
-        return changed
+        # With problems too: the server may refuse others of the files, and all of that is one message.
+        try:
+            packed = transfer_files(self, ((file.name, file.read()) for file in files))
+        except OSError as error:
+            raise AnsibleActionFail(f"src {str(found)!r} cannot be read: {error}") from error
+        return {"src": str(found), "_problems": problems, "_packed_src": packed}

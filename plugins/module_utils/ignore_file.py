@@ -6,15 +6,8 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-
-PATHSPEC_IMPORT_ERROR: str | None = None
-try:
-    import pathspec
-except ImportError:
-    PATHSPEC_IMPORT_ERROR = traceback.format_exc()
 
 IGNORE_FILE = ".kestraignore"
 
@@ -44,8 +37,12 @@ def load(directory: Path, name: str = IGNORE_FILE) -> Callable[[str], bool]:
     file = directory / name
     if not name or not file.is_file():
         return nothing
-    if PATHSPEC_IMPORT_ERROR is not None:
-        raise IgnoreProblem(file, None, "the Python library pathspec is needed to read it, and is not installed")
+    try:
+        # Not at the top: most directories have no such file, and to load it is a tenth of the start of kestra_flows.
+        import pathspec
+    except ImportError as error:
+        message = "the Python library pathspec is needed to read it, and is not installed"
+        raise IgnoreProblem(file, None, message) from error
     try:
         lines = file.read_bytes().decode("utf-8").removeprefix("\ufeff").splitlines()
     except UnicodeDecodeError as error:
@@ -53,6 +50,9 @@ def load(directory: Path, name: str = IGNORE_FILE) -> Callable[[str], bool]:
     except OSError as error:
         raise IgnoreProblem(file, None, f"cannot be read: {error.strerror or error}") from error
     for number, line in enumerate(lines, 1):
+        if line.strip() == "!/":
+            # Nothing to git, and everything to pathspec.
+            raise IgnoreProblem(file, number, f"{line!r} is not a pattern: it names nothing")
         try:
             pathspec.GitIgnoreSpec.from_lines([line])
         except ValueError as error:

@@ -131,6 +131,7 @@ notes:
     The new one has the same RV(execution.original_id).
 seealso:
   - module: devorch.orchestration.kestra_execution_info
+  - module: devorch.orchestration.kestra_executions
   - module: devorch.orchestration.kestra_flows
 """
 

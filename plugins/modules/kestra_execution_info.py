@@ -95,6 +95,7 @@ notes:
     per task that has outputs.
 seealso:
   - module: devorch.orchestration.kestra_execution
+  - module: devorch.orchestration.kestra_executions
 """
 
 EXAMPLES = r"""

@@ -234,7 +234,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv import ValueProblem, check_namespace
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
@@ -270,15 +270,13 @@ def gather(module: AnsibleModule) -> tuple[Sequence[Content], list[str]]:
         if not directory.is_dir():
             raise Failure(f"src {str(directory)!r} is not a directory on the managed host")
         return read_tree(directory, module.params["ignore_file"])
-    if module.params["_problems"]:
-        return [], list(module.params["_problems"])
     if module.params["_packed_src"] is None:
         raise Failure(
             "The files were not transferred: with remote_src=false the module runs through its action plugin, in a "
             "playbook or by the ansible command."
         )
     try:
-        return unpack(Path(module.params["_packed_src"])), []
+        return unpack(Path(module.params["_packed_src"])), list(module.params["_problems"] or [])
     except (OSError, ValueError) as error:
         raise Failure(f"The packed files are damaged: {error}") from error
 
@@ -318,17 +316,20 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
     parameters = module.params
     dest: str = parameters["dest"]
     local, problems = gather(module)
-    refuse(problems)
-    if not local:
+    if not local and not problems:
         raise Failure(
             f"src {parameters['src']!r} contains no file, or its ignore file leaves all of them out; nothing was done"
         )
 
-    info = client.server_info()
     files = NamespaceFiles(client, parameters["namespace"], parameters["concurrency"])
-    stored = files.listed()
-    wanted, there, problems = match(local, dest, stored, not info.is_2, not info.has_filters)
-    refuse(problems)
+    try:
+        info = client.server_info()
+        stored = files.listed()
+    except KestraError:
+        refuse(problems)
+        raise
+    wanted, there, refused = match(local, dest, stored, not info.is_2, not info.has_filters)
+    refuse([*problems, *refused])
     prefix = target_path(dest, "")
     managed = [path for path in stored if not prefix or path.startswith(f"{prefix}/")]
     plan = files.plan(wanted, there, managed, parameters["prune"])

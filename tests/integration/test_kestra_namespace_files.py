@@ -140,7 +140,7 @@ def test_everything_that_is_wrong_is_told_at_once(either: Kestra, tmp_path: Path
     (tmp_path / "src/back\\slash").write_bytes(b"x")
     for remote in (False, True):
         result = run(either, tmp_path, namespace, src=str(tmp_path / "src"), remote_src=remote)
-        assert len(result["problems"]) == 2 and "src/link: is a link to /etc/hostname" in result["msg"]
+        assert len(result["problems"]) == 6 and "src/link: is a link to /etc/hostname" in result["msg"]
     assert stored(either, namespace) == {"file": b"x", "directory/x": b"x"}
 
 

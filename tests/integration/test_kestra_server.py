@@ -420,6 +420,9 @@ def test_kill(kestra: Kestra) -> None:
     execution = kestra.call("POST", "/executions/demo.team/long").json()
     path = f"/executions/{execution['id']}"
     wait_until("it runs", lambda: kestra.call("GET", path).json()["state"]["current"] == "RUNNING", 30)
+    # As Kestra declares it: an answer in text/json, which a client has to take.
+    refused = kestra.call("DELETE", f"{path}/actions/kill", headers={"Accept": "application/json"})
+    assert refused.status_code == 406
     killed = kestra.call("DELETE", f"{path}/actions/kill")
     assert (killed.status_code, killed.json()["id"]) == (200, execution["id"])
     wait_until("it is killed", lambda: kestra.call("GET", path).json()["state"]["current"] == "KILLED", 30)

@@ -22,6 +22,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 USERNAME = "admin@example.org"
 PASSWORD = "Sn0wflake/ü"
+# What an action on an execution needs, and what it leads to.
+BECOMES = {
+    "kill": (("CREATED", "RUNNING", "PAUSED", "QUEUED"), "KILLED"),
+    "restart": (("FAILED", "PAUSED"), "RESTARTED"),
+    "replay": ((), "CREATED"),
+}
 
 
 @dataclass
@@ -56,6 +62,8 @@ class FakeKestra:
         self.history: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self.before: Callable[[str], None] = lambda _request: None
         self.values: dict[str, Any] = {}
+        self.executions: dict[str, dict[str, Any]] = {}
+        self.logs: dict[str, list[dict[str, Any]]] = {}
         self.requests: list[str] = []
         self.bodies: list[bytes] = []
         self.authorizations: set[str | None] = set()
@@ -217,6 +225,11 @@ class FakeKestra:
         if parts.path == "/api/v1/configs":
             return Answer(200, {"uuid": self.uuid, "version": self.version, "edition": "OSS"})
         root = f"/api/v1/{self.tenant}/flows" if self.tenant else "/api/v1/flows"
+        for kind in ("executions", "logs"):
+            above = root.replace("/flows", f"/{kind}/")
+            if parts.path.startswith(above):
+                with self.lock:
+                    return self.execution(handler.command, kind, parts.path[len(above) :], parse_qs(parts.query))
         if "/kv/" in parts.path:
             return self.key_value(handler.command, parts.path, body)
         if not parts.path.startswith(root):
@@ -246,6 +259,81 @@ class FakeKestra:
         if method != "GET" or path not in self.values:
             return self.problem(404, "No value found", "not-found")
         return Answer(200, {"type": "JSON", "value": self.values[path]})
+
+    def add_execution(self, state: str, day: int, **more: Any) -> str:
+        """Keep an execution that was created on a day of November, with a line of log; return its id."""
+        created = f"2026-11-{day:02}T00:00:00Z"
+        number = f"e{len(self.executions)}"
+        self.executions[number] = {
+            "id": number,
+            "namespace": "team",
+            "flowId": "one",
+            "state": {"current": state, "startDate": created, "histories": [{"state": state, "date": created}]},
+            "labels": [],
+            **more,
+        }
+        self.logs[number] = [{"level": "INFO", "message": "hello"}]
+        return number
+
+    def execution(self, method: str, kind: str, path: str, query: dict[str, list[str]]) -> Answer:
+        """Search, read, delete and act on executions, and read and delete their logs."""
+        is_2 = self.version.startswith("2")
+        if path == "search":
+            return self.search_executions(query)
+        number, _, rest = path.partition("/")
+        if method != "GET" and self.read_only:
+            return self.problem(405, "this server refuses to be written to", "method-not-allowed")
+        if number not in self.executions:
+            return self.problem(404, "Execution not found", "not-found")
+        if kind == "logs" and not rest:
+            if method == "DELETE":
+                self.logs[number] = []
+                return Answer(204)
+            return Answer(200, self.logs[number])
+        raw = self.executions[number]
+        if not rest and method == "DELETE":
+            del self.executions[number]
+            return Answer(204)
+        if not rest:
+            return Answer(200, raw)
+        verb = rest.removeprefix("actions/")
+        if (rest != verb) is not is_2 or verb not in BECOMES or (method == "DELETE") is not (verb == "kill"):
+            return self.problem(404, "Page Not Found", "not-found")
+        if verb == "replay":
+            return Answer(200, self.executions[self.add_execution("CREATED", 30, originalId=number)])
+        if raw["state"]["current"] not in BECOMES[verb][0]:
+            return self.problem(409, f"it is {raw['state']['current']}", "conflict")
+        raw["state"]["current"] = BECOMES[verb][1]
+        raw["state"]["histories"].append({"state": BECOMES[verb][1]})
+        return Answer(200, raw) if is_2 or verb != "kill" else Answer(202)
+
+    def search_executions(self, query: dict[str, list[str]]) -> Answer:
+        """A server before 1.0 does not know the filters of later ones, and the other way around."""
+        if self.version.startswith("0"):
+            asked = {name: query.get(name, []) for name in ("namespace", "state")}
+            since, until = query.get("startDate"), query.get("endDate")
+        else:
+            asked = {
+                "namespace": query.get("filters[namespace][EQUALS]", []),
+                "state": query.get("filters[state][IN]", [""])[0].split(",") if "filters[state][IN]" in query else [],
+            }
+            since = query.get("filters[startDate][GREATER_THAN_OR_EQUAL_TO]")
+            until = query.get("filters[startDate][LESS_THAN_OR_EQUAL_TO]")
+        if set(asked["state"]) & {"SUBMITTED", "BREAKPOINT", "RESUBMITTED"} and not self.version.startswith("2"):
+            return self.problem(422, "no such state")
+        found = [
+            raw
+            for raw in self.executions.values()
+            if (not asked["namespace"] or raw["namespace"] in asked["namespace"])
+            and (not asked["state"] or raw["state"]["current"] in asked["state"])
+            and (not since or raw["state"]["startDate"][:19] >= since[0][:19])
+            and (not until or raw["state"]["startDate"][:19] <= until[0][:19])
+        ]
+        found.sort(
+            key=lambda raw: str(raw["state"]["startDate"]), reverse="state.startDate:desc" in query.get("sort", [])
+        )
+        size, page = int(query.get("size", ["10"])[0]), int(query.get("page", ["1"])[0])
+        return Answer(200, {"results": found[(page - 1) * size : page * size], "total": len(found)})
 
     def delete(self, path: str) -> Answer:
         key = tuple(path.strip("/").split("/", 1))

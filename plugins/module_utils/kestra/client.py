@@ -346,6 +346,24 @@ class KestraClient:
                 return
             page += 1
 
+    def all_of(
+        self, path: str, doing: str, named_by: Sequence[str], params: Mapping[str, ParamValue] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the results of all pages of a search, each of them once.
+
+        Without an order, a database may repeat a result on the next page and leave another one out. The search is sent
+        again then. C(named_by) are the keys that name a result.
+        """
+
+        def once() -> list[dict[str, Any]]:
+            found = self.search(path, doing, params)
+            names = {tuple(str(each.get(key)) for key in named_by) for each in found}
+            if len(names) < len(found):
+                raise KestraError(doing, "a result is on two pages", kind="answer")
+            return found
+
+        return self.retry(once)
+
     def search(
         self, path: str, doing: str, params: Mapping[str, ParamValue] | None = None, most: int | None = None
     ) -> list[dict[str, Any]]:

@@ -34,6 +34,11 @@ LOOK_SECONDS = 15.0
 # Without an answer, or with these statuses, a request may have been carried out all the same.
 UNCLEAR_KINDS = ("no-answer", "closed", "answer", "other")
 UNCLEAR_STATUSES = (500, 502, 503, 504)
+# Before 2.0, to start a flow with such an id had the address of an action on the execution that its namespace names.
+OLD_ACTIONS = (
+    *("restart", "replay", "replay-with-inputs", "resume", "pause", "force-run", "unqueue", "change-status", "state"),
+    *("labels", "eval"),
+)
 # A server that does not let the user look does not do so a moment later.
 REFUSALS = (401, 403)
 
@@ -333,6 +338,8 @@ class Executions(Polling):
             return raw
         except KestraError as error:
             if error.kind not in UNCLEAR_KINDS and error.status not in UNCLEAR_STATUSES:
+                if flow in OLD_ACTIONS and error.status not in REFUSALS and not self.client.server_info().is_2:
+                    error.hint = f"Before Kestra 2.0 no flow with the id {flow} can be started. Rename the flow."
                 raise
             found = self._started(Query(namespace, flow, labels={CORRELATION: correlation}))
             if found is None:
@@ -394,6 +401,12 @@ class Executions(Polling):
         """Remove an execution with its log, metrics and files."""
         doing = f"delete execution {execution_id}"
         path = self.client.path("executions", execution_id)
+        self.client.request("DELETE", path, doing, expected=(200, 204, 404))
+
+    def delete_log(self, execution_id: str) -> None:
+        """Remove the log of an execution and leave the rest."""
+        doing = f"delete the log of execution {execution_id}"
+        path = self.client.path("logs", execution_id)
         self.client.request("DELETE", path, doing, expected=(200, 204, 404))
 
     def wait(

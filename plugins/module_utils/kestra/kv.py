@@ -335,7 +335,7 @@ class KeyStore:
         doing = f"list the keys of namespace {self.namespace}"
         params = {"filters[namespace][EQUALS]": self.namespace}
         try:
-            found = self.client.search(self.client.path("kv"), doing, params)
+            found = self.client.all_of(self.client.path("kv"), doing, ("namespace", "key"), params)
         except KestraError as error:
             # Servers before 1.3 have a list for each namespace alone.
             if error.status != 404 or self.client.server_info().is_2:

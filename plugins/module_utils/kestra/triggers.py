@@ -198,7 +198,8 @@ class Triggers(Polling):
     def find(self, namespace: str, flow: str, trigger_id: str) -> Trigger | None:
         """Return a trigger, or None where the scheduler does not know it (yet)."""
         doing = f"read the triggers of flow {namespace}/{flow}"
-        found = self.client.search(self.client.path("triggers", namespace, flow), doing)
+        path = self.client.path("triggers", namespace, flow)
+        found = self.client.all_of(path, doing, ("triggerId",), {"sort": "triggerId:asc"})
         return next((parse(raw) for raw in found if raw.get("triggerId") == trigger_id), None)
 
     def wait(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils import ignore_file as ignore
 from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE, IgnoreProblem, load
 
 
@@ -31,7 +33,11 @@ def test_the_ignore_file_itself_is_left_out_at_the_top_alone(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"fine\n!\n", r"\.kestraignore:2: '!' is not a pattern"), (b"\xff\n", r"\.kestraignore: is not UTF-8")],
+    [
+        (b"fine\n!\n", r"\.kestraignore:2: '!' is not a pattern"),
+        (b"fine\n!/\n", r"\.kestraignore:2: '!/' is not a pattern"),
+        (b"\xff\n", r"\.kestraignore: is not UTF-8"),
+    ],
 )
 def test_a_bad_ignore_file_is_a_problem(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / IGNORE_FILE).write_bytes(content)
@@ -40,8 +46,17 @@ def test_a_bad_ignore_file_is_a_problem(tmp_path: Path, content: bytes, message:
 
 
 def test_the_library_is_needed_for_an_ignore_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ignore, "PATHSPEC_IMPORT_ERROR", "no such module")
+    monkeypatch.setitem(sys.modules, "pathspec", None)
     assert not load(tmp_path)("a")
     (tmp_path / IGNORE_FILE).write_text("a\n")
     with pytest.raises(IgnoreProblem, match="pathspec is needed"):
         load(tmp_path)
+
+
+def test_the_library_is_not_loaded_without_an_ignore_file() -> None:
+    """It would be a tenth of the time that the module needs to start."""
+    module = "ansible_collections.devorch.orchestration.plugins.modules.kestra_flows"
+    script = f"import sys, {module}; print('pathspec' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
+    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import executions
 
 from ...fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
 from ...in_process import call, printed
@@ -22,6 +23,7 @@ FLOW = "id: one\nnamespace: team\ntasks:\n  - id: say\n    type: Log\n"
 # What a module needs besides what its specification says.
 SMALLEST: dict[str, dict[str, Any]] = {
     "kestra_execution": {"namespace": "team", "flow": "one", "wait": False},
+    "kestra_executions": {"state": "killed", "namespace": "team"},
     "kestra_flow": {"content": FLOW, "id": "one"},
     "kestra_flows": {"content": [FLOW]},
     "kestra_kv": {"value": "x"},
@@ -31,6 +33,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
 # Options that are nothing alone, and what the module says then.
 NEED_MORE = {
     ("kestra_execution", "once"): "set labels",
+    ("kestra_executions", "only_logs"): "only_logs is for state=purged",
     ("kestra_flow", "revision"): "mutually exclusive",
     ("kestra_flow_info", "id"): "required by 'id': namespace",
     ("kestra_flows", "plan"): "mutually exclusive",
@@ -78,6 +81,7 @@ def sample(name: str, option: Mapping[str, Any], directory: Path) -> Any:
         "ttl": "PT1H",
         "since": "2026-11-01",
         "until": "2026-11-01",
+        "older_than": "P1D",
         "schedule_date": "2026-11-01",
         "labels": {"a": "b"},
         "memory": "1G",
@@ -139,8 +143,9 @@ def cases(module: str, directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_each_option_alone(module: str, tmp_path: Path) -> None:
+def test_each_option_alone(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server has next to nothing, so that most calls fail: with a sentence about that, not about the options."""
+    monkeypatch.setattr(executions, "LOOK_SECONDS", 0.1)
     (tmp_path / "one.yml").write_text(FLOW)
     wrong = []
     with FakeKestra() as server:

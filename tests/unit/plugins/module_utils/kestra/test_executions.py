@@ -429,3 +429,12 @@ def test_a_last_look_without_an_answer_leaves_what_was_seen() -> None:
         server.prepare(GET, Answer(200, raw("RUNNING")), *[Answer(0, drop=True)] * 9)
         found = executions(server).wait("abc", 1, lambda it: False)
     assert found is not None and found["state"]["current"] == "RUNNING"
+
+
+@pytest.mark.parametrize(("version", "said"), [("2.0.5", False), ("1.3.9", True), ("0.21.0", True)])
+def test_a_flow_whose_id_is_that_of_an_action(version: str, said: bool) -> None:
+    with FakeKestra(version=version) as server:
+        server.prepare("POST /api/v1/main/executions/team/pause", server.problem(404, "Not Found"))
+        with pytest.raises(KestraError, match="HTTP 404") as caught:
+            executions(server).start("team", "pause", [], {})
+    assert ("no flow with the id pause can be started. Rename the flow" in str(caught.value)) is said

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection, KestraClient
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv import (
     TOLERANCE,
     Entry,
+    KeyStore,
     Value,
     ValueProblem,
     check_description,
@@ -202,7 +204,7 @@ def test_the_digits_of_other_scripts_are_no_number() -> None:
 
 
 @pytest.mark.parametrize("version", ["2.0.5", "0.21.0"])
-def test_a_description_is_left_out_where_the_version_has_none(version: str) -> None:
+def test_a_description_is_left_out_where_the_version_has_none(version: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An old server would never have it, so that each run would change the key again."""
     listed = {"namespace": "team", "key": "k"} | ({"description": "d"} if version == "2.0.5" else {})
     with FakeKestra(version=version) as server:
@@ -212,3 +214,16 @@ def test_a_description_is_left_out_where_the_version_has_none(version: str) -> N
             options = {"namespace": "team", "key": "k", "value": "v", "description": "d"}
             result = call("kestra_kv", {"url": server.url, "username": USERNAME, "password": PASSWORD, **options})
             assert (result["failed"], result["changed"]) == (False, False), result["msg"]
+    warned = "team/k: Kestra keeps descriptions of keys from 1.0; it is left out" in capsys.readouterr().err
+    assert warned is (version != "2.0.5")
+
+
+def test_a_key_on_two_pages_makes_the_module_ask_again() -> None:
+    """The second key was left out for it."""
+    first, second = ({"namespace": "team", "key": key} for key in "ab")
+    with FakeKestra() as server:
+        pages = [[first, first], [first, second]]
+        server.prepare("GET /api/v1/main/kv", *[Answer(200, {"results": page, "total": 2}) for page in pages])
+        connection = Connection(server.url, username=USERNAME, password=PASSWORD, retries=1, backoff=0.01)
+        assert KeyStore(KestraClient(connection), "team").listed() == [first, second]
+        assert len([request for request in server.requests if "/kv" in request]) == 2

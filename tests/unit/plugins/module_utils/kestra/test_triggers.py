@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection, KestraClient
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.triggers import (
     Trigger,
     TriggerPlan,
+    Triggers,
     WantedTrigger,
     make_plan,
     parse,
@@ -178,3 +180,11 @@ def test_options_that_cannot_be_right(more: dict[str, Any], words: str) -> None:
         result = call("kestra_trigger", options(server, "x", **more))
         assert server.requests == []
     assert result["failed"] and words in result["msg"]
+
+
+def test_triggers_are_listed_in_an_order() -> None:
+    with FakeKestra() as server:
+        server.prepare("GET /api/v1/main/triggers/team/one", Answer(200, {"results": [], "total": 0}))
+        client = KestraClient(Connection(server.url, username=USERNAME, password=PASSWORD, retries=0))
+        assert Triggers(client).find("team", "one", "t") is None
+        assert "sort=triggerId%3Aasc" in server.requests[0]

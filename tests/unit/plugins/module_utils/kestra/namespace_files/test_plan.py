@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE
@@ -18,6 +19,10 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.names
     read_tree,
     target_path,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import pack
+
+from .....fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
+from .....in_process import call
 
 
 @dataclass
@@ -173,3 +178,28 @@ def test_the_diff_shows_texts_and_describes_the_rest() -> None:
     emptied = Item("a", "update", Text("a", b""), "a", "ü".encode("latin-1")).diff()
     assert "SHA-256" in emptied["before"] and emptied["after"] == ""
     assert Plan((Item("a", "unchanged"), Item("b", "prune"))).having("prune") == (Item("b", "prune"),)
+
+
+@pytest.mark.parametrize("remote", [True, False])
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_names_that_are_wrong_here_and_on_the_server_are_one_message(
+    remote: bool, answers: bool, tmp_path: Path
+) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    for name in ("good", "back\\slash", "a#b", "c%d"):
+        (source / name).write_text("x")
+    with FakeKestra(version="0.21.0") as server:
+        listing = Answer(200, []) if answers else Answer(500, {"message": "broken"})
+        server.prepare("GET /api/v1/main/namespaces/team/files/search", listing)
+        options: dict[str, Any] = {"namespace": "team", "src": str(source), "remote_src": remote}
+        if not remote:
+            # As the action plugin does it.
+            files, problems = read_tree(source, IGNORE_FILE)
+            pack(((file.name, file.read()) for file in files), tmp_path / "packed")
+            options |= {"_packed_src": str(tmp_path / "packed"), "_problems": problems}
+        login = {"url": server.url, "username": USERNAME, "password": PASSWORD, "retries": 0}
+        result = call("kestra_namespace_files", {**login, **options})
+        assert server.writes == []
+    refused = [problem.removeprefix(f"{source}/").split(":")[0] for problem in result["problems"]]
+    assert result["failed"] and refused == ["back\\slash", *(["a#b", "c%d"] if answers else [])]

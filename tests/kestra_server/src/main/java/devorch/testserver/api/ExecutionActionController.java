@@ -35,7 +35,7 @@ class ExecutionActionController {
         this.executions = executions;
     }
 
-    @Delete("/kill")
+    @Delete(uri = "/kill", produces = "text/json")
     @Consumes(MediaType.ALL)
     Mono<WithUrl> kill(String executionId, @QueryValue(defaultValue = "true") boolean isOnKillCascade) {
         return actions.kill(executionId, isOnKillCascade).map(executions::show);

@@ -39,7 +39,7 @@ class OldExecutionActionController {
         this.executions = executions;
     }
 
-    @Delete("/kill")
+    @Delete(uri = "/kill", produces = "text/json")
     @Consumes(MediaType.ALL)
     Mono<HttpResponse<?>> kill(String executionId, @QueryValue(defaultValue = "true") boolean isOnKillCascade) {
         return actions.kill(executionId, isOnKillCascade).map(execution -> HttpResponse.accepted());
