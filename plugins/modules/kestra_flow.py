@@ -60,6 +60,8 @@ attributes:
 requirements:
   - PyYAML
 notes:
+  - If the flow was edited on the server since a module of this collection wrote it, the module warns and overwrites or
+    deletes it. With V(enabled) and V(disabled), it does not warn, since the edit stays.
   - After V(enabled) or V(disabled), the flow differs from its file. M(devorch.orchestration.kestra_flows) reports this
     and overwrites the flow, unless O(devorch.orchestration.kestra_flows#module:drift) is V(report) or V(fail).
 seealso:
@@ -171,11 +173,13 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import findings
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
+    DRIFT_WORDS,
     Item,
     Plan,
     Stored,
     is_disabled,
     make_plan,
+    mark_drift,
     split_findings,
     with_switch,
 )
@@ -266,11 +270,17 @@ def run(module: AnsibleModule, client: KestraClient, content: str) -> dict[str, 
         module.warn(warning)
     if explained or refused:
         raise fail(explained + refused)
+    records, warnings = sync.read_records(plan.namespaces_to_look_up)
+    plan = mark_drift(plan, records, block=False)
     (item,) = plan.items or (None,)
+    switches = module.params["state"] in ("enabled", "disabled")
+    if item is not None and item.drift not in (None, "unrecorded") and not switches:
+        what = "is deleted" if item.action == "prune" else "is overwritten"
+        module.warn(f"Flow {item.name} {DRIFT_WORDS[item.drift]}, and {what}.")
     action = "unchanged" if item is None else DONE.get(item.action, "unchanged").replace("pruned", "deleted")
     revision = stored.revision if stored else None
     if item is not None and item.changes and not module.check_mode:
-        (outcome,) = sync.apply(plan)
+        (outcome,) = sync.apply(plan, records)
         for warning in sync.warnings:
             module.warn(warning)
         if outcome.action == "failed":
