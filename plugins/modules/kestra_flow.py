@@ -43,6 +43,7 @@ options:
       - Text of the flow. It must have the same O(namespace) and O(id).
       - Ansible templates the text before the module reads it. To keep Kestra's own braces, use a lookup of a file, or
         C(!unsafe).
+      - It is kept out of the host's log. The result shows it in RV(flow.source).
     type: str
   revision:
     description: Number of the revision to restore. It can also be a revision of a deleted flow.
@@ -59,6 +60,8 @@ attributes:
 requirements:
   - PyYAML
 notes:
+  - If the flow was edited on the server since a module of this collection wrote it, the module warns and overwrites or
+    deletes it. With V(enabled) and V(disabled), it does not warn, since the edit stays.
   - After V(enabled) or V(disabled), the flow differs from its file. M(devorch.orchestration.kestra_flows) reports this
     and overwrites the flow, unless O(devorch.orchestration.kestra_flows#module:drift) is V(report) or V(fail).
 seealso:
@@ -170,11 +173,13 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import findings
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
+    DRIFT_WORDS,
     Item,
     Plan,
     Stored,
     is_disabled,
     make_plan,
+    mark_drift,
     split_findings,
     with_switch,
 )
@@ -189,6 +194,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
     connection_argument_spec,
+    only_for_the_server,
     run_module,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
@@ -203,7 +209,7 @@ def fail(problems: list[Problem]) -> Failure:
     )
 
 
-def wanted_text(module: AnsibleModule, client: KestraClient, stored: Stored | None) -> tuple[str, str]:
+def wanted_text(module: AnsibleModule, client: KestraClient, stored: Stored | None, content: str) -> tuple[str, str]:
     """Return the text that the flow is to have, and where it comes from."""
     namespace, flow_id, state = (module.params[name] for name in ("namespace", "id", "state"))
     if state in ("enabled", "disabled"):
@@ -221,20 +227,20 @@ def wanted_text(module: AnsibleModule, client: KestraClient, stored: Stored | No
         return text, state
     revision = module.params["revision"]
     if revision is None:
-        return module.params["content"], "content"
+        return content, "content"
     found = client.get_flow(namespace, flow_id, revision)
     if found is None:
         raise Failure(f"Flow {namespace}/{flow_id} has no revision {revision}.", problems=[])
     return str(found.get("source", "")), f"revision {revision}"
 
 
-def plan_for(module: AnsibleModule, client: KestraClient, stored: Stored | None) -> Plan:
+def plan_for(module: AnsibleModule, client: KestraClient, stored: Stored | None, content: str) -> Plan:
     """Return the plan for the one flow; raise Failure where its text is wrong."""
     key = (module.params["namespace"], module.params["id"])
     known = {} if stored is None else {key: stored}
     if module.params["state"] == "absent":
         return Plan(() if stored is None else (Item("prune", None, stored),))
-    text, origin = wanted_text(module, client, stored)
+    text, origin = wanted_text(module, client, stored, content)
     source = Source(origin, text.encode("utf-8"))
     if stored is not None and stored.text == text and source.recognizable:
         return make_plan([Flow(*key, origin, text)], known)
@@ -247,7 +253,7 @@ def plan_for(module: AnsibleModule, client: KestraClient, stored: Stored | None)
     return make_plan(flows, known)
 
 
-def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
+def run(module: AnsibleModule, client: KestraClient, content: str) -> dict[str, Any]:
     """Do everything; return the result."""
     namespace, flow_id = module.params["namespace"], module.params["id"]
     now = client.get_flow(namespace, flow_id)
@@ -256,7 +262,7 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
         stored = Stored(
             namespace, flow_id, str(now.get("source", "")), now.get("revision"), draft=bool(now.get("draft"))
         )
-    plan = plan_for(module, client, stored)
+    plan = plan_for(module, client, stored, content)
     sync = FlowSync(client)
     refused, more = sync.validate(plan.to_validate)
     explained, warnings = split_findings(plan, client.server_info().is_2, {problem.file for problem in refused})
@@ -264,11 +270,17 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
         module.warn(warning)
     if explained or refused:
         raise fail(explained + refused)
+    records, warnings = sync.read_records(plan.namespaces_to_look_up)
+    plan = mark_drift(plan, records, block=False)
     (item,) = plan.items or (None,)
+    switches = module.params["state"] in ("enabled", "disabled")
+    if item is not None and item.drift not in (None, "unrecorded") and not switches:
+        what = "is deleted" if item.action == "prune" else "is overwritten"
+        module.warn(f"Flow {item.name} {DRIFT_WORDS[item.drift]}, and {what}.")
     action = "unchanged" if item is None else DONE.get(item.action, "unchanged").replace("pruned", "deleted")
     revision = stored.revision if stored else None
     if item is not None and item.changes and not module.check_mode:
-        (outcome,) = sync.apply(plan)
+        (outcome,) = sync.apply(plan, records)
         for warning in sync.warnings:
             module.warn(warning)
         if outcome.action == "failed":
@@ -300,7 +312,7 @@ def main() -> None:
             "namespace": {"type": "str", "required": True},
             "id": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent", "enabled", "disabled"], "default": "present"},
-            "content": {"type": "str"},
+            "content": {"type": "str", "no_log": True},
             "revision": {"type": "int"},
         },
         required_together=REQUIRED_TOGETHER,
@@ -314,7 +326,8 @@ def main() -> None:
         for name in ("content", "revision"):
             if module.params[name] is not None:
                 module.fail_json(msg=f"{name} goes with state 'present', not with {module.params['state']!r}")
-    run_module(module, lambda client: run(module, client))
+    content = "" if module.params["content"] is None else only_for_the_server(module, "content")
+    run_module(module, lambda client: run(module, client, content))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ options:
     description:
       - Texts of flows, in addition to or instead of O(src).
       - Ansible templates the texts before the module reads them. To keep Kestra's own braces, use C(!unsafe).
+      - They are kept out of the host's log. The diff shows those that change.
     type: list
     version_added: 0.2.0
     elements: str
@@ -461,6 +462,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
     connection_argument_spec,
+    only_for_the_server,
     run_module,
 )
 
@@ -473,7 +475,7 @@ def main() -> None:
         argument_spec={
             **connection_argument_spec(),
             "src": {"type": "list", "elements": "path"},
-            "content": {"type": "list", "elements": "str"},
+            "content": {"type": "list", "elements": "str", "no_log": True},
             "remote_src": {"type": "bool", "default": False},
             "ignore_file": {"type": "str", "default": ".kestraignore"},
             "template": {"type": "bool", "default": False},
@@ -502,7 +504,9 @@ def main() -> None:
     if not HAS_YAML:
         module.fail_json(msg=missing_required_lib("PyYAML"))
     check_options(module)
-    state = Run(shows_diff=module._diff)
+    given = module.params["content"] is not None
+    contents = only_for_the_server(module, "content") if given else []
+    state = Run(shows_diff=module._diff, contents=contents)
     run_module(
         module,
         lambda client: run(module, client, state),

@@ -145,6 +145,8 @@ def _encodings(c: Corpus) -> None:
     c.lands("byte-order-mark-and-comment", f"{BOM}# first\n---\n" + c.flow("byte-order-mark-and-comment"))
     c.refused("two-byte-order-marks", BOM + BOM + c.flow("two-byte-order-marks"), 1, "begins with two byte order marks")
     c.lands("escaped", c.flow("escaped", 'description: "\\x41\\u00e9\\U0001F389\\n\\t"\n'))
+    c.refused("escaped-nul", c.flow("escaped-nul", 'description: "\\0"\n'), 7, "the character NUL")
+    c.refused("id-with-a-nul", c.flow('"a\\0"'), 1, "the character NUL")
     c.refused("escaped-surrogate", c.flow("escaped-surrogate", 'description: "\\ud800"\n'), 7, "escape")
     c.refused("escaped-beyond-unicode", c.flow("escaped-beyond-unicode", 'description: "\\U00110000"\n'), 7, "escape")
     c.refused("escaped-far-beyond", c.flow("escaped-far-beyond", 'description: "\\UFFFFFFFF"\n'), 7, "escape")
@@ -343,6 +345,7 @@ def _ids(c: Corpus) -> None:
         ("id-escaped", '"esc\\x61ped-id"', "escaped-id"),
         ("id-with-a-comment", "comment-id # the id", "comment-id"),
         ("id-with-blanks-behind", "blanks-id   ", "blanks-id"),
+        ("id-new-octal", "0o17", "0o17"),
         ("id-like-a-path", "validate", "validate"),
         ("id-like-a-search", "search", "search"),
     ):
@@ -432,6 +435,7 @@ def _names(c: Corpus) -> None:
         ("namespace-wildcard", "'*'"),
     ):
         c.refused(name, named(written), 2, "namespace .* does not match")
+    c.refused("namespace-number", named("1.10"), 2, "is a number or a boolean to YAML")
     c.refused("namespace-null", named("null"), 2, "namespace is empty")
     c.refused("namespace-list", named("[a]"), 2, "namespace is not a text")
     c.refused("namespace-of-151", named("x" * 151), 2, "namespace has 151 characters")

@@ -89,7 +89,7 @@ def only_for_the_server(module: AnsibleModule, name: str, within: dict[str, Any]
     """
     options = module.params if within is None else within
     given, options[name] = options[name], HIDDEN
-    still = [module.params["password"], module.params["token"], module.params.get("secret_inputs")]
+    still = [module.params.get(other) for other in ("password", "token", "secret_inputs", "plan_key")]
     still += [value for value in module.params["headers"].values() if len(str(value)) >= SHORTEST_SECRET]
     module.no_log_values.clear()
     module.no_log_values.update(texts_in(still))

@@ -560,7 +560,8 @@ def violations(constraints: str) -> list[str]:
         if messages and not _VIOLATION.match(line):
             messages[-1] += " " + line.strip()
         else:
-            messages.append(line.strip())
+            # What concerns the whole flow has an empty path.
+            messages.append(line.strip().removeprefix(": "))
     return list(dict.fromkeys(re.sub(r"\s+", " ", message) for message in messages if message))
 
 

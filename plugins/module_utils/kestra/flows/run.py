@@ -61,6 +61,7 @@ class Run:
     """What is known so far. Whether the run succeeds or fails, its result has the same keys."""
 
     shows_diff: bool
+    contents: Sequence[str] = ()
     started: float = field(default_factory=time.monotonic)
     plan: Plan = field(default_factory=Plan)
     pruning: Pruning = field(default_factory=Pruning)
@@ -149,7 +150,7 @@ class Wanted:
     stored: dict[Key, Stored]
 
 
-def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem], list[str]]:
+def gather(module: AnsibleModule, contents: Sequence[str]) -> tuple[list[Source], list[Problem], list[str]]:
     """Return the texts, which are read here or were packed by the action plugin, and the paths that were read."""
     packed_src = module.params["_packed_src"]
     if packed_src is not None:
@@ -165,7 +166,7 @@ def gather(module: AnsibleModule) -> tuple[list[Source], list[Problem], list[str
         )
     paths = module.params["src"] or []
     sources, problems = read_all(map(Path, paths), module.params["ignore_file"])
-    texts = [Source(f"content[{n}]", text.encode("utf-8")) for n, text in enumerate(module.params["content"] or [])]
+    texts = [Source(f"content[{n}]", text.encode("utf-8")) for n, text in enumerate(contents)]
     return sources + texts, problems, paths
 
 
@@ -198,7 +199,7 @@ def _escaped(name: str) -> str:
 
 def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
     """Return what the files ask for and what is stored; what is wrong with the files is in the problems."""
-    sources, state.problems, state.paths = gather(module)
+    sources, state.problems, state.paths = gather(module, state.contents)
     named = set(module.params["namespaces"])
     stored: dict[Key, Stored] = {}
     asked: set[str] = set()

@@ -161,9 +161,13 @@ def read_sources(path: Path, ignored: Callable[[str], bool] | None = None) -> tu
 
 
 def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], list[Problem]]:
-    """Read several files and directories, without what their ignore files name."""
+    """Read several files and directories, without what their ignore files name.
+
+    What a path has in common with one before it is read once.
+    """
     sources: list[Source] = []
     problems: list[Problem] = []
+    read: set[str] = set()
     for path in paths:
         try:
             ignored = load(path, ignore_file) if path.is_dir() else None
@@ -172,8 +176,10 @@ def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], lis
             found = [], [Problem(str(error.file), error.line, error.message)]
         except OSError:
             found = [], [Problem(str(path), None, "does not exist")]
-        sources += found[0]
-        problems += found[1]
+        new = [source for source in found[0] if str(Path(source.path).absolute()) not in read]
+        read.update(str(Path(source.path).absolute()) for source in new)
+        sources += new
+        problems += (problem for problem in found[1] if problem not in problems)
     return sources, problems
 
 
@@ -390,7 +396,7 @@ def _rewritten(written: str, node: Node, value: str) -> str | None:
     if written[:1] in ("'", '"') and written[-1:] == written[:1]:
         return f"{written[0]}{value}{written[0]}"
     if written == node.text:
-        return f'"{value}"' if _ambiguous(value) else value
+        return f'"{value}"' if _ambiguous(value) or value in _NULLS else value
     return None
 
 

@@ -344,61 +344,68 @@ class FlowSync:
         deadline = self.client.http.deadline
         return deadline is not None and time.monotonic() >= deadline
 
+    def _once(self, function: Callable[[], Result]) -> Result:
+        """Call a function whose requests are not repeated by themselves, since a loop around it does so."""
+        return self.client.http.repeat(function, lambda _error: False)
+
     def _write(self, item: Item) -> Outcome:
-        """Carry out one item, and read the flow again if the answer does not show whether it was carried out."""
-        problem: KestraError | None = None
+        """Carry out one item, and read the flow again if the answer does not show whether it was carried out.
+
+        A look that fails is one of the attempts, so that a flow takes at most twice as many requests as attempts.
+        """
         before = item.stored.revision if item.stored else None
+        now = Look("previous", before)
+        asked: float | None = None
         for attempt in range(self.retries + 1):
-            try:
-                done = self._send(item, before)
-                if done is not None:
-                    return done
-                problem = KestraError(
-                    f"write flow {item.name}", "another client changed it in the meantime", status=409
-                )
-            except Overtaken as overtaken:
-                return Outcome(item, "failed", overtaken.revision, overtaken.state, str(overtaken))
-            except KestraError as error:
-                problem = error
-            # The first attempt failed cleanly: nothing was written.
-            if attempt == 0 and not problem.is_transient and problem.status != 409:
-                return Outcome(item, "failed", item.revision, "previous", problem.reason)
-            now = self._look(item)
+            if now.state == "previous":
+                before = now.revision
+                try:
+                    done = self._send(item, before)
+                    if done is not None:
+                        return done
+                    problem = KestraError(
+                        f"write flow {item.name}", "another client changed it in the meantime", status=409
+                    )
+                except Overtaken as overtaken:
+                    return Outcome(item, "failed", overtaken.revision, overtaken.state, str(overtaken))
+                except KestraError as error:
+                    problem = error
+                # The first attempt failed cleanly: nothing was written.
+                if attempt == 0 and not problem.is_transient and problem.status != 409:
+                    return Outcome(item, "failed", item.revision, "previous", problem.reason)
+                asked = problem.pause
+            now = self._look(item, patient=False)
             if now.state == "planned":
                 try:
                     warning = self._check(item.key, before, now.revision, item.after)
                 except Overtaken as overtaken:
                     return Outcome(item, "failed", overtaken.revision, overtaken.state, str(overtaken))
                 return Outcome(item, DONE[item.action], now.revision, "planned", warning=warning)
-            if now.state != "previous" or attempt == self.retries or not problem.is_transient:
-                return Outcome(
-                    item,
-                    "failed",
-                    now.revision,
-                    now.state,
-                    _moved(now.revision) if now.state == "other" else problem.reason,
-                )
-            before = now.revision
-            self.client.pause(attempt)
+            over = now.state == "other" or attempt == self.retries
+            over |= now.state == "previous" and not problem.is_transient
+            if over or not self.client.http.pause(attempt, asked):
+                reason = _moved(now.revision) if now.state == "other" else problem.reason
+                return Outcome(item, "failed", now.revision, now.state, reason)
         raise AssertionError("the last attempt returns")
 
     def _send(self, item: Item, before: int | None) -> Outcome | None:
         """Send the request of an item; return None where the flow is not in the state that the plan was made for."""
         namespace, flow_id = item.key
         if item.flow is None:
-            if not self.client.delete_flow(namespace, flow_id):
+            if not self._once(lambda: self.client.delete_flow(namespace, flow_id)):
                 return None
             return Outcome(item, "pruned", None, "planned", warning=self._check(item.key, before, None))
+        text = item.flow.text
         if item.action == "create":
-            answer = self.client.create_flow(item.name, item.flow.text)
+            answer = self._once(lambda: self.client.create_flow(item.name, text))
         else:
-            answer = self.client.update_flow(namespace, flow_id, item.flow.text)
+            answer = self._once(lambda: self.client.update_flow(namespace, flow_id, text))
         if answer is None:
             return None
         if item.action == "update":
-            self._check(item.key, before, _revision(answer), item.flow.text)
+            self._check(item.key, before, _revision(answer), text)
         warning = None
-        if answer.get("source", item.flow.text) != item.flow.text:
+        if answer.get("source", text) != text:
             warning = (
                 f"{item.file}: Kestra stored another text of flow {item.name} than the file has, so that the next run "
                 "will change it again"
@@ -455,7 +462,7 @@ class FlowSync:
             return self.client.get_flow(*item.key)
 
         try:
-            now = self.client.retry(get) if patient else get()
+            now = self.client.retry(get) if patient else self._once(get)
         except KestraError as error:
             return Look("unknown", problem=error)
         text = None if now is None else str(now.get("source", ""))
@@ -508,14 +515,16 @@ class FlowSync:
         """Send the request that undoes an item; C(written) is the revision that it wrote."""
         namespace, flow_id = item.key
         if item.stored is None:
-            if self.client.delete_flow(namespace, flow_id):
+            if self._once(lambda: self.client.delete_flow(namespace, flow_id)):
                 self._check(item.key, written, None)
-        elif item.action == "prune":
-            self.client.create_flow(item.name, item.stored.text, draft=item.stored.draft)
-        else:
-            answer = self.client.update_flow(namespace, flow_id, item.stored.text, draft=item.stored.draft)
-            if answer is not None:
-                self._check(item.key, written, _revision(answer), item.stored.text)
+            return
+        text, draft = item.stored.text, item.stored.draft
+        if item.action == "prune":
+            self._once(lambda: self.client.create_flow(item.name, text, draft))
+            return
+        answer = self._once(lambda: self.client.update_flow(namespace, flow_id, text, draft))
+        if answer is not None:
+            self._check(item.key, written, _revision(answer), text)
 
 
 def _is_fatal(outcome: Outcome) -> bool:

@@ -247,6 +247,34 @@ def test_a_secret_is_shown_nowhere(module: str, where: str, tmp_path: Path, logg
     assert logged and not [line for line in logged if CANARY in line]
 
 
+TEXTS = [("kestra_flow", "content"), ("kestra_flows", "content")]
+
+
+@pytest.mark.parametrize(("module", "option"), TEXTS)
+def test_the_text_of_a_flow_is_shown_by_the_result_alone(
+    module: str, option: str, tmp_path: Path, logged: list[str]
+) -> None:
+    """It may hold what a template has filled in. Numbers in it are not masked in what the module says."""
+    text = f"{FLOW}    message: {CANARY}\n"
+    base = smallest(module, specification(module)["argument_spec"], tmp_path)
+    with FakeKestra() as server:
+        for options in ({}, {"password": "other"}):
+            given = {**connection(module, server.url), **base, **options}
+            given[option] = [text] if isinstance(base[option], list) else text
+            result = json.loads(printed(module, given).splitlines()[-1])
+            assert CANARY not in json.dumps(result["invocation"])
+            assert result["invocation"]["module_args"]["password"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+        assert CANARY in server.flows[("team", "one")].source
+    assert logged and not [line for line in logged if CANARY in line]
+
+
+def test_the_key_of_plans_stays_masked_beside_a_text(tmp_path: Path) -> None:
+    with FakeKestra() as server:
+        server.respond = echo  # type: ignore[method-assign]
+        options = {"content": [FLOW], "plan_key": CANARY, "headers": {"X-Odd": CANARY}}
+        assert CANARY not in printed("kestra_flows", {**connection("kestra_flows", server.url), **options})
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_every_secret_option_is_known_here(module: str) -> None:
     """A new option with C(no_log) gets its canary."""
@@ -258,7 +286,7 @@ def test_every_secret_option_is_known_here(module: str) -> None:
             yield from secret(option.get("options") or {}, prefix or name)
 
     assert set(secret(specification(module)["argument_spec"])) <= {
-        where for each, where in SECRET_PLACES if each == module
+        where for each, where in (*SECRET_PLACES, *TEXTS) if each == module
     }
 
 

@@ -102,6 +102,7 @@ def test_validation_takes_few_requests() -> None:
             ["Illegal flow yaml: Duplicate field 'id' at [Source: (StringReader); line: 2, column: 3]"],
         ),
         ("Invalid type: io.Nope", ["Invalid type: io.Nope"]),
+        (": Invalid Flow: Duplicate task id with name [a]\n", ["Invalid Flow: Duplicate task id with name [a]"]),
         ("Validation error: tasks[x].value: must not be null\n", ["tasks[x].value: must not be null"]),
     ],
 )

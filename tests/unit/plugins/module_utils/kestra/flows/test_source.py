@@ -196,6 +196,16 @@ def test_reading_a_directory(tmp_path: Path) -> None:
     ]
 
 
+def test_paths_that_overlap_are_read_once(tmp_path: Path) -> None:
+    for name in ("a.yml", "sub/b.yml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    (tmp_path / "gone.yml").symlink_to("nowhere")
+    paths = [tmp_path, tmp_path / "sub", tmp_path / "sub/../a.yml", tmp_path]
+    sources, problems = flow_source.read_all(paths, "")
+    assert [Path(source.path).name for source in sources] == ["a.yml", "b.yml"] and len(problems) == 1
+
+
 def test_reading_one_file_of_any_name(tmp_path: Path) -> None:
     (tmp_path / "flow.txt").write_bytes(b"x")
     assert flow_source.read_sources(tmp_path / "flow.txt")[0] == [Source(str(tmp_path / "flow.txt"), b"x")]
@@ -309,11 +319,12 @@ def test_documents_with_a_byte_order_mark() -> None:
         ("'company.dev.x'", "'company.prod.x'"),
         ("company.dev.special", "elsewhere"),
         ("numbers", '"1.10"'),
+        ("nothing", '"null"'),
     ],
 )
 def test_namespaces_are_renamed_in_their_line_alone(written: str, expected: str) -> None:
     text = f"\ufeff# ünïcode, company.dev\nid: a\nnamespace: {written}\nvariables: {{namespace: company.dev}}\n"
-    names = {"company.dev": "company.prod", "company.dev.special": "elsewhere", "numbers": "1.10"}
+    names = {"company.dev": "company.prod", "company.dev.special": "elsewhere", "numbers": "1.10", "nothing": "null"}
     (flow,), problems = flow_source.parse_sources([Source("f.yml", text.encode("utf-8"))], names)
     assert problems == []
     assert flow.text == text.replace(f"namespace: {written}\n", f"namespace: {expected}\n", 1)

@@ -15,7 +15,11 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.clien
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import Plan, make_plan
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import RECORD_KEY
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import FlowSync, read_answers
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import (
+    PATIENCE,
+    FlowSync,
+    read_answers,
+)
 
 from .....fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
 
@@ -469,3 +473,46 @@ def test_a_subflow_of_the_same_plan_is_not_missing(server: FakeKestra) -> None:
     warnings = [f"The subflow '{name}' not found in namespace 'team'." for name in ("child", "nowhere")]
     server.prepare("POST /api/v1/main/flows/validate", Answer(200, [{"index": 0}, {"index": 1, "warnings": warnings}]))
     assert [w[-25:] for w in sync(server).validate(made.to_validate, made)[1]] == [warnings[1][-25:]]
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_one_loop_repeats_a_write_and_one_its_looks(server: FakeKestra, retries: int) -> None:
+    server.add(flow("a").text)
+    made = plan(server, flow("a", more="# new\n"))
+    server.requests.clear()
+    server.prepare("PUT /api/v1/main/flows/", *[Answer(503)] * 200)
+    (outcome,) = sync(server, retries=retries).apply(made, rollback=False)
+    assert (outcome.action, outcome.state) == ("failed", "previous") and "503" in str(outcome.error)
+    assert sum(request.startswith("PUT /api/v1/main/flows/") for request in server.requests) == retries + 1
+    assert sum(request.startswith("GET /api/v1/main/flows/team/a") for request in server.requests) == retries + 2
+
+
+def test_a_lost_write_is_looked_at_until_the_server_answers(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    made = plan(server, flow("a", more="# new\n"))
+    # The write is carried out, its answer is lost, and the first two looks fail.
+    send, lost = server.send, []
+
+    def lose(handler: Any, answer: Answer) -> None:
+        if handler.command == "PUT" and "/flows/" in handler.path and not lost:
+            lost.append(handler.path)
+            server.prepare("GET /api/v1/main/flows/team/a", Answer(503), Answer(503))
+            answer = Answer(0, drop=True)
+        send(handler, answer)
+
+    server.send = lose  # type: ignore[method-assign]
+    (outcome,) = sync(server, retries=3).apply(made)
+    assert (outcome.action, outcome.state, outcome.revision) == ("updated", "planned", 2)
+    assert sum(request.startswith("PUT /api/v1/main/flows/") for request in server.requests) == 1
+
+
+def test_putting_back_is_repeated_by_its_rounds_alone(server: FakeKestra) -> None:
+    server.add(flow("a").text)
+    made = plan(server, flow("a", more="# new\n"), flow("b", more="refuse: me\n"))
+    changer = sync(server, concurrency=1, retries=3)
+    late(server, "POST ", lambda: server.prepare("PUT /api/v1/main/flows/", *[Answer(503)] * 200))
+    outcomes = {o.item.key[1]: o for o in changer.apply(made)}
+    assert (outcomes["a"].action, outcomes["a"].state) == ("failed", "planned")
+    assert str(outcomes["a"].error).startswith("could not be put back: HTTP 503")
+    # The write, the round in which b needs nothing, and the rounds without a success.
+    assert sum(request.startswith("PUT /api/v1/main/flows/") for request in server.requests) == 3 + PATIENCE
