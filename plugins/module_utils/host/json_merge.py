@@ -85,7 +85,7 @@ def replaced_values(
     below: str = "",
     known: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the values of the host that ours replace: the known ones, and those of keys that become ours now.
+    """Return the host's own values of our keys: the known ones, and those of keys that become ours now, equal or not.
 
     A value stays known once its key is no longer wanted. It counts for keys of the last run only, and a run that takes
     a key over again knows it anew. So a run that is killed between two files loses none.
@@ -95,7 +95,7 @@ def replaced_values(
     for key, value in wanted.items():
         if key == below and isinstance(present.get(key), dict):
             found[key] = replaced_values(value, present[key], before.get(key, {}), known=known.get(key))
-        elif key in present and key not in before and present[key] != value:
+        elif key in present and key not in before:
             found[key] = present[key]
     return {key: value for key, value in found.items() if key != below or value}
 

@@ -60,6 +60,13 @@ def test_kestra_connects_as_postgres_external_says(authority: str) -> None:
     assert len(evaluate("{{ _kestra_files }}", given(SERVER))) == 1
 
 
+def test_a_private_key_beside_the_authority_stays_on_the_controller(authority: str) -> None:
+    path = Path(authority)
+    certificate = path.read_text()
+    path.write_text(f"-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n{certificate}")
+    assert evaluate("{{ orchestration_database_ca }}", given(SERVER | {"ca": authority})) == certificate
+
+
 def n8n(server: dict[str, Any], **more: Any) -> dict[str, Any]:
     environment = evaluate("{{ _n8n_environment }}", given(server, **more))
     return {name: value for name, value in environment.items() if name.startswith("DB_POSTGRESDB_")}

@@ -33,7 +33,8 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.write("docker", DOCKER)
-        self.write("script", render("orchestration-shutdown.sh.j2"))
+        (folder / "bin").mkdir()
+        self.write("script", render("orchestration-shutdown.sh.j2", orchestration_root=str(folder)))
         self.has("one unless-stopped", "two unless-stopped", stopped=["by-hand unless-stopped"])
         self.is_in("stopping")
 
@@ -66,7 +67,10 @@ def host(tmp_path: Path) -> Host:
 
 def test_what_runs_is_stopped_in_order_and_marked_to_start_again(host: Host) -> None:
     """Docker does not start a container again that was stopped, unless its policy is "always"."""
-    assert host.run("stop") == ["update --restart always one two", "compose --project-name orchestration stop"]
+    stopped = ["update --restart always one two", "compose --project-name orchestration stop"]
+    assert host.run("stop") == stopped
+    assert host.run("start") == [*stopped, *(f"update --restart unless-stopped {name}" for name in ("one", "two"))]
+    assert len(host.run("start")) == 4, "nothing is left to do"
 
 
 @pytest.mark.parametrize("state", ["running", "degraded", "starting", "maintenance"])
@@ -76,14 +80,26 @@ def test_nothing_is_stopped_while_the_host_stays_up(host: Host, state: str) -> N
     assert host.run("stop") == []
 
 
-def test_nothing_is_asked_of_docker_if_nothing_runs(host: Host) -> None:
+def test_containers_that_were_stopped_by_hand_keep_their_policy(host: Host) -> None:
     host.has(stopped=["by-hand unless-stopped"])
-    assert host.run("stop") == []
+    assert host.run("stop") == ["compose --project-name orchestration stop"]
 
 
-def test_at_the_start_the_policy_is_that_of_the_compose_files_again(host: Host) -> None:
-    host.has("one always", "two unless-stopped", stopped=["by-hand unless-stopped", "broken always"])
-    assert host.run("start") == ["update --restart unless-stopped one", "update --restart unless-stopped broken"]
+def test_a_container_that_would_not_start_again_is_not_stopped(host: Host) -> None:
+    host.write("docker", DOCKER.replace("*) echo", "update) exit 1 ;;\n*) echo"))
+    with pytest.raises(subprocess.CalledProcessError):
+        host.run("stop")
+    assert not (host.folder / "calls").exists()
+
+
+def test_other_policies_are_left_alone(host: Host) -> None:
+    """As of a Compose file of the user's own."""
+    host.has("one always", "two no", stopped=["by-hand unless-stopped"])
+    assert host.run("start") == []
+    assert host.run("stop") == ["compose --project-name orchestration stop"]
+
+
+def test_the_compose_files_have_the_policy_that_the_script_changes() -> None:
     policies = {
         line.strip()
         for path in (ROOT / "templates").glob("*/*.j2")

@@ -176,9 +176,13 @@ def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], lis
             found = [], [Problem(str(error.file), error.line, error.message)]
         except OSError:
             found = [], [Problem(str(path), None, "does not exist")]
-        new = [source for source in found[0] if str(Path(source.path).absolute()) not in read]
-        read.update(str(Path(source.path).absolute()) for source in new)
-        sources += new
+        if len(paths) > 1:
+            # Path.resolve would ask the file system about every part.
+            new = {os.path.abspath(source.path): source for source in found[0]}  # noqa: PTH100
+            sources += [source for name, source in new.items() if name not in read]
+            read |= new.keys()
+        else:
+            sources += found[0]
         problems += (problem for problem in found[1] if problem not in problems)
     return sources, problems
 

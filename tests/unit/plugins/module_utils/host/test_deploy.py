@@ -212,6 +212,15 @@ def test_rollback_of_a_shared_file_keeps_what_the_host_has_set_since(site: Site)
     assert json.loads(site.config.read_text()) == {"dns": ["10.0.0.1"], "mtu": 1400, "runtimes": {"x": {}}}
 
 
+@pytest.mark.parametrize("own", [1500, 1400])
+def test_a_key_that_the_host_had_before_outlives_ours(own: int) -> None:
+    """Also if both had the same value."""
+    replaced = json_merge.replaced_values({"mtu": 1400}, {"mtu": own}, {})
+    assert replaced == {"mtu": own}
+    later = json_merge.replaced_values({}, {"mtu": 1400}, {"mtu": 1400}, known=replaced)
+    assert json_merge.merge({}, {"mtu": 1400}, {"mtu": 1400}, replaced=later) == {"mtu": own}
+
+
 def test_rollback_keeps_what_the_host_has_below_a_shared_key(site: Site) -> None:
     """Its own logins of registries, beside those of this collection."""
     site.program.shared = True
