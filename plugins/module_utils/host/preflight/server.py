@@ -117,6 +117,23 @@ def _missing_data(situation: Situation) -> Iterator[str]:
         )
 
 
+def _missing_keys(situation: Situation) -> Iterator[str]:
+    """A new key would be generated, and what the service has encrypted with the old one would be lost."""
+    stored = situation.host.get("secrets")
+    if stored is None or situation.host.get("interrupted_restore"):
+        return
+    for service in ("kestra", "n8n"):
+        name = f"{service}_encryption_key"
+        if service not in situation.deployed() or service not in situation.host.get("versions", {}):
+            continue
+        if name not in stored and not situation.text(name):
+            yield (
+                f"{name}: {situation.root}/secrets/{name} is missing, and {service} has data encrypted with it."
+                f" Restore the file from a backup, or set {name} to its value. If the data are not needed any more,"
+                f" remove them with {service}_state: absent and {service}_purge_data: true."
+            )
+
+
 def _root(situation: Situation) -> Iterator[str]:
     root = situation.text("orchestration_root", "/opt/orchestration")
     if not ABSOLUTE.fullmatch(root) or not root.strip("/"):
@@ -179,6 +196,7 @@ RULES: tuple[Rule, ...] = (
     _root,
     _other_root,
     _missing_data,
+    _missing_keys,
     _distribution,
     _memory,
     _disk,

@@ -131,6 +131,16 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({}, {"disk_free_bytes": 999 * MIB}, "orchestration_minimum_disk: /opt/orchestration has 999 MiB of free space"),
     (
         {},
+        {"secrets": ["kestra_password", "n8n_encryption_key"], "versions": {"kestra": "x:v2.0.5", "n8n": "x:1"}},
+        "kestra_encryption_key: /opt/orchestration/secrets/kestra_encryption_key is missing, and kestra has data",
+    ),
+    (
+        {},
+        {"secrets": ["kestra_encryption_key"], "versions": {"n8n": "x:1"}},
+        "n8n_encryption_key: /opt/orchestration/secrets/n8n_encryption_key is missing",
+    ),
+    (
+        {},
         {"other_roots": ["/srv/other"]},
         "orchestration_root: is /opt/orchestration, and the services of this host are in /srv/other. In another",
     ),
