@@ -61,7 +61,7 @@ class Outcome:
     C(skipped) (not tried, since another one failed) or C(rolled_back) (done, and put back). C(state) is what the server
     has now: what it had before (C(previous)), what the plan wants (C(planned)), a third text (C(other)), or
     C(unknown), where it could not be asked. C(error) is the reason of a failure, C(warning) something to know about a
-    written flow.
+    written flow. C(sent) is false if this run cannot have changed the flow, so that nothing is to be put back.
     """
 
     item: Item
@@ -70,6 +70,7 @@ class Outcome:
     state: State = "previous"
     error: str | None = None
     warning: str | None = None
+    sent: bool = True
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,11 @@ class FlowSync:
         def write(item: Item) -> Outcome:
             if stop.is_set():
                 return Outcome(item, "skipped", item.revision, error="not tried, since another flow failed before")
-            outcome = self._write(item)
+            try:
+                outcome = self._write(item)
+            except Exception as error:
+                # An answer that nobody foresaw must not keep the other flows from being put back.
+                outcome = Outcome(item, "failed", item.revision, "unknown", f"{type(error).__name__}: {error}")
             if outcome.action == "failed" and (rollback or _is_fatal(outcome)):
                 stop.set()
             return outcome
@@ -305,7 +310,7 @@ class FlowSync:
                 outcomes[item.key] = Outcome(item, "unchanged", now.revision, now.state)
             else:
                 reason = now.problem.reason if now.problem else _moved(now.revision)
-                outcomes[item.key] = Outcome(item, "failed", now.revision, now.state, reason)
+                outcomes[item.key] = Outcome(item, "failed", now.revision, now.state, reason, sent=False)
         return list(unmoved.values()), outcomes
 
     def _roll_back(self, outcomes: dict[Key, Outcome], earlier: Mapping[str, Record]) -> None:
@@ -319,12 +324,12 @@ class FlowSync:
             outcome
             for outcome in outcomes.values()
             if outcome.action in DONE.values()
-            or (outcome.action == "failed" and outcome.state in ("previous", "unknown"))
+            or (outcome.action == "failed" and outcome.sent and outcome.state in ("previous", "unknown"))
         ]
         since, idle = time.monotonic(), 0
         while pending:
             gone: list[str] = []
-            done = self._each(partial(self._put_back, gone=gone), pending)
+            done = self._each(partial(self._tried, gone=gone), pending)
             outcomes.update((outcome.item.key, outcome) for outcome, _again in done)
             # What was tried comes behind what was not.
             left = sorted((pair for pair in zip(done, pending, strict=True) if pair[0][1]), key=lambda pair: pair[0][1])
@@ -372,7 +377,7 @@ class FlowSync:
                     problem = error
                 # The first attempt failed cleanly: nothing was written.
                 if attempt == 0 and not problem.is_transient and problem.status != 409:
-                    return Outcome(item, "failed", item.revision, "previous", problem.reason)
+                    return Outcome(item, "failed", item.revision, "previous", problem.reason, sent=False)
                 asked = problem.pause
             now = self._look(item, patient=False)
             if now.state == "planned":
@@ -473,6 +478,14 @@ class FlowSync:
         if text == item.before and draft == bool(item.stored and item.stored.draft):
             return Look("previous", revision)
         return Look("other", revision)
+
+    def _tried(self, outcome: Outcome, gone: list[str]) -> tuple[Outcome, int]:
+        """Put one flow back; what nobody foresaw is a failure of this flow alone."""
+        try:
+            return self._put_back(outcome, gone)
+        except Exception as error:
+            reason = f"{NOT_PUT_BACK}: {type(error).__name__}: {error}"
+            return replace(outcome, action="failed", state="unknown", error=reason), 0
 
     def _put_back(self, outcome: Outcome, gone: list[str]) -> tuple[Outcome, int]:
         """Restore one flow to what it was before the run, unless another client has changed it since.

@@ -516,3 +516,36 @@ def test_putting_back_is_repeated_by_its_rounds_alone(server: FakeKestra) -> Non
     assert str(outcomes["a"].error).startswith("could not be put back: HTTP 503")
     # The write, the round in which b needs nothing, and the rounds without a success.
     assert sum(request.startswith("PUT /api/v1/main/flows/") for request in server.requests) == 3 + PATIENCE
+
+
+def test_a_flow_that_this_run_never_wrote_is_not_put_back(server: FakeKestra) -> None:
+    """Another run of the same files has written it, while the look at it failed once."""
+    planned = flow("a", more="# new\n")
+    server.add(flow("a").text)
+    made = plan(server, planned)
+    server.prepare("GET /api/v1/main/flows/team/a", Answer(500))
+    late(server, "GET /api/v1/main/flows/team/a", lambda: server.edit(planned.text))
+    (outcome,) = sync(server).apply(made)
+    assert outcome.action == "failed"
+    assert not server.flow_writes and texts(server)["a"] == planned.text
+
+
+def test_an_answer_that_nobody_foresaw_does_not_keep_the_others_from_being_put_back(
+    server: FakeKestra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        server.add(flow(name).text)
+    made = plan(server, flow("a", more="# new\n"), flow("b", more="# new\n"))
+    program = sync(server, concurrency=1)
+    send = program._send
+
+    def odd(item: Any, before: int | None) -> Any:
+        if item.key[1] == "b":
+            raise OverflowError("odd")
+        return send(item, before)
+
+    monkeypatch.setattr(program, "_send", odd)
+    outcomes = {o.item.key[1]: o for o in program.apply(made)}
+    assert (outcomes["a"].action, outcomes["a"].state) == ("rolled_back", "previous")
+    assert outcomes["b"].action == "failed" and "OverflowError: odd" in str(outcomes["b"].error)
+    assert texts(server) == {"a": flow("a").text, "b": flow("b").text}
