@@ -168,6 +168,8 @@ def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], lis
     sources: list[Source] = []
     problems: list[Problem] = []
     read: set[str] = set()
+    paths = list(paths)
+    several = len(paths) > 1
     for path in paths:
         try:
             ignored = load(path, ignore_file) if path.is_dir() else None
@@ -176,9 +178,9 @@ def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], lis
             found = [], [Problem(str(error.file), error.line, error.message)]
         except OSError:
             found = [], [Problem(str(path), None, "does not exist")]
-        new = [source for source in found[0] if os.path.abspath(source.path) not in read]
-        read.update(os.path.abspath(source.path) for source in new)
-        sources += new
+        places = {source.path: os.path.realpath(source.path) for source in found[0]} if several else {}
+        sources += (source for source in found[0] if places.get(source.path) not in read)
+        read.update(places.values())
         problems += (problem for problem in found[1] if problem not in problems)
     return sources, problems
 

@@ -88,8 +88,8 @@ def test_a_plan_is_its_owners_alone_from_the_first_byte_on(tmp_path: Path, monke
 
 def test_a_plan_that_cannot_be_saved_leaves_nothing_beside(tmp_path: Path) -> None:
     (tmp_path / "plan.json").mkdir()
-    with pytest.raises(Failure, match="cannot be saved as .*plan.json: Is a directory"):
+    with pytest.raises(Failure, match=r"cannot be saved as .*plan\.json: Is a directory"):
         save(Module(save_plan=str(tmp_path / "plan.json")), "new")  # type: ignore[arg-type]
-    with pytest.raises(Failure, match="cannot be saved as .*No such file"):
+    with pytest.raises(Failure, match=r"cannot be saved as .*No such file"):
         save(Module(save_plan=str(tmp_path / "missing/plan.json")), "new")  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
