@@ -415,7 +415,9 @@ def _ids(c: Corpus) -> None:
     c.refused("id-of-100000", c.flow("x" * 100_000), 1, "id has 100000 characters")
     c.refused("id-missing", c.flow("x").partition("\n")[2], None, "id is missing")
     c.refused("id-capital", c.flow("x").replace("id: x", "ID: x", 1), None, "id is missing")
-    c.refused("id-below", "flow:\n" + "".join(f"  {line}\n" for line in c.flow("x").splitlines()), None, "is no flow")
+    c.refused(
+        "id-below", "flow:\n" + "".join(f"  {line}\n" for line in c.flow("x").splitlines()), None, "is not a flow"
+    )
 
 
 def _names(c: Corpus) -> None:
@@ -438,7 +440,7 @@ def _names(c: Corpus) -> None:
     c.refused("namespace-list", named("[a]"), 2, "namespace is not a text")
     c.refused("namespace-of-151", named("x" * 151), 2, "namespace has 151 characters")
     c.refused("namespace-missing", "".join(c.flow("x").splitlines(keepends=True)[::2]), None, "namespace is missing")
-    c.refused("tasks-alone", "".join(c.flow("x").splitlines(keepends=True)[2:]), None, "is no flow")
+    c.refused("tasks-alone", "".join(c.flow("x").splitlines(keepends=True)[2:]), None, "is not a flow")
     c.lands("namespace-in-quotes", named(f'"{c.namespace}"', "namespace-in-quotes"))
 
 
@@ -594,7 +596,7 @@ def _roots(c: Corpus) -> None:
         ("root-block", "|\n  id: x\n"),
     ):
         c.refused(name, content, 1, "is not a mapping")
-    c.refused("root-empty-mapping", "{}\n", None, "so it is no flow")
+    c.refused("root-empty-mapping", "{}\n", None, "so it is not a flow")
     c.refused("root-alias", "*a\n", 1, "has no anchor")
     c.refused("key-deleted", c.flow("x", "deleted: 3\n"), 7, "deleted is not false")
     c.refused("key-deleted-in-quotes", c.flow("x", '"deleted": true\n'), 7, "deleted is not false")

@@ -325,16 +325,16 @@ def _parse(
             report(root.line, "is not a mapping: a flow begins with keys such as id, namespace and tasks", no_flow=True)
             continue
         if root.get("id") is None and root.get("namespace") is None:
-            report(None, "has no id and no namespace, so it is no flow", no_flow=True)
+            report(None, "has no id and no namespace, so it is not a flow", no_flow=True)
             continue
         for key_node, value_node in root.pairs:
             if key_node.text == "deleted" and value_node.text.lower() not in _FALSE:
                 report(key_node.line, "deleted is not false, so that nobody could see the flow; remove the line")
         names: dict[str, Node] = {}
         for name in ("id", "namespace"):
-            node, line, problem = _name(root, name)
+            node, name_line, problem = _name(root, name)
             if node is None or problem:
-                report(line, problem or "")
+                report(name_line, problem or "")
             else:
                 names[name] = node
         if len(names) < 2:

@@ -89,8 +89,8 @@ def compose(text: str) -> list[Node]:
         except yaml.YAMLError as error:
             problem = error
             # Since libyaml 0.2.6: it reads ahead, and so ends before the events are that deep.
-            if "maximum nesting depth" in str(getattr(error, "problem", "")):
-                raise _too_deep(error.problem_mark.line) from error
+            if isinstance(error, yaml.MarkedYAMLError) and "maximum nesting depth" in str(error.problem):
+                raise _too_deep(error.problem_mark.line if error.problem_mark else 0) from error
     refused = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if refused:
         line = text.count("\n", 0, refused.start()) + 1

@@ -60,7 +60,7 @@ BAD = {
     "quoted deleted": (b'id: a\nnamespace: b\n"deleted": yes\n', 3, "deleted is not false"),
     "conflict": (b"id: a\nnamespace: b\n<<<<<<< HEAD\ntasks: []\n=======\n>>>>>>> b\n", 3, "Git left the marker"),
     "NUL": (b'id: a\nnamespace: b\ndescription: "x\\0y"\n', 3, "NUL, which Kestra's database does not take"),
-    "no flow": (b"services:\n  web: {image: nginx}\n", None, "so it is no flow"),
+    "no flow": (b"services:\n  web: {image: nginx}\n", None, "so it is not a flow"),
 }
 
 
