@@ -244,7 +244,7 @@ def file_failure(module: AnsibleModule, state: Run) -> Failure:
 
 
 def check(module: AnsibleModule, client: KestraClient, sync: FlowSync, plan: Plan) -> list[Problem]:
-    """Let the server validate what would be written; return what is wrong with it, and tell the warnings."""
+    """Let the server validate what would be written; return what is wrong with it, and report the warnings."""
     refused, more = sync.validate(plan.to_validate, plan)
     explained, warnings = split_findings(plan, client.server_info().is_2, {problem.file for problem in refused})
     for warning in warnings + more:

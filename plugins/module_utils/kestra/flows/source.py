@@ -329,7 +329,7 @@ def _parse(
             continue
         for key_node, value_node in root.pairs:
             if key_node.text == "deleted" and value_node.text.lower() not in _FALSE:
-                report(key_node.line, "deleted is not false, so that nobody could see the flow; remove the line")
+                report(key_node.line, "deleted is not false, so that Kestra would hide the flow; remove the line")
         names: dict[str, Node] = {}
         for name in ("id", "namespace"):
             node, name_line, problem = _name(root, name)

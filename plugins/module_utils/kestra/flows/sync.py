@@ -278,7 +278,7 @@ class FlowSync:
     def _unmoved(self, items: Sequence[Item]) -> tuple[list[Item], dict[Key, Outcome]]:
         """Return the items whose flows are stored as they were planned, and what became of the others.
 
-        Few flows are looked at one by one. Of many, a list tells which have another revision than they had.
+        Few flows are looked at one by one. Of many, a list shows which have another revision than they had.
         """
         suspects = list(items)
         if len(items) > self.concurrency:
