@@ -105,7 +105,7 @@ def _rule(line: str) -> Rule | None:
     line = line if line.endswith("\\ ") else line.rstrip(" ")
     pattern = line.rstrip("/") if line.strip("!/") else line
     for made in pathspec.GitIgnoreSpec.from_lines([pattern]).patterns:
-        if made.include is not None and line.strip("!/"):
+        if made.include is not None and made.regex is not None and line.strip("!/"):
             body = pattern.removeprefix("!")
             everything = _EVERYTHING.fullmatch(body) is not None
             return Rule(made.regex, made.include, pattern != line, everything)

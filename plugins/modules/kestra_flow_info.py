@@ -54,7 +54,7 @@ options:
   activity:
     description:
       - Whether to return the last execution and the triggers of each flow. This needs one more request per flow, and
-        one for all flows together. Kestra before 1.0 does not report it.
+        one for all flows together. Kestra before 1.0 cannot report it.
     type: bool
     default: false
   concurrency:

@@ -156,8 +156,7 @@ options:
       - If a flow that the plan changes has changed on the server since the plan was saved, the module writes nothing
         and reports all such flows. Another flow that has changed is a warning. A flow that is already as planned is
         left as it is, so that a plan can be applied twice.
-      - A file that was changed after it was saved is refused. Only O(plan_key) protects from a client that does that on
-        purpose.
+      - A file that was changed after it was saved is refused. Only O(plan_key) protects from attackers.
     type: path
     version_added: 0.2.0
   plan_key:

@@ -114,7 +114,7 @@ def _last_executions(client: KestraClient, raws: Sequence[Mapping[str, Any]]) ->
     if response.status_code != 200:
         version = client.server_info().version
         raise KestraError(
-            doing, f"this version of Kestra ({version}) does not report the last executions; set activity=false"
+            doing, f"this version of Kestra ({version}) cannot list the last executions; set activity=false"
         )
     answer = client.json(response, doing)
     return {(str(each.get("namespace")), str(each.get("flowId"))): each for each in answer}

@@ -176,7 +176,7 @@ def count_flows(flows: Sized) -> str:
 
 
 def describe(problems: list[Problem], what: str, ignore_file: str = "", paths: Sequence[str] = ()) -> str:
-    """Return the message for files that cannot be loaded, one problem per line; other YAML can be left out."""
+    """Return the message for files that cannot be loaded, one problem a line; what is not a flow can be left out."""
     lines = "\n".join(f"  {problem}" for problem in problems)
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     text = f"{count} {what}; nothing was written:\n{lines}"
@@ -188,7 +188,7 @@ def describe(problems: list[Problem], what: str, ignore_file: str = "", paths: S
         ]
         if below:
             ignored = "\n".join(f"  /{_escaped(name)}" for name in dict.fromkeys(below))
-            text += f"\nTo leave out files without flows, write into {Path(path, ignore_file)}:\n{ignored}"
+            text += f"\nTo leave out what is not a flow, write into {Path(path, ignore_file)}:\n{ignored}"
     return text
 
 
@@ -244,7 +244,7 @@ def file_failure(module: AnsibleModule, state: Run) -> Failure:
 
 
 def check(module: AnsibleModule, client: KestraClient, sync: FlowSync, plan: Plan) -> list[Problem]:
-    """Let the server validate what would be written; return what is wrong with it, and add the warnings."""
+    """Let the server validate what would be written; return what is wrong with it, and report the warnings."""
     refused, more = sync.validate(plan.to_validate, plan)
     explained, warnings = split_findings(plan, client.server_info().is_2, {problem.file for problem in refused})
     for warning in warnings + more:

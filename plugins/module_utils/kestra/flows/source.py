@@ -168,6 +168,8 @@ def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], lis
     sources: list[Source] = []
     problems: list[Problem] = []
     read: set[str] = set()
+    paths = list(paths)
+    several = len(paths) > 1
     for path in paths:
         try:
             ignored = load(path, ignore_file) if path.is_dir() else None
@@ -176,13 +178,9 @@ def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], lis
             found = [], [Problem(str(error.file), error.line, error.message)]
         except OSError:
             found = [], [Problem(str(path), None, "does not exist")]
-        if len(paths) > 1:
-            # Path.resolve would ask the file system about every part.
-            new = {os.path.abspath(source.path): source for source in found[0]}  # noqa: PTH100
-            sources += [source for name, source in new.items() if name not in read]
-            read |= new.keys()
-        else:
-            sources += found[0]
+        places = {source.path: os.path.realpath(source.path) for source in found[0]} if several else {}
+        sources += (source for source in found[0] if places.get(source.path) not in read)
+        read.update(places.values())
         problems += (problem for problem in found[1] if problem not in problems)
     return sources, problems
 
@@ -331,12 +329,12 @@ def _parse(
             continue
         for key_node, value_node in root.pairs:
             if key_node.text == "deleted" and value_node.text.lower() not in _FALSE:
-                report(key_node.line, "deleted is not false, so Kestra would hide the flow; remove the line")
+                report(key_node.line, "deleted is not false, so that Kestra would hide the flow; remove the line")
         names: dict[str, Node] = {}
         for name in ("id", "namespace"):
-            node, where, problem = _name(root, name)
+            node, name_line, problem = _name(root, name)
             if node is None or problem:
-                report(where, problem or "")
+                report(name_line, problem or "")
             else:
                 names[name] = node
         if len(names) < 2:

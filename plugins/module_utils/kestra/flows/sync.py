@@ -149,7 +149,7 @@ class FlowSync:
     def validate(self, items: Sequence[Item], plan: Plan | None = None) -> tuple[list[Problem], list[str]]:
         """Let the server validate the texts; return what it refuses, and what it warns of.
 
-        It misses subflows that do not exist yet; those that C(plan) creates cause no warning.
+        It misses subflows that do not exist yet; about those that C(plan) creates it does not warn.
         """
         flows = [item.flow for item in items if item.flow is not None]
         batches = validation_batches([flow.text for flow in flows])
@@ -521,8 +521,8 @@ class FlowSync:
                 gone.append(problem.reason)
             elif not problem.is_transient and problem.status != 409:
                 again = 0
-        error = f"{NOT_PUT_BACK}: {reason}"
-        return replace(outcome, action="failed", revision=now.revision, state=now.state, error=error), again
+        left = replace(outcome, action="failed", revision=now.revision, state=now.state)
+        return replace(left, error=f"{NOT_PUT_BACK}: {reason}"), again
 
     def _restore(self, item: Item, written: int | None) -> None:
         """Send the request that undoes an item; C(written) is the revision that it wrote."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 
 from ...fake_kestra import PASSWORD, USERNAME, FakeKestra
 from ...in_process import call
@@ -29,10 +30,15 @@ def run(server: FakeKestra, *, check: bool = False, **options: Any) -> dict[str,
         ({"content": f"{FLOW}# by somebody\n"}, None),
     ],
 )
-def test_an_edit_on_the_server_is_told(check: bool, options: dict[str, Any], warning: str | None) -> None:
+def test_an_edit_on_the_server_is_told(
+    check: bool, options: dict[str, Any], warning: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: told.append(text))
     with FakeKestra() as server:
         assert run(server, content=FLOW)["action"] == "created"
-        assert not run(server, content=f"{FLOW}# new\n").get("warnings")
+        run(server, content=f"{FLOW}# new\n")
+        assert told == []
         server.edit(f"{FLOW}# by somebody\n")
-        result = run(server, check=check, **options)
-        assert [str(each) for each in result.get("warnings") or []] == ([warning] if warning else [])
+        run(server, check=check, **options)
+        assert told == ([warning] if warning else [])
