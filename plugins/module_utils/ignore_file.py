@@ -99,7 +99,7 @@ class Rule:
 
 
 def _rule(line: str) -> Rule | None:
-    """Return the rule of a line; None where it has none. Raise ValueError where it is no pattern."""
+    """Return the rule of a line; None where it has none. Raise ValueError where it is not a pattern."""
     import pathspec
 
     line = line if line.endswith("\\ ") else line.rstrip(" ")

@@ -254,7 +254,7 @@ class FlowSync:
             try:
                 outcome = self._write(item)
             except Exception as error:
-                # An answer that nobody foresaw must not keep the other flows from being put back.
+                # An unexpected exception must not keep the other flows from being put back.
                 outcome = Outcome(item, "failed", item.revision, "unknown", f"{type(error).__name__}: {error}")
             if outcome.action == "failed" and (rollback or _is_fatal(outcome)):
                 stop.set()
@@ -480,7 +480,7 @@ class FlowSync:
         return Look("other", revision)
 
     def _tried(self, outcome: Outcome, gone: list[str]) -> tuple[Outcome, int]:
-        """Put one flow back; what nobody foresaw is a failure of this flow alone."""
+        """Put one flow back; an unexpected exception is a failure of this flow alone."""
         try:
             return self._put_back(outcome, gone)
         except Exception as error:

@@ -454,4 +454,4 @@ def test_flow_info_with_each_option_alone(tmp_path: Path) -> None:
         server.version = "0.21.1"
         server.prepare("GET /api/v1/main/triggers", Answer(200, {"results": [], "total": 0}))
         old = call("kestra_flow_info", {**base, "activity": True})
-        assert old["failed"] and "this version of Kestra (0.21.1) does not report the last executions" in old["msg"]
+        assert old["failed"] and "this version of Kestra (0.21.1) cannot list the last executions" in old["msg"]
