@@ -169,7 +169,7 @@ if REQUESTS_IMPORT_ERROR is None:
     class _Timed:
         """A connection whose time counts again for each piece of a long body, and not the time for connecting."""
 
-        response_class = _TimedResponse
+        sock: Any
 
         def send(self, data: Any) -> None:
             if not isinstance(data, bytes):
@@ -180,16 +180,16 @@ if REQUESTS_IMPORT_ERROR is None:
                 left = _now.wait if last is None else min(_now.wait, last - time.monotonic())
                 if left <= 0:
                     raise TimeoutError("timed out")
-                if self.sock is None:  # type: ignore[has-type]
+                if self.sock is None:
                     self.connect()  # type: ignore[attr-defined]
                 self.sock.settimeout(left)
                 super().send(data[begin : begin + PATIENT_BYTES])  # type: ignore[misc]
 
     class _Connection(_Timed, HTTPConnection):
-        pass
+        response_class = _TimedResponse
 
     class _SafeConnection(_Timed, HTTPSConnection):
-        pass
+        response_class = _TimedResponse
 
     class _Pool(HTTPConnectionPool):
         ConnectionCls = _Connection
