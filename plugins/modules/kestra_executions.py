@@ -88,7 +88,7 @@ options:
   limit:
     description:
       - Maximum number of executions to change in one run.
-      - RV(summary.remaining) is the number of the others that match. A further run continues with them.
+      - C(remaining) in RV(summary) is the number of the others that match. A further run continues with them.
     type: int
     default: 1000
   wait_timeout:
