@@ -44,7 +44,7 @@ def load(directory: Path, name: str = IGNORE_FILE) -> Callable[[str], bool]:
         return nothing
     try:
         # Not at the top: most directories have no such file, and to load it is a tenth of the start of kestra_flows.
-        import pathspec  # noqa: F401
+        import pathspec  # noqa: F401 - only to learn whether it is there
     except ImportError as error:
         message = "the Python library pathspec is needed to read it, and is not installed"
         raise IgnoreProblem(file, None, message) from error

@@ -179,6 +179,14 @@ def test_nothing_is_dropped_on_an_external_postgres(role: str) -> None:
     assert not holds(task["when"], given(SERVER, **{f"{role}_purge_data": True}))
 
 
+@pytest.mark.parametrize("role", ["kestra", "n8n"])
+def test_a_purge_keeps_what_an_external_database_needs(role: str) -> None:
+    (removal,) = [task for task in load(f"roles/{role}/tasks/remove.yml") if "compose_service_purge" in str(task)]
+    needed = {f"secrets/{role}_database_password", f"secrets/{role}_encryption_key"}
+    for server, purged in (({}, needed), (SERVER, set())):
+        assert needed & set(evaluate(removal["vars"]["compose_service_data"], given(server))) == purged
+
+
 def test_passwords_on_an_external_postgres_are_renewed_only_by_a_role_that_may() -> None:
     content = load("playbooks/rotate_secrets.yml")[-1]
     passwords = {"kestra_database_password", "n8n_database_password"}
