@@ -86,7 +86,8 @@ requirements:
 notes:
   - The environment variables are read on the host the module runs on.
   - C(.netrc) is not used. E(REQUESTS_CA_BUNDLE) and E(CURL_CA_BUNDLE) are used if O(ca_path) is not set.
-  - The proxies of the environment are not used for a server on the loopback interface.
+  - For a server on the loopback interface neither these two nor the proxies of the environment are used. An authority
+    of its own needs O(ca_path).
 """
 
     ATTRIBUTES = r"""

@@ -173,7 +173,7 @@ if REQUESTS_IMPORT_ERROR is None:
 
         def send(self, data: Any) -> None:
             if not isinstance(data, bytes):
-                super().send(data)  # type: ignore[misc]
+                super().send(data)  # type: ignore[misc]  # of the connection that this is mixed into
                 return
             for begin in range(0, len(data), PATIENT_BYTES) or (0,):
                 last = getattr(_now, "deadline", None)
@@ -181,9 +181,9 @@ if REQUESTS_IMPORT_ERROR is None:
                 if left <= 0:
                     raise TimeoutError("timed out")
                 if self.sock is None:
-                    self.connect()  # type: ignore[attr-defined]
+                    self.connect()  # type: ignore[attr-defined]  # of that connection
                 self.sock.settimeout(left)
-                super().send(data[begin : begin + PATIENT_BYTES])  # type: ignore[misc]
+                super().send(data[begin : begin + PATIENT_BYTES])  # type: ignore[misc]  # as above
 
     class _Connection(_Timed, HTTPConnection):
         response_class = _TimedResponse

@@ -118,6 +118,11 @@ acquired:
   returned: success
   type: bool
   sample: true
+held:
+  description: Whether this run holds the lock now. False in check mode, which needs no lock.
+  returned: always
+  type: bool
+  sample: true
 holder:
   description: The run that holds the lock.
   returned: when another run holds it
@@ -220,23 +225,25 @@ def main() -> None:
     if not module.params["_run"]:
         module.fail_json(msg="host_lock: works as a task only, since its other half runs on the controller")
     if module.check_mode:
-        module.exit_json(changed=False, acquired=False, msg="not needed in check mode")
+        module.exit_json(changed=False, acquired=False, held=False, msg="not needed in check mode")
     run = PlaybookRun(**module.params["_run"])
     path = Path(module.params["path"])
     if module.params["state"] == "released":
         mine = release(path, run)
-        module.exit_json(changed=False, acquired=False, msg="released" if mine else "was not held by this run")
+        message = "released" if mine else "was not held by this run"
+        module.exit_json(changed=False, acquired=False, held=False, msg=message)
     if module.params["state"] == "renewed":
         try:
             renew(path, run)
         except LostError as error:
-            module.fail_json(msg=str(error))
-        module.exit_json(changed=False, acquired=False, msg=f"held by this run ({run.owner})")
+            module.fail_json(held=False, msg=str(error))
+        module.exit_json(changed=False, acquired=False, held=True, msg=f"held by this run ({run.owner})")
     now = uptime()
     dead = PlaybookRun(**module.params["_stale_holder"]) if module.params["_stale_holder"] else None
     lock, before = take(path, run, now, module.params["expires"], dead)
     if lock.run != run:
         module.fail_json(
+            held=False,
             holder=asdict(lock.run),
             msg=(
                 f"{lock.run.owner} has been working on this host for {lock.age(now):.0f} s (process"
@@ -261,11 +268,12 @@ def main() -> None:
         if is_locked(file):
             release(path, run)
             module.fail_json(
+                held=False,
                 msg=f"{holders(file)} holds the backup lock {file} for more than {LONGEST_WAIT:.0f} s. Wait until the"
                 " backup or restore has finished, then run this again"
             )
     taken_over = f", taken over from {before.run.owner}, whose run has ended" if before else ""
-    module.exit_json(changed=False, acquired=acquired, msg=f"held by this run ({run.owner}){taken_over}")
+    module.exit_json(changed=False, acquired=acquired, held=True, msg=f"held by this run ({run.owner}){taken_over}")
 
 
 if __name__ == "__main__":

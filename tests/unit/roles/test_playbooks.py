@@ -93,7 +93,9 @@ def test_reason_of_a_failure_is_reported_once_and_in_one_line(path: str) -> None
     assert "it ended" in message and "log lines" not in message
 
 
-HELD, LOST = "held by this run (me@here)", "/run/lock: this run no longer holds the lock of the host: you@there has"
+HELD = {"held": True, "msg": "of other words"}
+LOST = {"held": False, "msg": "/run/lock: this run no longer holds the lock of the host: you@there has"}
+UNREACHED = {"unreachable": True, "msg": "held by this run (is no answer of the module)"}
 
 
 @pytest.mark.parametrize("path", ["roles/upgrade/tasks/upgrade.yml", "playbooks/rotate_secrets.yml"])
@@ -105,8 +107,8 @@ def test_nothing_is_rolled_back_on_a_host_that_another_run_has_taken_over(path: 
     if "failed_when" in steps[0]:
         ends = steps[1]
         assert "ansible.builtin.fail" in ends
-        for message, over in ((HELD, False), (LOST, True)):
-            given = {steps[0]["register"]: {"msg": message}, "_upgrade_backup": {"stdout": '{"archive": "/b/a.tar"}'}}
+        for answer, over in ((HELD, False), (LOST, True), (UNREACHED, True)):
+            given = {steps[0]["register"]: answer, "_upgrade_backup": {"stdout": '{"archive": "/b/a.tar"}'}}
             assert holds(ends["when"], given) is over
             text = evaluate(ends["ansible.builtin.fail"]["msg"], given)
             assert "/b/a.tar" in text and "restore.yml" in text
@@ -114,7 +116,7 @@ def test_nothing_is_rolled_back_on_a_host_that_another_run_has_taken_over(path: 
 
 @pytest.mark.parametrize(
     ("known", "removed"),
-    [({}, False), ({"rotate_secrets_lock": {"msg": HELD}}, True), ({"rotate_secrets_lock": {"msg": LOST}}, False)],
+    [({}, False), ({"rotate_secrets_lock": HELD}, True), ({"rotate_secrets_lock": LOST}, False)],
 )
 def test_copies_of_secrets_of_another_run_stay(known: dict[str, Any], removed: bool) -> None:
     """That run needs them if it has to roll back. A run that did not get the lock has made none."""

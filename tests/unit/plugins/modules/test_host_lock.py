@@ -118,11 +118,12 @@ def test_only_the_holder_renews_the_lock_by_a_task(tmp_path: Path) -> None:
     acquire = {"devorch.orchestration.host_lock": {"path": str(path)}}
     renew = {"devorch.orchestration.host_lock": {"path": str(path), "state": "renewed"}}
     well = play(tmp_path, [acquire, renew])
-    assert well.returncode == 0 and well.last["msg"].startswith("held by this run ("), well.output
+    assert well.returncode == 0 and well.last["held"] is True, well.output
     path.write_text(json.dumps(asdict(Lock(OTHER, 1.0, host_lock.uptime()))))
     before = path.read_text()
     lost = play(tmp_path, [renew])
     assert lost.returncode != 0 and "you@there has taken it over. Nothing was changed" in lost.output
+    assert lost.last["held"] is False
     assert path.read_text() == before
 
 
