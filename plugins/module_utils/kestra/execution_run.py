@@ -32,7 +32,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.execu
     plan_action,
     state_of,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import texts_in
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import forms_of, texts_in
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 
 WITH_INPUTS = ("started", "resumed", "replayed")
@@ -62,7 +62,7 @@ class Run:
 
     def __init__(self, module: AnsibleModule, client: KestraClient, inputs: Mapping[str, Any]) -> None:
         self.inputs = {str(key): value for key, value in inputs.items()}
-        client.http.hide(texts_in(list(inputs.values())))
+        client.http.hide(forms_of(texts_in(list(inputs.values()))))
         self.params: dict[str, Any] = module.params
         self.check: bool = module.check_mode
         self.executions = Executions(client)

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
@@ -92,8 +93,17 @@ def only_for_the_server(module: AnsibleModule, name: str, within: dict[str, Any]
     still = [module.params.get(other) for other in ("password", "token", "secret_inputs", "plan_key")]
     still += [value for value in module.params["headers"].values() if len(str(value)) >= SHORTEST_SECRET]
     module.no_log_values.clear()
-    module.no_log_values.update(texts_in(still))
+    module.no_log_values.update(forms_of(texts_in(still)))
     return given
+
+
+def forms_of(texts: Iterable[str]) -> set[str]:
+    """Return texts and how else a program may show them: line by line, and in JSON."""
+    found: set[str] = set()
+    for text in texts:
+        lines = [line.strip() for line in text.splitlines()] if len(text.splitlines()) > 1 else []
+        found |= {text, *(line for line in lines if len(line) >= SHORTEST_SECRET)}
+    return found | {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in found for ascii_only in (True, False)}
 
 
 def texts_in(value: Any) -> set[str]:

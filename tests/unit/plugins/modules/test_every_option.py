@@ -322,3 +322,24 @@ def test_the_log_of_failing_tasks_is_told_and_secret_inputs_are_masked_in_it(
     assert (result["execution"]["inputs"] == {"b": CANARY}) is shown
     assert CANARY not in json.dumps(result["invocation"])
     assert not [line for line in logged if CANARY in line]
+
+
+def test_secret_inputs_are_masked_however_a_flow_shows_them() -> None:
+    key, quoted, deep = "-----BEGIN KEY-----\nMIIsecretline1\n  MIIsecretline2\n", 'zqx"xqv\\vqzö', "qdeep\tsecret"
+    shown = [*key.split(), json.dumps(key), quoted, json.dumps(quoted), json.dumps(quoted, ensure_ascii=False)]
+    shown.append(json.dumps({"token": deep}))
+    run = {"id": "r", "taskId": "say", "state": {"current": "FAILED"}}
+    execution = ended("FAILED", taskRunList=[run], url="u", outputs={"all": "\n".join(shown)})
+    with FakeKestra() as server:
+        flow = {"namespace": "team", "id": "one", "source": FLOW, "inputs": [{"id": name} for name in "abc"]}
+        server.prepare("GET /api/v1/main/flows/team/one", Answer(200, {**flow, "tasks": [{}]}))
+        server.prepare("POST /api/v1/main/executions/team/one", Answer(200, ended("CREATED", url="http://ui")))
+        server.prepare("GET /api/v1/main/executions/abc", Answer(200, execution))
+        server.prepare("GET /api/v1/main/outputs", Answer(200, {}))
+        lines = [{"level": "ERROR", "taskRunId": "r", "message": f"could not use {text}"} for text in shown]
+        server.prepare("GET /api/v1/main/logs", Answer(200, lines))
+        options = {**connection("kestra_execution", server.url), "namespace": "team", "flow": "one"}
+        output = printed("kestra_execution", {**options, "secret_inputs": {"a": key, "b": quoted, "c": {"x": deep}}})
+    assert output.count("could not use") >= 1 and "token" in output
+    for part in ("secretline", "zqx", "xqv", "vqz", "qdeep"):
+        assert part not in output, part
