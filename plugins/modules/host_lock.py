@@ -270,7 +270,7 @@ def main() -> None:
             module.fail_json(
                 held=False,
                 msg=f"{holders(file)} holds the backup lock {file} for more than {LONGEST_WAIT:.0f} s. Wait until the"
-                " backup or restore has finished, then run this again"
+                " backup or restore has finished, then run this again",
             )
     taken_over = f", taken over from {before.run.owner}, whose run has ended" if before else ""
     module.exit_json(changed=False, acquired=acquired, held=True, msg=f"held by this run ({run.owner}){taken_over}")

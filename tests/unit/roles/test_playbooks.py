@@ -63,6 +63,19 @@ def test_services_are_deployed_whatever_was_gathered_before_they_changed(path: s
         assert evaluate(options["host"], given(**{name: {}})) == {}, file
 
 
+def test_a_run_that_lost_the_host_lock_writes_no_file_and_no_secret() -> None:
+    paths = [path for name in ("roles/*/tasks", "playbooks") for path in sorted(ROOT.glob(f"{name}/*.yml"))]
+    writing = [
+        (f"{path.relative_to(ROOT)}: {task['name']}", task[module].get("lock"))
+        for path in paths
+        for task in tasks(load(str(path.relative_to(ROOT))))
+        for module in (DEPLOY, SECRETS)
+        if module in task and task.get("check_mode") is not True
+    ]
+    assert len(writing) > len(ROLES)
+    assert [name for name, lock in writing if lock != "{{ orchestration_lock }}"] == []
+
+
 @pytest.mark.parametrize(
     ("encryption", "archive", "removed"), [("age", "a.tar", True), ("none", "a.tar", False), ("gpg", "", False)]
 )

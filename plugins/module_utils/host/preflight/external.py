@@ -30,6 +30,13 @@ KEYS = ("host", "port", "sslmode", "ca", "user", "password")
 VERIFYING = ("verify-ca", "verify-full")
 MODES = ("disable", "require", *VERIFYING)
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?[.]?")
+NUMBERS = re.compile(r"(0x[0-9a-f]*|[0-9]+)([.](0x[0-9a-f]*|[0-9]+))*[.]?", re.IGNORECASE)
+"""What the C library reads as an address, such as V(127.1); others take it for a name."""
+LOOPBACK = re.compile(
+    r"(.+[.])?localhost|(localhost[46]?|ip6-localhost|ip6-loopback)([.]localdomain[46]?)?|(host|gateway)[.]docker[.]internal"
+)
+CONTAINERS = ("kestra", "kestra-docker", "n8n", "n8n-runners", "postgres")
+"""Names that the containers have among themselves."""
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -37,6 +44,16 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def _of_the_host(host: str) -> bool:
+    """Return whether a name or an address leads to whoever asks for it, or to a container of the host."""
+    name, address = host.rstrip(".").lower(), _ip(host)
+    if address is None:
+        return bool(LOOPBACK.fullmatch(name)) or name in CONTAINERS
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    return address.is_loopback or (address.version == 6 and address.is_link_local)
 
 
 def _keys(situation: Situation) -> Iterator[str]:
@@ -54,12 +71,14 @@ def _host(situation: Situation) -> Iterator[str]:
     address = _ip(host)
     if not host:
         yield f"{NAME}.host: is empty. Set the name or the address of the server, or leave {NAME} out."
-    elif (address and address.is_loopback) or host.rstrip(".").lower() in ("localhost", "host.docker.internal"):
+    elif "%" not in host and _of_the_host(host):
         yield (
             f"{NAME}.host: '{host}' is not the same server for the host and for its containers. Set a name or an"
             " address at which both reach it, such as the address of the host in its network."
         )
-    elif (address and ("%" in host or address.is_unspecified)) or not (address or HOST_NAME.fullmatch(host)):
+    elif (address and ("%" in host or address.is_unspecified or address.is_multicast)) or not (
+        address or (HOST_NAME.fullmatch(host) and not NUMBERS.fullmatch(host))
+    ):
         yield (
             f"{NAME}.host: the value is not a host name or an IP address. Set one, such as db.example.com, without a"
             " port, a user and brackets."
@@ -68,7 +87,7 @@ def _host(situation: Situation) -> Iterator[str]:
 
 def _port(situation: Situation) -> Iterator[str]:
     port = str(situation.external.get("port", "5432"))
-    if not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+    if not re.fullmatch("[1-9][0-9]{0,4}", port) or int(port) > 65535:
         yield f"{NAME}.port: '{port}' is not a TCP port. Set it to a number from 1 to 65535."
 
 
@@ -84,7 +103,7 @@ def _tls(situation: Situation) -> Iterator[str]:
     if CA in situation.missing_files:
         yield f"{CA}: the controller has no file {ca}. Correct the path."
     # Node.js compares the certificate with "localhost" then.
-    if mode in VERIFYING and "n8n" in situation.deployed() and address and not address.is_loopback:
+    if mode in VERIFYING and "n8n" in situation.deployed() and address and not _of_the_host(str(address)):
         yield (
             f"{NAME}.host: n8n cannot compare a certificate with an IP address. Set a host name, or {NAME}.sslmode to"
             " 'require'."

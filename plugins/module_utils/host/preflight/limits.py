@@ -17,10 +17,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflig
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.values import listed
 
-SIZE = re.compile(r"(\d+(?:[.]\d+)?) ?(?:([kmgtp])i?b?|b)?", re.IGNORECASE)
+SIZE = re.compile(r"([0-9]+(?:[.][0-9]+)?) ?(?:([kmgtp])i?b?|b)?", re.IGNORECASE)
 """A size as Compose reads it."""
 UNITS = {"": 1, "k": 1024, "m": MIB, "g": 1024 * MIB, "t": 1024**2 * MIB, "p": 1024**3 * MIB}
-HEAP = re.compile(r"(?:^|\s)-Xmx(\d+)([kKmMgG]?)(?=\s|$)")
+HEAP = re.compile(r"(?:^|\s)-Xmx([0-9]+)([kKmMgGtT]?)(?=\s|$)")
+TOO_MUCH = 1 << 63
+"""More bytes than Docker and Java can count."""
 CPUS = re.compile(r"\d+([.]\d+)?")
 SMALLEST = 6 * MIB
 """The least that Docker accepts."""
@@ -31,12 +33,18 @@ BESIDE_HEAP = 512 * MIB
 def size(text: str) -> int:
     """Return a size such as V(512m) in bytes, -1 if it is none."""
     found = SIZE.fullmatch(text)
-    return int(float(found[1]) * UNITS[(found[2] or "").lower()]) if found else -1
+    number = _bytes(found[1], found[2] or "") if found else TOO_MUCH
+    return number if number < TOO_MUCH else -1
+
+
+def _bytes(number: str, unit: str) -> int:
+    # As a float, a number may have any length.
+    return int(min(float(number) * UNITS[unit.lower()], TOO_MUCH))
 
 
 def heap(options: str) -> tuple[str, int]:
     """Return the maximum heap in Java's options, as it is written and in bytes; the last one counts."""
-    found = [(match[0].strip(), int(match[1]) * UNITS[match[2].lower()]) for match in HEAP.finditer(options)]
+    found = [(match[0].strip(), _bytes(match[1], match[2])) for match in HEAP.finditer(options)]
     return found[-1] if found else ("", 0)
 
 

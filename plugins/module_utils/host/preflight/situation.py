@@ -96,7 +96,8 @@ class Situation:
     @property
     def external_name(self) -> str:
         """The host and the port of the external PostgreSQL, empty if there is none."""
-        return f"{self.external.get('host', '')}:{self.external.get('port', 5432)}" if self.external else ""
+        host = str(self.external.get("host", "")).lower()
+        return f"{host.removesuffix('.')}:{self.external.get('port', 5432)}" if self.external else ""
 
     @property
     def external_address(self) -> str:

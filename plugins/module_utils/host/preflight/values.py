@@ -128,7 +128,7 @@ def address(name: str, value: str) -> Iterator[str]:
             yield f"{name}: the host is not valid. {wanted}"
         elif port is not None and not port.isdecimal():
             yield f"{name}: the port is not a number. {wanted}"
-        elif port is not None and not 1 <= int(port) <= 65535:
+        elif port is not None and (len(port.lstrip("0")) > 5 or not 1 <= int(port) <= 65535):
             yield f"{name}: the port {port} is out of range. Set a port from 1 to 65535."
 
 

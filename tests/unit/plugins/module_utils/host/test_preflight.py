@@ -285,6 +285,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
             ("example.com:8080", "has no scheme."),
             ("http:/example.com", "has no scheme."),
             ("htps://example.com", "the scheme is 'htps' and must be http or https. Set"),
+            (f"https://example.com:{'9' * 5000}", "the port 99999"),
             ("https://example.com:80800", "the port 80800 is out of range. Set a port from 1 to 65535."),
             ("https://example.com:0", "the port 0 is out of range."),
             ("https://example.com:http", "the port is not a number."),
@@ -1017,15 +1018,23 @@ def external_of(**more: Any) -> dict[str, Any]:
         (external_of(host=""), {}, "postgres_external.host: is empty. Set the name or the address of the server, or"),
         *(
             (external_of(host=host), {}, f"postgres_external.host: '{host}' is not the same server for the host and")
-            for host in ("localhost", "127.0.0.1", "host.docker.internal")
+            for host in ("localhost", "127.0.0.1", "host.docker.internal", "localhost.", "Localhost.localdomain", "::1")
+        ),
+        *(
+            (external_of(host=host), {}, f"postgres_external.host: '{host}' is not the same server for the host and")
+            for host in ("ip6-localhost", "db.localhost", "::ffff:127.0.0.1", "fe80::1", "n8n", "postgres", "127.9.9.9")
         ),
         *(
             (external_of(host=host), {}, "postgres_external.host: the value is not a host name or an IP address.")
             for host in ("db:5432", "postgres://u:hunter2@db", "db example", "a/b", "db;id", "$(id)")
         ),
         *(
+            (external_of(host=host, sslmode="require"), {}, "host: the value is not a host name or an IP address.")
+            for host in ("127.1", "0", "0x7f000001", "2130706433", "0177.0.0.1", "[::1]", "::1%lo", "::", "224.0.0.1")
+        ),
+        *(
             (external_of(port=port), {}, f"postgres_external.port: '{port}' is not a TCP port. Set it to a number")
-            for port in (0, 65536, "", "pg", 5432.5)
+            for port in (0, 65536, "", "pg", 5432.5, "05432", "+5432", " 5432", "５４３２")
         ),
         (external_of(sslmode="prefer"), {}, "postgres_external.sslmode: 'prefer' is not one of disable, require,"),
         *(
@@ -1098,6 +1107,10 @@ def test_external_postgres_that_is_refused(variables: dict[str, Any], host: dict
         # the owner has removed what was there, or it was there before
         (AWAY, {"marked_root": "/opt/orchestration", "services": {"postgres": {"committed": "f740"}}}),
         (AWAY, {"versions": {"postgres": "external db.example.com:5432\n"}}),
+        (external_of(host="DB.example.com."), {"versions": {"postgres": "external db.example.com:5432\n"}}),
+        (external_of(host="1.db.example.com"), {}),
+        (external_of(host="localhost.example.com"), {}),
+        (external_of(host="2001:db8::1", sslmode="require"), {}),
         (AWAY, {"versions": {"postgres": DATABASE}}),
         ({**AWAY, "kestra_state": "absent", "kestra_purge_data": True}, {}),
         ({**AWAY, **ABSENT}, {"postgres_major": "17"}),
