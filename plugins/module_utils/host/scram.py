@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a password is the one of a SCRAM-SHA-256 verifier, as PostgreSQL stores it (RFC 5803, RFC 7677)."""
+"""SCRAM-SHA-256 verifiers, as PostgreSQL stores them (RFC 5803, RFC 7677): of a password, and compared with one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ VERIFIER = re.compile(
     r"SCRAM-SHA-256\$(?P<iterations>[1-9]\d*):(?P<salt>[\w+/=]+)\$(?P<stored>[\w+/=]+):(?P<server>[\w+/=]+)", re.ASCII
 )
 MOST_ITERATIONS = 1_000_000
-"""More would take longer than a look at the host may; PostgreSQL's default is 4096."""
+"""More would take longer than a look at the host may."""
+USUAL_ITERATIONS = 4096
+"""PostgreSQL's default."""
 
 PROHIBITED = (
     stringprep.in_table_c12,
@@ -51,6 +53,24 @@ def prepare(password: str) -> str:
     return prepared
 
 
+def _keys(password: str, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
+    """Return the key that a server stores to know the client, and the one by which it makes itself known."""
+    salted = hashlib.pbkdf2_hmac("sha256", prepare(password).encode(), salt, iterations)
+    client, server = (hmac.new(salted, text, hashlib.sha256).digest() for text in (b"Client Key", b"Server Key"))
+    return hashlib.sha256(client).digest(), server
+
+
+def verifier_of(password: str, role: str) -> str:
+    """Return the verifier of a role's password, always the same one.
+
+    Its salt comes from both. A guess at the password by the salt takes as long as one by the keys.
+    """
+    salt = hashlib.pbkdf2_hmac("sha256", password.encode(), f"salt of {role}".encode(), USUAL_ITERATIONS, 16)
+    keys = _keys(password, salt, USUAL_ITERATIONS)
+    salt_text, stored, server = (base64.b64encode(value).decode() for value in (salt, *keys))
+    return f"SCRAM-SHA-256${USUAL_ITERATIONS}:{salt_text}${stored}:{server}"
+
+
 def compare(verifier: str, password: str) -> str:
     """Return C(current) where the verifier is that of the password, C(other) where it is not, else C(unknown).
 
@@ -66,6 +86,4 @@ def compare(verifier: str, password: str) -> str:
         salt, stored = (base64.b64decode(match[part], validate=True) for part in ("salt", "stored"))
     except binascii.Error:
         return "other"
-    salted = hashlib.pbkdf2_hmac("sha256", prepare(password).encode(), salt, iterations)
-    client = hmac.new(salted, b"Client Key", hashlib.sha256).digest()
-    return "current" if hmac.compare_digest(hashlib.sha256(client).digest(), stored) else "other"
+    return "current" if hmac.compare_digest(_keys(password, salt, iterations)[0], stored) else "other"

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.devorch.orchestration.plugins.module_utils.host import scram
 
 from ..playbook import play
 from ..templating import ROOT, evaluate, find, holds, load, reached, tasks, variables
 
+USER = "community.postgresql.postgresql_user"
 ROLES = ("common", "docker", "postgres", "sidecar", "kestra", "n8n", "backup", "upgrade")
 SECRETS = {name: f"value-of-{name}" for name in ("kestra_database_password", "n8n_database_password")}
 SECRETS |= dict.fromkeys(("n8n_encryption_key", "n8n_owner_password_hash"), "x")
@@ -265,6 +267,20 @@ def test_every_connection_has_the_mode_and_the_authority(authority: str) -> None
         "sslmode": "verify-full",
         "sslrootcert": "/opt/orchestration/postgres-ca.pem",
     }
+
+
+@pytest.mark.parametrize("path", ["external_databases", "databases"])
+def test_a_server_gets_no_password_that_it_could_log(path: str) -> None:
+    (task,) = [
+        task[USER]
+        for task in tasks(load(f"roles/postgres/tasks/{path}.yml"))
+        if USER in task and "password" in task[USER]
+    ]
+    stored = SECRETS | {"postgres_password": "value-of-postgres_password"}
+    for role, name in (("n8n", "n8n_database_password"), ("postgres", "postgres_password")):
+        if role == "n8n" or path == "databases":
+            sent = evaluate(task["password"], given(SERVER, item=role, orchestration_secrets={"secrets": stored}))
+            assert scram.compare(sent, stored[name]) == "current" and stored[name] not in sent
 
 
 def test_status_and_doctor_say_that_it_is_external() -> None:

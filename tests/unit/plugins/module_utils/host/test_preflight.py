@@ -1034,7 +1034,7 @@ def external_of(**more: Any) -> dict[str, Any]:
         ),
         *(
             (external_of(port=port), {}, f"postgres_external.port: '{port}' is not a TCP port. Set it to a number")
-            for port in (0, 65536, "", "pg", 5432.5, "05432", "+5432", " 5432", "５４３２")
+            for port in (0, 65536, "", "pg", 5432.5, "05432", "+5432", " 5432", "\uff15432")
         ),
         (external_of(sslmode="prefer"), {}, "postgres_external.sslmode: 'prefer' is not one of disable, require,"),
         *(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -51,6 +52,22 @@ VERIFIERS = {
 def test_password_of_a_verifier(password: str) -> None:
     assert scram.compare(VERIFIERS[password], password) == "current"
     assert scram.compare(VERIFIERS[password], f"{password}x") == "other"
+
+
+@pytest.mark.parametrize("password", [*VERIFIERS, "md5c4c6c4b1d4c7d2f4f3f3d2a1b0a9f8e7"], ids=ascii)
+def test_verifier_that_is_made_is_that_of_its_password_alone(password: str) -> None:
+    made = scram.verifier_of(password, "n8n")
+    assert scram.compare(made, password) == "current" and made == scram.verifier_of(password, "n8n")
+    assert scram.compare(made, f"{password}x") == "other" and password not in made
+    salts = {scram.verifier_of(*pair).split("$")[1] for pair in ((password, "n8n"), (password, "kestra"), ("x", "n8n"))}
+    assert len(salts) == 3
+
+
+def test_verifier_has_the_key_of_the_server_too() -> None:
+    password, stored = next(iter(VERIFIERS.items()))
+    salt = base64.b64decode(stored.split("$")[1].split(":")[1])
+    keys = ":".join(base64.b64encode(key).decode() for key in scram._keys(password, salt, scram.USUAL_ITERATIONS))
+    assert stored.endswith(f"${keys}")
 
 
 def test_equivalent_passwords() -> None:
