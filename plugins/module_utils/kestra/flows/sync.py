@@ -361,6 +361,7 @@ class FlowSync:
         before = item.stored.revision if item.stored else None
         now = Look("previous", before)
         asked: float | None = None
+        lost = False
         for attempt in range(self.retries + 1):
             if now.state == "previous":
                 before = now.revision
@@ -375,6 +376,7 @@ class FlowSync:
                     return Outcome(item, "failed", overtaken.revision, overtaken.state, str(overtaken))
                 except KestraError as error:
                     problem = error
+                    lost |= error.is_transient
                 # The first attempt failed cleanly: nothing was written.
                 if attempt == 0 and not problem.is_transient and problem.status != 409:
                     return Outcome(item, "failed", item.revision, "previous", problem.reason, sent=False)
@@ -382,7 +384,8 @@ class FlowSync:
             now = self._look(item, patient=False)
             if now.state == "planned":
                 try:
-                    warning = self._check(item.key, before, now.revision, item.after)
+                    # Without a lost answer, it is another client's work and not ours.
+                    warning = self._check(item.key, before, now.revision, item.after) if lost else None
                 except Overtaken as overtaken:
                     return Outcome(item, "failed", overtaken.revision, overtaken.state, str(overtaken))
                 return Outcome(item, DONE[item.action], now.revision, "planned", warning=warning)
@@ -424,6 +427,9 @@ class FlowSync:
         between the last look and the write. Kestra keeps the revision of the edit; its text is stored again. C(after)
         is None for a flow that was deleted, C(before) for one that was created, C(text) is what was written. Return a
         warning where that cannot be found out.
+
+        If another client wrote first an edit and then exactly this text, in that instant, nothing shows that the
+        revision of this text is not ours. The edit is stored again then too, because the files still have this text.
         """
         if before is None or (after is not None and after <= before + 1):
             return None

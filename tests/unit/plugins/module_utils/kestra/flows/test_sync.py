@@ -374,6 +374,36 @@ def test_an_edit_in_the_instant_before_a_prune_is_stored_again(server: FakeKestr
     assert "revision 2" in str(outcomes["a"].error) and texts(server)["a"] == edited
 
 
+def test_a_flow_that_another_client_edits_and_deletes_before_a_prune_stays_deleted(server: FakeKestra) -> None:
+    server.add(owned("a").text)
+    made = plan(server, flow("b"), prune=True)
+
+    def both() -> None:
+        server.edit(owned("a").text + "# by somebody\n")
+        server.remove("team", "a")
+
+    late(server, "DELETE ", both)
+    outcomes = {o.item.key[1]: o for o in sync(server, retries=1).apply(made, rollback=False)}
+    assert texts(server).keys() == {"b"}
+    assert (outcomes["a"].action, outcomes["a"].state) == ("pruned", "planned")
+
+
+def test_an_edit_and_then_the_planned_text_of_another_client_are_named(server: FakeKestra) -> None:
+    """It looks as if this run had replaced the edit. Both texts are kept, and the failure says which one is stored."""
+    server.add(flow("a").text)
+    made = plan(server, flow("a", more="# new\n"))
+    edited = flow("a", more="# by somebody\n").text
+
+    def both() -> None:
+        server.edit(edited)
+        server.edit(flow("a", more="# new\n").text)
+
+    late(server, "PUT ", both)
+    (outcome,) = sync(server).apply(made)
+    assert (outcome.action, outcome.state, texts(server)) == ("failed", "other", {"a": edited})
+    assert outcome.error == "another client wrote revision 2 in the meantime; its text is stored again"
+
+
 def test_an_edit_that_cannot_be_stored_again_is_named(server: FakeKestra) -> None:
     server.add(flow("a").text)
     made = plan(server, flow("a", more="# new\n"))
