@@ -64,6 +64,7 @@ class FakeKestra:
         self.values: dict[str, Any] = {}
         self.executions: dict[str, dict[str, Any]] = {}
         self.logs: dict[str, list[dict[str, Any]]] = {}
+        self.dashboards: dict[str, str] = {}
         self.requests: list[str] = []
         self.bodies: list[bytes] = []
         self.authorizations: set[str | None] = set()
@@ -120,7 +121,11 @@ class FakeKestra:
     @property
     def writes(self) -> list[str]:
         """What was asked that could change something."""
-        return [r for r in self.requests if not r.startswith("GET ") and not r.endswith("/flows/validate")]
+        return [
+            r
+            for r in self.requests
+            if not r.startswith("GET ") and not r.endswith(("/flows/validate", "/dashboards/validate"))
+        ]
 
     @property
     def flow_writes(self) -> list[str]:
@@ -230,6 +235,9 @@ class FakeKestra:
             if parts.path.startswith(above):
                 with self.lock:
                     return self.execution(handler.command, kind, parts.path[len(above) :], parse_qs(parts.query))
+        if "/dashboards" in parts.path:
+            _, _, name = parts.path.partition("/dashboards")
+            return self.dashboard(handler.command, name.strip("/"), body.decode("utf-8"))
         if "/kv/" in parts.path:
             return self.key_value(handler.command, parts.path, body)
         if not parts.path.startswith(root):
@@ -259,6 +267,27 @@ class FakeKestra:
         if method != "GET" or path not in self.values:
             return self.problem(404, "No value found", "not-found")
         return Answer(200, {"type": "JSON", "value": self.values[path]})
+
+    def dashboard(self, method: str, name: str, source: str) -> Answer:
+        """Validate, create, read, replace and delete dashboards."""
+        if name == "validate":
+            return Answer(200, {"index": 0, "constraints": "charts: are odd\n"} if "odd" in source else {"index": 0})
+        if method != "GET" and self.read_only:
+            return self.problem(405, "this server refuses to be written to", "method-not-allowed")
+        if method == "GET" and not name:
+            return Answer(200, {"results": [], "total": 0})
+        if method == "POST":
+            name = str(re.search(r"^id: (\S+)", source, re.M)[1])  # type: ignore[index]
+            if name in self.dashboards:
+                return self.problem(422, "Dashboard id already exists", path="dashboard.id")
+        elif name not in self.dashboards:
+            return self.problem(404, "Not Found", "not-found")
+        if method == "DELETE":
+            del self.dashboards[name]
+            return Answer(204)
+        if method in ("POST", "PUT"):
+            self.dashboards[name] = source
+        return Answer(200, {"id": name, "sourceCode": self.dashboards[name]})
 
     def add_execution(self, state: str, day: int, **more: Any) -> str:
         """Keep an execution that was created on a day of November, with a line of log; return its id."""

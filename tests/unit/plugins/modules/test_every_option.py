@@ -22,6 +22,7 @@ CANARY = "canary-4711-songbird"
 FLOW = "id: one\nnamespace: team\ntasks:\n  - id: say\n    type: Log\n"
 # What a module needs besides what its specification says.
 SMALLEST: dict[str, dict[str, Any]] = {
+    "kestra_dashboard": {"content": "id: team\ntitle: Team\n"},
     "kestra_execution": {"namespace": "team", "flow": "one", "wait": False},
     "kestra_executions": {"state": "killed", "namespace": "team"},
     "kestra_flow": {"content": FLOW, "id": "one"},
