@@ -39,6 +39,7 @@ except ImportError:
 
 CONNECT_TIMEOUT = 10
 LONGEST_MESSAGE = 2000
+LONGEST_WHOLE_MESSAGE = 20_000
 # Seconds.
 LONGEST_PAUSE = 60
 # A long answer may take as long again for each of these many bytes; a server that trickles is given up.
@@ -257,6 +258,8 @@ class HttpSession:
         self.connection = connection
         self._secrets: list[str] = []
         self.hide(secrets)
+        self.whole_messages: list[str] = []
+        """What the server said, where SQL or a stack trace is left out of the message."""
         self.deadline: float | None = None
         """When no request may be under way any more, in the seconds of C(time.monotonic()); None for no limit."""
         self.base = connection.url.rstrip("/")
@@ -429,14 +432,20 @@ class HttpSession:
         status = response.status_code
         if status in expected:
             return response
-        message = error_message(response, self.api)
+        message = self.message_of(response)
         if 300 <= status < 400:
-            message = f"redirected to {response.headers.get('Location', 'nowhere')}"
-        message = self.scrub(message)[:LONGEST_MESSAGE]
+            message = self.scrub(f"redirected to {response.headers.get('Location', 'nowhere')}")[:LONGEST_MESSAGE]
         # A success other than the API's own comes from something in between.
         kind = "answer" if status < 300 else "http"
         asked = pause_asked_by(response)
         raise self.error(doing, message, kind=kind, status=status, hint=hint(status), pause=asked)
+
+    def message_of(self, response: requests.Response) -> str:
+        """Return what an error answer says; what is left out of it is kept for C(whole_messages)."""
+        whole = _said_by(response, self.api)
+        if concise(whole) != whole:
+            self.whole_messages.append(self.scrub(whole)[:LONGEST_WHOLE_MESSAGE])
+        return self.scrub(error_message(response, self.api))[:LONGEST_MESSAGE]
 
     def _wait(self, doing: str, timeout: float | None) -> float:
         """Return the seconds that a request may wait for its answer."""
@@ -582,8 +591,29 @@ def classify(error: BaseException) -> str:
     return "other"
 
 
+_STATEMENT = re.compile(r"(?s)\bSQL \[.*\](?:;\s*|\s*$)|\bSQL \[.*$|\bBatch entry \d+ .* was aborted: ")
+_TRACE = re.compile(r"(?s)\s+(?:at [\w.$/<>]+\([^()\n]*\)|Caused by: |\.\.\. \d+ more\b|Call getNextException ).*$")
+
+
+def concise(message: str) -> str:
+    """Return a message without the SQL and the stack traces in it; if there are any, the first line of the rest."""
+    if "SQL [" not in message and "Batch entry" not in message and not _TRACE.search(message):
+        return message
+    rest = _TRACE.sub("", _STATEMENT.sub("", message)).strip()
+    first = rest.splitlines()[0].rstrip(": ") if rest else ""
+    return first or "a statement to its database failed"
+
+
 def error_message(response: requests.Response, api: str = "the API") -> str:
     """Return what a server says in an error answer, in one line; C(api) is whose answer it should be.
+
+    SQL and stack traces are left out.
+    """
+    return re.sub(r"\s+", " ", concise(_said_by(response, api))).strip()[:LONGEST_MESSAGE]
+
+
+def _said_by(response: requests.Response, api: str) -> str:
+    """Return what a server says in an error answer, as it says it.
 
     Reads RFC 9457 problems (the sidecar, Kestra 2.x), HAL errors (Kestra 1.x), HTML pages of proxies, plain text and
     empty bodies.
@@ -606,11 +636,9 @@ def error_message(response: requests.Response, api: str = "the API") -> str:
             where = entry.get("path") or entry.get("pointer") or entry.get("field")
             if detail and detail not in parts[0]:
                 parts.append(f"{where}: {detail}" if where else detail)
-        message = "; ".join(parts)
-    elif re.match(r"(?is)\s*<(!doctype|html)", text):
+        return "; ".join(parts)
+    if re.match(r"(?is)\s*<(!doctype|html)", text):
         title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text)
         titled = f" titled {title.group(1).strip()!r}" if title else ""
-        message = f"an HTML page{titled}, not an answer of {api}"
-    else:
-        message = text
-    return re.sub(r"\s+", " ", message).strip()[:LONGEST_MESSAGE]
+        return f"an HTML page{titled}, not an answer of {api}"
+    return text

@@ -10,11 +10,14 @@ It knows neither Kestra nor multipass: only that a client can be closed.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import ServiceError
+
+# As with -vvv.
+VERY_VERBOSE = 3
 
 
 class Failure(Exception):
@@ -27,6 +30,9 @@ class Failure(Exception):
 
 class Closable(Protocol):
     """A client, as far as the end of a module concerns it."""
+
+    @property
+    def whole_messages(self) -> Sequence[str]: ...
 
     def close(self) -> None: ...
 
@@ -44,10 +50,12 @@ def run_with(
 
     A `Failure` and a ServiceError end the module with their message. Any other exception is an error of this
     collection; its traceback is shown with C(-vvv) only. The result of every failure has the keys of C(partial), which
-    is called when the module fails.
+    is called when the module fails; with C(-vvv) it has what the server said in full, where its message is shorter.
     """
 
     def fail(message: str, **keys: Any) -> None:
+        if client.whole_messages and module._verbosity >= VERY_VERBOSE:
+            keys["server_messages"] = list(client.whole_messages)
         module.fail_json(**{"changed": False, **partial(), **keys, "msg": message})
 
     try:

@@ -13,8 +13,8 @@ version_added: 0.2.0
 description:
   - Finds flows by namespace, labels or text, or reads one flow by its id.
   - Returns the revision of each flow, whether it is disabled, and whether Kestra can still read it.
-  - With O(source), O(revisions) and O(activity), also returns its text, its revisions, its last execution, and its
-    triggers with the date of their next run.
+  - With O(source), O(revisions), O(activity) and O(dependencies), also returns its text, its revisions, its last
+    execution, its triggers with the date of their next run, and the flows that it depends on.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
@@ -57,6 +57,20 @@ options:
         one for all flows together. Kestra before 1.0 cannot report it.
     type: bool
     default: false
+  dependencies:
+    description:
+      - Whether to return which flows start each flow, and which it starts, as subflows or by their triggers. This needs
+        one more request per flow.
+      - The server computes them some moments after a flow was saved.
+    type: bool
+    default: false
+  target_version:
+    description:
+      - A version of Kestra, such as V(2.0.5). Returns what each flow has that this version lacks, by the rules that
+        M(devorch.orchestration.kestra_flows) has for it. Versions before 2.0 have no rules.
+      - The server is not asked, since it runs another version. What its plugins lack is not found.
+      - This needs up to one more request per flow, and PyYAML.
+    type: str
   concurrency:
     description: Number of concurrent requests, from 1 to 32.
     type: int
@@ -96,6 +110,14 @@ EXAMPLES = r"""
     username: admin@example.org
     password: "{{ kestra_password }}"
   register: greeting
+
+- name: Find the flows that an upgrade to Kestra 2.0 would break
+  devorch.orchestration.kestra_flow_info:
+    target_version: "2.0"
+    dependencies: true
+    username: admin@example.org
+    password: "{{ kestra_password }}"
+  register: before_upgrade
 
 - name: Report when the flow runs next
   ansible.builtin.debug:
@@ -163,6 +185,23 @@ flows:
       type: list
       elements: dict
       returned: when O(activity=true)
+    started_by:
+      description: Flows that start this one, with C(namespace), C(id) and C(relation).
+      type: list
+      elements: dict
+      returned: when O(dependencies=true)
+    starts:
+      description: Flows that this one starts, with C(namespace), C(id) and C(relation).
+      type: list
+      elements: dict
+      returned: when O(dependencies=true)
+    findings:
+      description:
+        - What the flow has that O(target_version) lacks, with C(line) and C(message). If C(refused) is V(true), that
+          version does not take the flow.
+      type: list
+      elements: dict
+      returned: when O(target_version) is set
   sample:
     - namespace: company.team
       id: greeting
@@ -179,6 +218,12 @@ flows:
       last_execution: {id: 3kL8sNvXQm, state: SUCCESS, start_date: "2026-11-24T10:00:00Z"}
       triggers:
         - {id: daily, enabled: true, locked: false, last_date: null, next_date: "2026-11-25T10:00:00Z"}
+problems:
+  description: All C(findings) of all flows, a line each.
+  returned: always
+  type: list
+  elements: str
+  sample: ["company.team/greeting:4: pluginDefaults was removed in Kestra 2.0; write the values into each task"]
 msg:
   description: Number of flows that were found.
   returned: always
@@ -189,18 +234,20 @@ msg:
 import json
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.info import (
     Query,
     as_result,
     find_flows,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import HAS_YAML
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import (
     REQUIRED_TOGETHER,
     connection_argument_spec,
     run_module,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.versions import numbers
 
 
 def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
@@ -216,10 +263,27 @@ def run(module: AnsibleModule, client: KestraClient) -> dict[str, Any]:
             for name, value in options["labels"].items()
         },
     )
-    extras = {name: options[name] for name in ("source", "revisions", "activity")}
+    target = numbers(options["target_version"]) if options["target_version"] else None
+    extras = {name: options[name] for name in ("revisions", "activity", "dependencies")}
+    extras["source"] = options["source"] or target is not None
     found = find_flows(client, query, options["limit"], options["concurrency"], **extras)
-    flows = [as_result(each, source=options["source"]) for each in found]
-    return {"changed": False, "flows": flows, "msg": "1 flow" if len(flows) == 1 else f"{len(flows)} flows"}
+    flows = [as_result(each, options["source"], target) for each in found]
+    problems = [problem_text(flow, finding) for flow in flows for finding in flow.get("findings", [])]
+    text = "1 flow" if len(flows) == 1 else f"{len(flows)} flows"
+    if target is not None:
+        affected = sum(1 for flow in flows if flow["findings"])
+        text += f", {affected} of them with problems for Kestra {options['target_version']}"
+    return {"changed": False, "flows": flows, "problems": problems, "msg": text}
+
+
+def problem_text(flow: dict[str, Any], finding: dict[str, Any]) -> str:
+    """Return a finding of a flow in one line."""
+    place = f"{flow['namespace']}/{flow['id']}"
+    return (
+        f"{place}: {finding['message']}"
+        if finding["line"] is None
+        else f"{place}:{finding['line']}: {finding['message']}"
+    )
 
 
 def main() -> None:
@@ -235,6 +299,8 @@ def main() -> None:
             "source": {"type": "bool", "default": False},
             "revisions": {"type": "bool", "default": False},
             "activity": {"type": "bool", "default": False},
+            "dependencies": {"type": "bool", "default": False},
+            "target_version": {"type": "str"},
             "concurrency": {"type": "int", "default": 8},
         },
         required_together=REQUIRED_TOGETHER,
@@ -249,6 +315,12 @@ def main() -> None:
         module.fail_json(msg=f"limit is {module.params['limit']}; it is a number from 1")
     if not 1 <= module.params["concurrency"] <= 32:
         module.fail_json(msg=f"concurrency is {module.params['concurrency']}; it is a number from 1 to 32")
+    target = module.params["target_version"]
+    if target is not None:
+        if not HAS_YAML:
+            module.fail_json(msg=missing_required_lib("PyYAML"))
+        if not numbers(target):
+            module.fail_json(msg=f"target_version is {target!r}; it is a version such as 2.0.5")
     run_module(module, lambda client: run(module, client), pool_size=module.params["concurrency"])
 
 

@@ -147,6 +147,9 @@ def test_examples(module: str, either: Kestra, tmp_path: Path) -> None:
     # What the examples keep on the managed host stays in the test's own directory.
     text = text.replace("/srv/", f"{tmp_path}/srv/")
     defaults = {f"{COLLECTION}.kestra_health": {"management_url": either.management_url}}
+    own = getattr(contract(module), "DEFAULTS", None)
+    if own is not None:
+        defaults[f"{COLLECTION}.{module}"] = own
     keys = {"vars": variables, "module_defaults": {GROUP: connection(either, either.url), **defaults}}
     played: Played = play(tmp_path, text, play_keys=keys)
     assert played.returncode == 0, played.output

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import Any
 
+from ..unit.in_process import call
 from ..unit.playbook import play
 from .contracts.kestra_flows import flow
 from .kestra import Kestra, wait_until
@@ -49,3 +51,26 @@ def test_flows_with_history_and_activity(either: Kestra, tmp_path: Path) -> None
     assert one["last_execution"]["id"] == execution["id"] and one["last_execution"]["state"] == "SUCCESS"
     (trigger,) = one["triggers"]
     assert trigger["id"] == "yearly" and trigger["enabled"] and trigger["next_date"]
+
+
+CALL = "  - {id: call, type: io.kestra.plugin.core.flow.Subflow, namespace: %s, flowId: child}\n"
+
+
+def test_which_flows_start_which_and_what_a_version_lacks(either: Kestra) -> None:
+    """The server has them as the engine of 2.0 takes them; the older one is asked the same."""
+    namespace = f"test.n{secrets.token_hex(4)}"
+    either.save_flow(flow("child", namespace))
+    either.save_flow(flow("parent", namespace) + CALL % namespace)
+    given = {"url": either.url, "username": either.username, "password": either.password, "namespace": namespace}
+
+    def look() -> list[dict[str, Any]]:
+        result = call("kestra_flow_info", {**given, "dependencies": True, "target_version": "2.0"})
+        assert result["failed"] is False and result["problems"] == [], result["msg"]
+        flows: list[dict[str, Any]] = result["flows"]
+        return flows
+
+    wait_until("the dependency is known", lambda: bool(look()[0]["started_by"]), 30)
+    child, parent = look()
+    edge = {"namespace": namespace, "relation": "FLOW_TASK"}
+    assert (child["started_by"], child["starts"]) == ([{**edge, "id": "parent"}], [])
+    assert (parent["started_by"], parent["starts"]) == ([], [{**edge, "id": "child"}])

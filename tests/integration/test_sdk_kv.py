@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from .contracts.kestra_namespace import ENTERPRISE
 from .kestra import Kestra
 from .sdk import TENANT, ApiException, client, where
 
 # After .sdk, which keeps the SDK's warnings away.
 from kestrapy.models.api_autocomplete import ApiAutocomplete  # isort: skip
 from kestrapy.models.kv_controller_api_delete_bulk_request import KVControllerApiDeleteBulkRequest  # isort: skip
+from kestrapy.models.namespace import Namespace  # isort: skip
 
 
 @pytest.fixture
@@ -73,3 +75,18 @@ def test_namespaces(kestra: Kestra, namespace: str) -> None:
     assert sdk.namespaces.namespace(namespace, TENANT).id == namespace
     completed = sdk.namespaces.autocomplete_namespaces(TENANT, ApiAutocomplete(q=namespace, ids=["other"]))
     assert completed == ["other", namespace, f"{namespace}.kv"]
+
+
+def test_namespaces_of_the_enterprise_edition(kestra: Kestra, namespace: str) -> None:
+    """A stand-in, which the test server has for requests with its header."""
+    sdk = client(kestra)
+    sdk._session.headers.update(ENTERPRISE)
+    wanted = Namespace(id=namespace, deleted=False, description="x", variables={"a": 1})
+    assert sdk.namespaces.create_namespace(TENANT, wanted).variables == {"a": 1}
+    wanted.description = "y"
+    assert sdk.namespaces.update_namespace(namespace, TENANT, wanted).description == "y"
+    assert sdk.namespaces.namespace(namespace, TENANT).description == "y"
+    sdk.namespaces.delete_namespace(namespace, TENANT)
+    with pytest.raises(ApiException) as caught:
+        sdk.namespaces.namespace(namespace, TENANT)
+    assert caught.value.status == 404

@@ -271,6 +271,7 @@ if "upgrade" in PARTS:
             plan.output.split()
         )
         assert running(host, service) == old
+        assert "The flows are not checked" not in plan.output
         run = host.playbook("upgrade", variables, about="about 3 minutes")
         if healthy:
             run.succeeded()

@@ -64,6 +64,9 @@ class FakeKestra:
         self.values: dict[str, Any] = {}
         self.executions: dict[str, dict[str, Any]] = {}
         self.logs: dict[str, list[dict[str, Any]]] = {}
+        self.dashboards: dict[str, str] = {}
+        self.edition = "OSS"
+        self.namespaces: dict[str, dict[str, Any]] = {}
         self.requests: list[str] = []
         self.bodies: list[bytes] = []
         self.authorizations: set[str | None] = set()
@@ -120,7 +123,11 @@ class FakeKestra:
     @property
     def writes(self) -> list[str]:
         """What was asked that could change something."""
-        return [r for r in self.requests if not r.startswith("GET ") and not r.endswith("/flows/validate")]
+        return [
+            r
+            for r in self.requests
+            if not r.startswith("GET ") and not r.endswith(("/flows/validate", "/dashboards/validate"))
+        ]
 
     @property
     def flow_writes(self) -> list[str]:
@@ -223,13 +230,18 @@ class FakeKestra:
         if handler.headers.get("Authorization") != expected:
             return Answer(401, headers={"WWW-Authenticate": "Basic realm=Kestra"})
         if parts.path == "/api/v1/configs":
-            return Answer(200, {"uuid": self.uuid, "version": self.version, "edition": "OSS"})
+            return Answer(200, {"uuid": self.uuid, "version": self.version, "edition": self.edition})
         root = f"/api/v1/{self.tenant}/flows" if self.tenant else "/api/v1/flows"
         for kind in ("executions", "logs"):
             above = root.replace("/flows", f"/{kind}/")
             if parts.path.startswith(above):
                 with self.lock:
                     return self.execution(handler.command, kind, parts.path[len(above) :], parse_qs(parts.query))
+        if self.edition != "OSS" and re.search(r"/namespaces(/[^/]+)?$", parts.path):
+            return self.namespace(handler.command, parts.path.partition("/namespaces")[2].strip("/"), body)
+        if "/dashboards" in parts.path:
+            _, _, name = parts.path.partition("/dashboards")
+            return self.dashboard(handler.command, name.strip("/"), body.decode("utf-8"))
         if "/kv/" in parts.path:
             return self.key_value(handler.command, parts.path, body)
         if not parts.path.startswith(root):
@@ -259,6 +271,44 @@ class FakeKestra:
         if method != "GET" or path not in self.values:
             return self.problem(404, "No value found", "not-found")
         return Answer(200, {"type": "JSON", "value": self.values[path]})
+
+    def namespace(self, method: str, name: str, body: bytes) -> Answer:
+        """Create, read, replace and delete namespaces, as the Enterprise edition does."""
+        if method != "GET" and self.read_only:
+            return self.problem(405, "this server refuses to be written to", "method-not-allowed")
+        if method == "POST":
+            name = json.loads(body)["id"]
+            if name in self.namespaces:
+                return self.problem(409, "Namespace already exists", "entity-already-exists")
+        elif name not in self.namespaces:
+            return self.problem(404, "Not Found", "not-found")
+        if method == "DELETE":
+            del self.namespaces[name]
+            return Answer(204)
+        if method in ("POST", "PUT"):
+            self.namespaces[name] = json.loads(body)
+        return Answer(200, self.namespaces[name])
+
+    def dashboard(self, method: str, name: str, source: str) -> Answer:
+        """Validate, create, read, replace and delete dashboards."""
+        if name == "validate":
+            return Answer(200, {"index": 0, "constraints": "charts: are odd\n"} if "odd" in source else {"index": 0})
+        if method != "GET" and self.read_only:
+            return self.problem(405, "this server refuses to be written to", "method-not-allowed")
+        if method == "GET" and not name:
+            return Answer(200, {"results": [], "total": 0})
+        if method == "POST":
+            name = str(re.search(r"^id: (\S+)", source, re.M)[1])  # type: ignore[index]
+            if name in self.dashboards:
+                return self.problem(422, "Dashboard id already exists", path="dashboard.id")
+        elif name not in self.dashboards:
+            return self.problem(404, "Not Found", "not-found")
+        if method == "DELETE":
+            del self.dashboards[name]
+            return Answer(204)
+        if method in ("POST", "PUT"):
+            self.dashboards[name] = source
+        return Answer(200, {"id": name, "sourceCode": self.dashboards[name]})
 
     def add_execution(self, state: str, day: int, **more: Any) -> str:
         """Keep an execution that was created on a day of November, with a line of log; return its id."""

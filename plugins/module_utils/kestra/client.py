@@ -195,6 +195,11 @@ class KestraClient:
         self._info: ServerInfo | None = None
         self._info_lock = threading.Lock()
 
+    @property
+    def whole_messages(self) -> list[str]:
+        """What the server said, where a message has less of it."""
+        return self.http.whole_messages
+
     def close(self) -> None:
         self.http.close()
 
@@ -489,11 +494,11 @@ class KestraClient:
         )
         if response.status_code in (200, 201):
             return self._flow(response, doing)
-        message = error_message(response, self.http.api)
+        message = self.http.message_of(response)
         # A duplicate is 409 in 2.x and 422 before.
         if response.status_code == 409 or "already exists" in message:
             return None
-        raise KestraError(doing, self.http.scrub(message), status=422)
+        raise KestraError(doing, message, status=422)
 
     def update_flow(self, namespace: str, flow_id: str, text: str, draft: bool = False) -> dict[str, Any] | None:
         """Replace the text of a flow; return it as stored, or None where the flow does not exist (or is deleted)."""

@@ -92,6 +92,11 @@ class Sidecar:
         self.wait_timeout = wait_timeout
         self.http = Http(connection)
 
+    @property
+    def whole_messages(self) -> list[str]:
+        """What the server said, where a message has less of it."""
+        return self.http.whole_messages
+
     def close(self) -> None:
         self.http.close()
 
@@ -150,8 +155,7 @@ class Sidecar:
         if response.status_code == 200:
             return self.object(response, doing)
         if "problem+json" not in response.headers.get("Content-Type", ""):
-            message = error_message(response, self.http.api)
-            raise SidecarError(doing, message, status=404, hint=self._hint(404))
+            raise SidecarError(doing, self.http.message_of(response), status=404, hint=self._hint(404))
         return None
 
     def _listed(self, name: str, path: Sequence[str], doing: str) -> list[dict[str, Any]]:

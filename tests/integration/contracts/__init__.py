@@ -7,7 +7,7 @@ and once more, with nothing to do.
 `examples(kestra, namespace, directory)` brings the server and the directory of the playbook into a state in which the
 EXAMPLES of the module's documentation can run as they are, and returns the variables that they use. Addresses and
 credentials in them are replaced by those of the server, and `/srv` by a directory of that name in the playbook's;
-everything else is run as it is written.
+everything else is run as it is written. A contract may name options that the examples leave out, in `DEFAULTS`.
 
 Those of the modules for multipass get the sidecar's program over the stand-in for multipass instead of a Kestra, and a
 name instead of a namespace; `test_sidecar_contract.py` runs them.

@@ -15,7 +15,7 @@ def cases(kestra: Kestra, namespace: str, directory: Path) -> Iterator[Case]:
     def prepare() -> None:
         kestra.save_flow(flow("one", namespace))
 
-    everything = {"source": True, "revisions": True, "activity": True}
+    everything = {"source": True, "revisions": True, "activity": True, "dependencies": True, "target_version": "2.0"}
     yield Case("read one", {"namespace": namespace, "id": "one", **everything}, prepare, changed=False)
     yield Case("search", {"namespace": namespace, "below": True, "labels": {"managed-by": "ansible"}}, changed=False)
     yield Case("find nothing", {"namespace": namespace, "id": "two", **everything}, changed=False)

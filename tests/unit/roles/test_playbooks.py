@@ -542,3 +542,47 @@ def test_why_a_secret_is_refused_is_shown_and_the_secret_is_not(tmp_path: Path) 
     shown = " ".join(play_plainly(tmp_path, {SECRETS: options, "no_log": True}).split())
     assert "secret key: the value given differs from the one in" in shown and "Set the variable to the file's" in shown
     assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    ("steps", "version"),
+    [
+        ([("kestra", "v1.3.9", "v2.0.5")], "v2.0.5"),
+        ([("kestra", "v1.3.9", "v2.0.5-slim@sha256:aa"), ("n8n", "1.2.3", "2.0.0")], "v2.0.5-slim"),
+        ([("kestra", "v2.0.4", "v2.0.5")], ""),
+        ([("n8n", "1.2.3", "2.0.0")], ""),
+        ([], ""),
+    ],
+)
+def test_the_flows_are_checked_before_the_next_major_version_of_kestra(
+    steps: list[tuple[str, str, str]], version: str
+) -> None:
+    rules = variables("upgrade")["_upgrade_rules"]
+    present, wanted = ({step[0]: f"docker.io/x/y:{step[at]}" for step in steps} for at in (1, 2))
+    known = variables("upgrade") | {"_upgrade_steps": upgrade_plan(present, wanted, rules)}
+    assert evaluate("{{ _upgrade_kestra_version }}", known) == version
+    (task,) = [task for task in load("roles/upgrade/tasks/plan.yml") if "ansible.builtin.include_tasks" in task]
+    for choice in ("warn", "refuse", "ignore"):
+        assert holds(task["when"], known | {"upgrade_flow_problems": choice}) is (bool(version) and choice != "ignore")
+
+
+@pytest.mark.parametrize(
+    ("found", "report"),
+    [
+        ({"problems": [], "msg": "1 flow"}, 0),
+        ({"problems": ["a/b:1: x", "a/c:2: y"], "msg": "2 flows"}, 3),
+        ({"failed": True, "msg": "Could not list the flows"}, 1),
+    ],
+)
+def test_problems_of_flows_are_told_or_end_the_upgrade(found: dict[str, Any], report: int) -> None:
+    """In one message; and flows that cannot be read are not flows without problems."""
+    known = variables("upgrade") | {"_upgrade_flows": found, "_upgrade_kestra_version": "v2.0.5"}
+    lines = evaluate("{{ _upgrade_flow_report }}", known)
+    assert len(lines) == report
+    *_rest, warn, refuse = load("roles/upgrade/tasks/flows.yml")
+    for choice in ("warn", "refuse"):
+        given_choice = known | {"upgrade_flow_problems": choice}
+        assert holds(warn["when"], given_choice) is (choice == "warn" and report > 0)
+        assert holds(refuse["when"], given_choice) is (choice == "refuse")
+    assert holds(refuse["ansible.builtin.assert"]["that"], known) is (report == 0)
+    assert evaluate(refuse["ansible.builtin.assert"]["fail_msg"], known) == "\n".join(lines)

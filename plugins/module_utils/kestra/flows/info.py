@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import ParamValue
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra import executions, triggers
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import findings
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import broken
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import YamlProblem, compose
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Found:
     revisions: Sequence[Mapping[str, Any]] | None = None
     triggers: Sequence[Mapping[str, Any]] | None = None
     last_execution: Mapping[str, Any] | None = None
+    edges: Sequence[Mapping[str, Any]] | None = None
 
 
 def find_flows(
@@ -74,6 +77,7 @@ def find_flows(
     source: bool = False,
     revisions: bool = False,
     activity: bool = False,
+    dependencies: bool = False,
 ) -> list[Found]:
     """Return the flows that fit, at most C(most), with the details that were asked for."""
     if query.id is not None:
@@ -93,17 +97,31 @@ def find_flows(
         if activity:
             path = client.path("triggers", namespace, flow_id)
             states = client.search(path, f"read the triggers of flow {namespace}/{flow_id}")
-        return Found(whole, history, states)
+        return Found(whole, history, states, edges=_edges(client, namespace, flow_id) if dependencies else None)
 
     with ThreadPoolExecutor(max_workers=concurrency) as pool:
         found = list(pool.map(more, raws))
     if not activity or not found:
         return found
     last = _last_executions(client, raws)
-    return [
-        Found(each.raw, each.revisions, each.triggers, last.get((each.raw["namespace"], each.raw["id"])))
-        for each in found
-    ]
+    return [replace(each, last_execution=last.get((str(each.raw["namespace"]), str(each.raw["id"])))) for each in found]
+
+
+def _edges(client: KestraClient, namespace: str, flow_id: str) -> list[dict[str, Any]]:
+    """Return which flows start this one, and which it starts: C(side), C(namespace), C(id) and C(relation)."""
+    doing = f"read the dependencies of flow {namespace}/{flow_id}"
+    path = client.path("flows", namespace, flow_id, "dependencies")
+    graph = client.object(client.json(client.request("GET", path, doing), doing), doing)
+    nodes = {node.get("uid"): node for node in graph.get("nodes") or []}
+    own = {uid for uid, node in nodes.items() if (node.get("namespace"), node.get("id")) == (namespace, flow_id)}
+    found = []
+    for edge in graph.get("edges") or []:
+        for side, here, there in (("started_by", "target", "source"), ("starts", "source", "target")):
+            other = nodes.get(edge.get(there))
+            if edge.get(here) in own and other is not None:
+                names = {"namespace": other.get("namespace"), "id": other.get("id")}
+                found.append({"side": side, **names, "relation": edge.get("relation")})
+    return sorted(found, key=lambda each: tuple(str(value) for value in each.values()))
 
 
 def _last_executions(client: KestraClient, raws: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -120,8 +138,8 @@ def _last_executions(client: KestraClient, raws: Sequence[Mapping[str, Any]]) ->
     return {(str(each.get("namespace")), str(each.get("flowId"))): each for each in answer}
 
 
-def as_result(found: Found, source: bool) -> dict[str, Any]:
-    """Return the entry of a module's C(flows)."""
+def as_result(found: Found, source: bool, target: tuple[int, ...] | None = None) -> dict[str, Any]:
+    """Return the entry of a module's C(flows); for a version C(target) with what the flow has that it lacks."""
     raw = found.raw
     result: dict[str, Any] = {
         "namespace": raw.get("namespace"),
@@ -143,7 +161,38 @@ def as_result(found: Found, source: bool) -> dict[str, Any]:
             {"id": each.get("triggerId"), **triggers.parse(each).as_result()} for each in found.triggers
         ]
         result["last_execution"] = _execution(found.last_execution)
+    if found.edges is not None:
+        for side in ("started_by", "starts"):
+            result[side] = [
+                {name: each[name] for name in ("namespace", "id", "relation")}
+                for each in found.edges
+                if each["side"] == side
+            ]
+    if target is not None:
+        result["findings"] = _findings(raw, target)
     return result
+
+
+def _findings(raw: Mapping[str, Any], target: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Return what the text of a stored flow has that a server of the version C(target) lacks."""
+    text = str(raw.get("source") or "")
+    problem = broken(raw)
+    found = []
+    if problem is not None:
+        found.append({"line": None, "message": f"Kestra cannot read it: {problem}", "refused": True})
+    try:
+        roots = compose(text)
+    except YamlProblem as error:
+        return [*found, {"line": error.line, "message": f"YAML syntax: {error}", "refused": True}]
+    if target < (2, 0):
+        return found
+    for root in roots:
+        found += [
+            {"line": each.line, "message": each.message, "refused": each.refused}
+            for each in findings(root, text)
+            if not each.before_2
+        ]
+    return found
 
 
 def _revision(raw: Mapping[str, Any], source: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import socket
 import ssl
 import threading
@@ -19,6 +20,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils import http_
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import (
     HttpSession,
     ServiceError,
+    concise,
     pause_asked_by,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection, KestraClient
@@ -34,7 +36,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ...fake_kestra import PASSWORD, USERNAME, FakeKestra
+from ...fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
+from ...in_process import printed
 
 Behaviour = Callable[[socket.socket], None]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
@@ -434,3 +437,45 @@ def test_where_a_redirect_leads_is_shown_without_secrets() -> None:
     with pytest.raises(ServiceError) as caught:
         session.expect(response, "read it", (200,), lambda _status: None)
     assert "redirected to https://login/?t=********" in str(caught.value) and len(str(caught.value)) < 2200
+
+
+SQL = (
+    'SQL [insert into "flows" ("key", "value") values (?, cast(? as jsonb)) on conflict ("key") do update set x = ?]; '
+)
+CAUSE = "ERROR: index row size 2712 exceeds btree version 4 maximum 2704"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("a plain message\n  of two lines", "a plain message\n  of two lines"),
+        (f"{SQL}{CAUSE}\n  Hint: Values larger", CAUSE),
+        (f"Internal Server Error: {SQL}{CAUSE}", f"Internal Server Error: {CAUSE}"),
+        ("SQL [select a[1] from b", "a statement to its database failed"),
+        (
+            "Batch entry 0 insert into a (b) values (1) was aborted: ERROR: too long  Call getNextException to see",
+            "ERROR: too long",
+        ),
+        ("It failed\n\tat io.kestra.Flow.read(Flow.java:12)\n\tat x.y.Z.<init>(Z.java)\n... 3 more", "It failed"),
+        ("It failed: x\nCaused by: java.io.IOException: no", "It failed: x"),
+        ("meet at Berlin (Mitte)", "meet at Berlin (Mitte)"),
+    ],
+)
+def test_sql_and_stack_traces_are_left_out(said: str, shown: str) -> None:
+    assert concise(said) == shown
+
+
+@pytest.mark.parametrize("verbosity", [0, 3])
+def test_what_is_left_out_is_told_to_those_who_ask(verbosity: int) -> None:
+    said = f"{SQL}{CAUSE} for {PASSWORD}\n\tat a.B.c(B.java:1)"
+    options = {"username": USERNAME, "password": PASSWORD, "retries": 0, "_ansible_verbosity": verbosity}
+    flow = "id: one\nnamespace: team\ntasks: [{id: say, type: Log}]\n"
+    with FakeKestra() as server:
+        server.prepare("POST /api/v1/main/flows/validate", Answer(500, {"message": said}))
+        answer = printed(
+            "kestra_flow", {**options, "url": server.url, "namespace": "team", "id": "one", "content": flow}
+        )
+    result = json.loads(answer.splitlines()[-1])
+    assert f"HTTP 500: {CAUSE} for ********" in result["msg"] and "SQL" not in result["msg"]
+    assert (SQL in str(result.get("server_messages"))) is (verbosity == 3)
+    assert PASSWORD not in answer

@@ -22,6 +22,7 @@ CANARY = "canary-4711-songbird"
 FLOW = "id: one\nnamespace: team\ntasks:\n  - id: say\n    type: Log\n"
 # What a module needs besides what its specification says.
 SMALLEST: dict[str, dict[str, Any]] = {
+    "kestra_dashboard": {"content": "id: team\ntitle: Team\n"},
     "kestra_execution": {"namespace": "team", "flow": "one", "wait": False},
     "kestra_executions": {"state": "killed", "namespace": "team"},
     "kestra_flow": {"content": FLOW, "id": "one"},
@@ -78,6 +79,7 @@ def sample(name: str, option: Mapping[str, Any], directory: Path) -> Any:
         "management_url": "http://127.0.0.1:9",
         "management_closed_on": ["192.0.2.1"],
         "prune_limit": "20%",
+        "target_version": "2.0",
         "ttl": "PT1H",
         "since": "2026-11-01",
         "until": "2026-11-01",
@@ -197,6 +199,7 @@ def with_secret(module: str, where: str, directory: Path) -> dict[str, Any]:
         "backfill": {"backfill": {"start": "2026-11-01", "inputs": {"b": CANARY}}},
         "value": {"value": CANARY, "sensitive": True},
         "plan_key": {"plan_key": CANARY, "save_plan": str(directory / "plan.json")},
+        "settings": {"settings": {"storageType": "s3", "storageConfiguration": {"key": CANARY}}},
         "cloud_init": {"cloud_init": CANARY},
         "instances": {"instances": [{"name": "vm", "cloud_init": CANARY}]},
     }
@@ -210,6 +213,7 @@ SECRET_PLACES = [
     ("kestra_execution", "secret_inputs"),
     ("kestra_trigger", "backfill"),
     ("kestra_kv", "value"),
+    ("kestra_namespace", "settings"),
     ("kestra_flows", "plan_key"),
     ("multipass_instance", "cloud_init"),
     ("multipass_environment", "instances"),
@@ -237,6 +241,7 @@ def test_a_secret_is_shown_nowhere(module: str, where: str, tmp_path: Path, logg
         del options["username"], options["password"]
     with FakeKestra() as server:
         options["url"] = server.url
+        server.edition = "EE"
         normal = server.respond
         for careless in (True, False):
             server.respond = echo if careless else normal  # type: ignore[method-assign]

@@ -7,6 +7,7 @@ import io.kestra.core.services.InstanceService;
 import io.kestra.core.utils.VersionProvider;
 import io.micronaut.context.annotation.Value;
 import io.micronaut.core.annotation.Nullable;
+import io.micronaut.http.HttpRequest;
 import io.micronaut.http.MediaType;
 import io.micronaut.http.annotation.Controller;
 import io.micronaut.http.annotation.Get;
@@ -52,11 +53,11 @@ class InstanceController {
     }
 
     @Get("/api/v1/configs")
-    Map<String, Object> configuration() {
+    Map<String, Object> configuration(HttpRequest<?> request) {
         Map<String, Object> configuration = new LinkedHashMap<>();
         configuration.put("uuid", instance.fetch());
         configuration.put("version", dialect.isOld() ? OLD_VERSION : version.getVersion());
-        configuration.put("edition", "OSS");
+        configuration.put("edition", Edition.of(request));
         configuration.put("url", url);
         configuration.put("isCustomDashboardsEnabled", true);
         configuration.put("isAnonymousUsageEnabled", false);
