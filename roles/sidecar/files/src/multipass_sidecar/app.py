@@ -35,8 +35,8 @@ def create_app(settings: Settings, tokens: list[Token]) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = Service(settings, metrics)
         app.state.service = service
-        service.jobs.start()
         try:
+            await service.jobs.start()
             yield
         finally:
             await service.jobs.stop(STOP_SECONDS)

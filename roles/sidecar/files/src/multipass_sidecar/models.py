@@ -409,9 +409,10 @@ class Job(BaseModel):
 
 
 class JobList(BaseModel):
-    """Jobs without their logs, newest first."""
+    """A page of jobs without their logs, newest first."""
 
     jobs: list[Job]
+    next: str | None
 
 
 class Problem(BaseModel):

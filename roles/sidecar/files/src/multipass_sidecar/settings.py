@@ -27,6 +27,17 @@ class SettingsError(Exception):
     """The program cannot start with its configuration. The message says what to change."""
 
 
+class Limits(BaseModel):
+    """What the instances of one token may have together. Without a value there is no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    instances: int | None = Field(default=None, ge=0)
+    cpus: int | None = Field(default=None, ge=0)
+    memory: int | None = Field(default=None, ge=0)
+    disk: int | None = Field(default=None, ge=0)
+
+
 class Settings(BaseModel):
     """The keys of the configuration file (TOML). Times are in seconds, sizes in bytes."""
 
@@ -46,8 +57,22 @@ class Settings(BaseModel):
     """How many days ended jobs are kept."""
     rate_limit: float = Field(default=50, gt=0, le=100000)
     """Requests per second that one token may send on average. Four times as many may come at once."""
+    head_timeout: float = Field(default=15, gt=0, le=600)
+    """How long a client may take for the head of a request, from the connection or its first byte on."""
+    max_connections: int = Field(default=4096, ge=1, le=60000)
+    max_connections_per_address: int = Field(default=256, ge=1, le=60000)
+    interfaces: list[str] = []
+    """Interfaces whose networks may connect, in addition to the bridges that Docker names itself."""
     max_file: int = Field(default=1024**3, ge=0)
     """The size of the largest file that may be sent into an instance."""
+    max_cpus: int | None = Field(default=None, ge=1)
+    max_memory: int | None = Field(default=None, ge=1)
+    max_disk: int | None = Field(default=None, ge=1)
+    """The size of the largest instance. Default: the host's."""
+    limits: dict[str, Limits] = {}
+    """By name of a token."""
+    host_names: list[str] = []
+    """Names by which clients may call the API, in addition to addresses and names of this host."""
     mount_sources: list[Path] = []
     """Directories of the host. An instance may mount them and the directories below them."""
     image_files: list[Path] = []

@@ -64,7 +64,8 @@ async def metrics(service: ServiceDep) -> Response:
     health = await service.multipass.health()
     with contextlib.suppress(ApiError):
         instances = await service.multipass.instances()
-    text = service.metrics.text(health, instances, service.store.counts(), len(service.environments.names()))
+    counts = await service.store.counts()
+    text = service.metrics.text(health, instances, counts, len(service.environments.names()))
     return Response(text, media_type="text/plain; version=0.0.4")
 
 

@@ -106,7 +106,7 @@ async def take_snapshot(name: InstancePath, job: JobRequestDep, body: models.Tak
     body = body or models.TakeSnapshot()
     # Named here and not by multipass: a job that is resumed must know whether it has taken its snapshot.
     content = body.model_dump(mode="json") | {"name": body.name or f"snapshot-{os.urandom(4).hex()}"}
-    return await job.submit("snapshot", name, [name], content)
+    return await job.submit("snapshot", name, [name], content, asked=body.model_dump(mode="json"))
 
 
 @router.post("/instances/{name}/snapshots/{snapshot}/restore", status_code=202)
