@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"multipass-sidecar: {error}", file=sys.stderr)
         return 2
     for listening in sockets:
-        limit_sends(listening)
+        limit_sends(listening, settings.send_timeout)
     # asyncio has no other way to shorten the minute that a client may take for the handshake of TLS.
     asyncio.constants.SSL_HANDSHAKE_TIMEOUT = settings.head_timeout  # type: ignore[misc]
     app = create_app(settings, tokens)

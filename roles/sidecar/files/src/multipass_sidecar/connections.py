@@ -22,8 +22,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .settings import Settings
 
-SEND_SECONDS = 60
-"""How long a client may take no data of an answer."""
 DOCKER = re.compile(r"docker0|br-[0-9a-f]{12}")
 """The names that Docker gives to its bridges."""
 ROUTES = Path("/proc/net/route")
@@ -156,7 +154,7 @@ class Connection(H11Protocol):
             self._deadline = None
 
 
-def limit_sends(listening: socket.socket) -> None:
+def limit_sends(listening: socket.socket, seconds: int) -> None:
     """Make the kernel end each connection whose client takes no data, also after the program closed it."""
     if listening.family in (socket.AF_INET, socket.AF_INET6):
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_SECONDS * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)

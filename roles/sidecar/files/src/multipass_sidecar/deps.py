@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 
@@ -43,6 +44,23 @@ IdempotencyKey = Annotated[
         description="If the same request is sent again with the same key, it returns the first job.",
     ),
 ]
+
+
+LimitQuery = Annotated[int | None, Query(alias="limit", ge=1, le=1000)]
+AfterQuery = Annotated[
+    models.Name | None, Query(alias="after", description="A name: list those behind it. See `next`.")
+]
+Item = TypeVar("Item")
+
+
+def page(
+    items: list[Item], name: Callable[[Item], str], after: str | None, limit: int | None
+) -> tuple[list[Item], str | None]:
+    """Return the items of a page, which are sorted by name, and the value of `after` for the next page."""
+    rest = [item for item in items if after is None or name(item) > after]
+    if limit is None:
+        return rest, None
+    return rest[:limit], name(rest[limit - 1]) if len(rest) > limit else None
 
 
 class JobRequest:

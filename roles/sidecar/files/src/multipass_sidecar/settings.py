@@ -59,6 +59,8 @@ class Settings(BaseModel):
     """Requests per second that one token may send on average. Four times as many may come at once."""
     head_timeout: float = Field(default=15, gt=0, le=600)
     """How long a client may take for the head of a request, from the connection or its first byte on."""
+    send_timeout: int = Field(default=60, ge=1, le=3600)
+    """How long a client may take no data of an answer."""
     max_connections: int = Field(default=4096, ge=1, le=60000)
     max_connections_per_address: int = Field(default=256, ge=1, le=60000)
     interfaces: list[str] = []
