@@ -100,6 +100,8 @@ class Service:
         self.package = package
         self.world = World(folder / "multipass.json")
         self.settings = {"multipass": str(FAKE), "state_directory": str(folder / "state"), "rate_limit": 100000}
+        # The same on each machine that the tests run on.
+        self.settings |= {"max_cpus": 256, "max_memory": 2**60, "max_disk": 2**60}
         self.settings |= settings
         (folder / "state").mkdir(exist_ok=True)
         with socket.create_server((host, 0)) as probe:

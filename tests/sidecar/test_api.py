@@ -118,15 +118,16 @@ def test_bodies_that_are_too_large_are_refused(tmp_path: Path) -> None:
 
 
 def test_list_shows_all_instances_by_name(sidecar: Service) -> None:
-    assert sidecar.http.get("/instances").json() == {"instances": []}
+    assert sidecar.http.get("/instances").json() == {"instances": [], "next": None}
     sidecar.world.set(web="Running", db="Stopped", old="Deleted")
-    assert sidecar.http.get("/instances").json() == {
-        "instances": [
-            {"name": "db", "state": "Stopped", "ipv4": [], "release": "Not Available"},
-            {"name": "old", "state": "Deleted", "ipv4": [], "release": "Not Available"},
-            {"name": "web", "state": "Running", "ipv4": ["10.21.77.10"], "release": "Ubuntu 24.04 LTS"},
-        ]
-    }
+    expected = [
+        {"name": "db", "state": "Stopped", "ipv4": [], "release": None},
+        {"name": "old", "state": "Deleted", "ipv4": [], "release": None},
+        {"name": "web", "state": "Running", "ipv4": ["10.21.77.10"], "release": "Ubuntu 24.04 LTS"},
+    ]
+    assert sidecar.http.get("/instances").json() == {"instances": expected, "next": None}
+    assert sidecar.http.get("/instances?limit=2").json() == {"instances": expected[:2], "next": "old"}
+    assert sidecar.http.get("/instances?limit=2&after=old").json() == {"instances": expected[2:], "next": None}
 
 
 def test_info_of_a_running_and_of_a_stopped_instance(sidecar: Service) -> None:
@@ -214,8 +215,22 @@ def test_launch_of_a_taken_name_is_a_conflict(sidecar: Service, present: str) ->
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("name", ["", "a", "-x", "--all", "a-", "1a", "a_b", "a b", "a/b", "ä1", "a\n", "a" * 64, None, 5, "a\0b"]),
-        ("image", ["", "-x", "http://x/y.img", "../x", "a b", "x" * 101, "file:///a b", "file://relative"]),
+        ("name", ["", "-x", "--all", "a-", "1a", "a_b", "a b", "a/b", "ä1", "a\n", "a" * 64, None, 5, "a\0b"]),
+        (
+            "image",
+            [
+                "",
+                "-x",
+                "http://x/y.img",
+                "../x",
+                "a b",
+                "x" * 101,
+                "file:///a b",
+                "file://relative",
+                "file.img",
+                "http:10.0.0.1",
+            ],
+        ),
         ("cpus", [0, -1, 257, "two", 1.5, True]),
         ("memory", ["", "511M", "0", "1T", "-1G", "1 G", "1.5G", "9" * 20, 1073741824]),
         ("disk", ["1023M", "big", "1g"]),
@@ -285,7 +300,7 @@ def test_launch_without_a_json_object_is_refused(sidecar: Service, content: byte
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("name", ["-x", "a", "--all", "a_b", "a%20b", "1a", "a%2Fb", "a%0A", "%C3%A4b", "a%00b"])
+@pytest.mark.parametrize("name", ["-x", "--all", "a_b", "a%20b", "1a", "a%2Fb", "a%0A", "%C3%A4b", "a%00b"])
 def test_a_path_with_a_bad_name_never_reaches_multipass(sidecar: Service, name: str) -> None:
     ends = [("GET", ""), ("DELETE", ""), ("POST", "/start"), ("POST", "/stop"), ("GET", "/snapshots"), ("GET", "/size")]
     for method, end in ends:
@@ -360,10 +375,24 @@ def test_resize_changes_what_differs_and_refuses_to_shrink(sidecar: Service) -> 
         sidecar.done("POST", "/instances/dev/resize", json={"cpus": 1, "memory": "1024M"})["result"]["changed"] is False
     )
     assert sidecar.done("POST", "/instances/dev/resize", json={"cpus": 2, "disk": "6G"})["result"]["changed"] is True
-    assert sidecar.world.arguments("set") == [["set", "local.dev.disk=6G"], ["set", "local.dev.cpus=2"]]
+    assert sidecar.world.arguments("set")[1:] == [["set", "local.dev.disk=6G"], ["set", "local.dev.cpus=2"]]
     job = sidecar.done("POST", "/instances/dev/resize", "failed", json={"cpus": 4, "disk": "5G"})
-    assert "6.0GiB; it cannot shrink to 5G" in check_failed(job, 409, "disk-can-not-shrink")
+    assert "Disk can only be expanded" in check_failed(job, 409, "disk-can-not-shrink")
     assert sidecar.http.get("/instances/dev/size").json() == {"cpus": 2, "memory": 1024**3, "disk": 6 * 1024**3}
+
+
+def test_resize_reaches_a_size_that_multipass_shows_as_the_present_one(sidecar: Service) -> None:
+    sidecar.world.set(dev="Stopped")
+    for body, key, size in (
+        ({"memory": "2G"}, "memory", 2048),
+        ({"memory": "2040M"}, "memory", 2040),
+        ({"memory": "2G"}, "memory", 2048),
+        ({"disk": "5160M"}, "disk", 5160),
+    ):
+        assert sidecar.done("POST", "/instances/dev/resize", json=body)["result"]["changed"] in (
+            [True] if body != {"memory": "2G"} else [True, False]
+        )
+        assert sidecar.world.read()["instances"]["dev"][key] == size * 1024**2, body
 
 
 def test_snapshots_come_go_and_are_restored(sidecar: Service) -> None:
@@ -417,10 +446,14 @@ def test_exec_passes_arguments_as_they_are(sidecar: Service) -> None:
         "truncated": False,
         "timed_out": False,
     }
-    assert sidecar.world.arguments("exec") == [["exec", "--no-map-working-directory", "dev", "--", *hostile]]
-    body |= {"working_directory": "/srv"}
-    assert sidecar.http.post("/instances/dev/exec", json=body).status_code == 200
-    assert sidecar.world.arguments("exec")[-1][:4] == ["exec", "--working-directory=/srv", "dev", "--"]
+    body |= {"working_directory": "/"}
+    assert sidecar.http.post("/instances/dev/exec", json=body).json() == found
+    for call in sidecar.world.arguments("exec"):
+        # The client would make a line for a shell of a directory and sudo. The program's arguments are the last ones.
+        assert call[:6] == ["exec", "--no-map-working-directory", "dev", "--", "sh", "-c"]
+        assert call[7] == "sh" and call[-len(hostile) :] == hostile
+    answer = sidecar.http.post("/instances/dev/exec", json={"argv": ["true"], "working_directory": "/no/such"})
+    assert "/no/such" in check_problem(answer, 422, "not-accepted")["detail"]
     for name, status, kind in (
         ("off", 409, "wrong-state"),
         ("gone", 409, "wrong-state"),
@@ -438,15 +471,54 @@ def test_exec_returns_the_programs_own_code(sidecar: Service, code: int) -> None
     assert (found["exit_code"], found["timed_out"]) == (code, False)
 
 
+@pytest.mark.parametrize("word", ["exit", "eval", "cd", "exec", ":"])
+def test_exec_knows_no_words_of_a_shell(sidecar: Service, word: str) -> None:
+    """The stand-in's guest has no program of such a name except exit."""
+    sidecar.world.set(dev="Running")
+    found = sidecar.http.post("/instances/dev/exec", json={"argv": [word, "7"]}).json()
+    assert found["exit_code"] == (7 if word == "exit" else 127), found
+
+
 @pytest.mark.parametrize(
-    ("code", "status", "kind"),
-    [(2, 503, "command-failed"), (3, 503, "daemon-unreachable"), (255, 503, "command-failed")],
+    ("code", "text"),
+    [
+        (1, "error: pathspec 'x' did not match any file"),
+        (2, 'error: instance "dev" does not exist'),
+        (2, "exec failed: the file does not exist"),
+        (3, "exec failed: cannot connect to the multipass socket"),
+    ],
 )
-def test_exec_reports_failures_of_multipass_itself(sidecar: Service, code: int, status: int, kind: str) -> None:
-    fault = {"code": code, "stderr": "exec failed: ssh connection failed: 'Connection refused'"}
+def test_exec_does_not_take_a_failure_of_the_program_for_its_own(sidecar: Service, code: int, text: str) -> None:
+    sidecar.world.set(dev="Running")
+    found = sidecar.http.post("/instances/dev/exec", json={"argv": ["complain-and-exit", str(code), text]}).json()
+    assert (found["exit_code"], found["stdout"], found["stderr"]) == (code, "", f"{text}\n")
+
+
+def test_exec_finds_the_exit_code_behind_much_error_output(sidecar: Service) -> None:
+    sidecar.world.set(dev="Running")
+    found = sidecar.http.post(
+        "/instances/dev/exec", json={"argv": ["complain-and-exit", "3", "y" * 32000, "100"]}
+    ).json()
+    assert (found["exit_code"], found["truncated"], len(found["stderr"])) == (3, True, 1024**2)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "status", "kind"),
+    [
+        (2, "exec failed: ssh connection failed: 'Connection refused'", 503, "exec-unknown"),
+        (3, "exec failed: cannot connect to the multipass socket", 503, "daemon-unreachable"),
+        (255, "exec failed: ssh connection failed: 'Connection refused'", 503, "exec-unknown"),
+        (2, 'exec failed: The following errors occurred:\ninstance "dev" does not exist', 404, "instance-not-found"),
+        (0, "", 503, "exec-unknown"),
+    ],
+)
+def test_exec_reports_failures_of_multipass_itself(
+    sidecar: Service, code: int, text: str, status: int, kind: str
+) -> None:
+    fault = {"code": code, "stderr": text, "stdout": ""}
     sidecar.world.set(options={"faults": {"exec": [fault]}}, dev="Running")
     answer = sidecar.http.post("/instances/dev/exec", json={"argv": ["true"]})
-    assert "Connection refused" in check_problem(answer, status, kind)["detail"]
+    assert " ".join(text.split()) in check_problem(answer, status, kind)["detail"]
 
 
 def test_exec_is_limited_in_time_and_output(sidecar: Service) -> None:
@@ -483,10 +555,10 @@ def test_files_are_sent_and_received_unchanged(sidecar: Service) -> None:
 def test_files_that_cannot_be_transferred(sidecar: Service) -> None:
     sidecar.world.set(dev="Running", off="Stopped")
     for path in ("/none", "/nowhere/x"):
-        body = check_problem(sidecar.http.get("/instances/dev/files", params={"path": path}), 409, "transfer-failed")
+        body = check_problem(sidecar.http.get("/instances/dev/files", params={"path": path}), 404, "file-not-found")
         assert "No such file" in body["detail"]
     answer = sidecar.http.put("/instances/dev/files", params={"path": "/nowhere/x"}, content=b"x" * 1024**2)
-    check_problem(answer, 409, "transfer-failed")
+    check_problem(answer, 404, "file-not-found")
     check_problem(sidecar.http.get("/instances/off/files", params={"path": "/x1"}), 409, "wrong-state")
     for path in ("relative", "", "/", "/a\nb", "/a\0b", "/" + "x" * 5000):
         check_problem(sidecar.http.get("/instances/dev/files", params={"path": path}), 422, "invalid-request")

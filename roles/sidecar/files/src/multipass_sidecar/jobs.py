@@ -17,7 +17,6 @@ import os
 import signal
 import sqlite3
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 

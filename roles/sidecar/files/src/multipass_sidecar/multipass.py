@@ -30,6 +30,9 @@ from .settings import Settings
 COMMAND_LINE, FAILED, UNREACHABLE, RETRY, TIMED_OUT = 1, 2, 3, 4, 5
 HEALTH_SECONDS = 5.0
 """How long one check answers every GET /health, which needs no token."""
+OLD_HEALTH_SECONDS = 30.0
+PATIENCE_SECONDS = 0.5
+"""How long a request waits for a new check if there is an old one."""
 MAX_QUERIES = 4
 """How many queries may run at once, in addition to running changes."""
 MAX_SESSIONS = 16
@@ -189,7 +192,7 @@ class Multipass:
         self._changes = asyncio.Semaphore(settings.max_parallel)
         self._sessions = 0
         self._shared = SharedCalls(settings.fresh)
-        self._health_lock = asyncio.Lock()
+        self._health_check: asyncio.Task[None] | None = None
         self._health: tuple[float, models.Health] | None = None
 
     def invalidate(self) -> None:
@@ -257,10 +260,17 @@ class Multipass:
 
     async def health(self) -> models.Health:
         """Return whether multipass and its daemon answer. Never raises ApiError."""
-        async with self._health_lock:
-            if self._health is None or time.monotonic() - self._health[0] > HEALTH_SECONDS:
-                self._health = (time.monotonic(), await self._check_health())
-            return self._health[1]
+        if self._health is None or time.monotonic() - self._health[0] > HEALTH_SECONDS:
+            if self._health_check is None or self._health_check.done():
+                self._health_check = asyncio.create_task(self._renew_health())
+            # A multipass that takes long does not hold up who asks, as long as the last answer is not too old.
+            old = self._health is not None and time.monotonic() - self._health[0] < OLD_HEALTH_SECONDS
+            await asyncio.wait([self._health_check], timeout=PATIENCE_SECONDS if old else None)
+        return not_none(self._health)[1]
+
+    async def _renew_health(self) -> None:
+        found = await self._check_health()
+        self._health = (time.monotonic(), found)
 
     async def _check_health(self) -> models.Health:
         limit = min(5.0, self._settings.query_timeout)
@@ -407,7 +417,9 @@ class Multipass:
             if found is None:
                 raise exec_failure(process.returncode or 0, errors)
             if found[1] == b"cd":
-                detail = f"working_directory: {request.working_directory} is no directory that the instance's user may use"
+                detail = (
+                    f"working_directory: {request.working_directory} is no directory that the instance's user may use"
+                )
                 raise ApiError(422, "not-accepted", detail)
         return models.Executed(
             exit_code=None if timed_out or found is None else int(found[1]),

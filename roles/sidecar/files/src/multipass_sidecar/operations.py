@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from . import environments, models, parse
+from . import environments, models
 from .multipass import Multipass, Report
 from .problems import ApiError
 from .settings import Settings

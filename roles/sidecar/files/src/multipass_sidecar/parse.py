@@ -243,14 +243,6 @@ def human_size(text: str) -> int:
     return round(float(match[1]) * HUMAN_UNITS[match[2]])
 
 
-def as_human(size: int) -> str:
-    """Return a size as C(get) prints it."""
-    for unit in ("GiB", "MiB", "KiB"):
-        if size >= HUMAN_UNITS[unit]:
-            return f"{size / HUMAN_UNITS[unit]:.1f}{unit}"
-    return f"{size}B"
-
-
 def progress(text: str) -> tuple[str, int | None]:
     """Return the text of a progress line without its spinner, and its percentage."""
     text = SPINNER.sub("", ANSI.sub("", text)).strip()[:200]

@@ -29,9 +29,7 @@ class Service:
         self.multipass = Multipass(settings)
         self.environments = Environments(state / "environments")
         self.store = Store(state / "jobs.sqlite")
-        self.operations = Operations(
-            settings, self.multipass, self.environments, self.store.step, self.check_sources
-        )
+        self.operations = Operations(settings, self.multipass, self.environments, self.store.step, self.check_sources)
         self.jobs = Jobs(settings, self.store, self.operations.work)
         self.limits = InstanceLimits(settings, self.store, self.multipass, self.jobs)
         self.metrics = metrics

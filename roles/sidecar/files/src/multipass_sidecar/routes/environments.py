@@ -100,7 +100,9 @@ async def delete_environment(
     """Delete the definition of an environment. With purge, a job deletes its instances first."""
     service.environments.check_match(name, if_match)
     if not purge:
-        busy = [item for item in service.jobs.unfinished() if item.kind.endswith("-environment") and item.target == name]
+        busy = [
+            item for item in service.jobs.unfinished() if item.kind.endswith("-environment") and item.target == name
+        ]
         if busy:
             detail = f"environment {name} is in use by job {busy[0].id}; wait for its end, or cancel it"
             raise ApiError(409, "environment-busy", detail)
