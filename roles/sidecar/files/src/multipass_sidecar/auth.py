@@ -193,7 +193,9 @@ class AuthMiddleware:
                 "status": status,
                 "milliseconds": round((time.monotonic() - started) * 1000),
             }
-            log.info("request", extra={"fields": fields})
+            # A stranger that sends many requests fills no log.
+            if token is not None or status != 429:
+                log.info("request", extra={"fields": fields})
             if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
                 audit.info("audit", extra={"fields": fields | scope["state"]["audit"]})
             self._metrics.request(scope["method"], status, time.monotonic() - started)

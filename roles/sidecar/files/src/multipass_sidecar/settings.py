@@ -13,9 +13,9 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 TokenScope = Literal["read", "operate", "admin"]
 SCOPES: tuple[TokenScope, ...] = ("read", "operate", "admin")
@@ -27,6 +27,16 @@ class SettingsError(Exception):
     """The program cannot start with its configuration. The message says what to change."""
 
 
+def in_bytes(value: object) -> object:
+    """Return a size in bytes of a text such as C(8G)."""
+    if isinstance(value, str) and (match := re.fullmatch(r"([0-9]+)([KMGT]?)", value)):
+        return int(match[1]) * 1024 ** " KMGT".index(match[2] or " ")
+    return value
+
+
+Bytes = Annotated[int, BeforeValidator(in_bytes)]
+
+
 class Limits(BaseModel):
     """What the instances of one token may have together. Without a value there is no limit."""
 
@@ -34,8 +44,8 @@ class Limits(BaseModel):
 
     instances: int | None = Field(default=None, ge=0)
     cpus: int | None = Field(default=None, ge=0)
-    memory: int | None = Field(default=None, ge=0)
-    disk: int | None = Field(default=None, ge=0)
+    memory: Bytes | None = Field(default=None, ge=0)
+    disk: Bytes | None = Field(default=None, ge=0)
 
 
 class Settings(BaseModel):
@@ -68,8 +78,8 @@ class Settings(BaseModel):
     max_file: int = Field(default=1024**3, ge=0)
     """The size of the largest file that may be sent into an instance."""
     max_cpus: int | None = Field(default=None, ge=1)
-    max_memory: int | None = Field(default=None, ge=1)
-    max_disk: int | None = Field(default=None, ge=1)
+    max_memory: Bytes | None = Field(default=None, ge=1)
+    max_disk: Bytes | None = Field(default=None, ge=1)
     """The size of the largest instance. Default: the host's."""
     limits: dict[str, Limits] = {}
     """By name of a token."""
