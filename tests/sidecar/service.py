@@ -123,7 +123,9 @@ class Service:
     def start(self) -> None:
         """Start the program and wait until it answers."""
         write_tokens(self.folder / "tokens", TOKENS)
-        lines = [f"{name} = {json.dumps(value)}\n" for name, value in self.settings.items()]
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in self.settings.items() if name != "limits"]
+        for token, limits in self.settings.get("limits", {}).items():
+            lines += [f"[limits.{token}]\n", *(f"{key} = {json.dumps(value)}\n" for key, value in limits.items())]
         (self.folder / "sidecar.toml").write_text("".join(lines), encoding="utf-8")
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from .service import TOKENS, Service, bearer
+from .service import FILES, TOKENS, Service, bearer
 
 
 def check_problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
@@ -446,7 +446,7 @@ def test_exec_passes_arguments_as_they_are(sidecar: Service) -> None:
         "truncated": False,
         "timed_out": False,
     }
-    body |= {"working_directory": "/"}
+    body |= {"working_directory": "/tmp"}
     assert sidecar.http.post("/instances/dev/exec", json=body).json() == found
     for call in sidecar.world.arguments("exec"):
         # The client would make a line for a shell of a directory and sudo. The program's arguments are the last ones.
@@ -595,7 +595,7 @@ def test_environments_are_defined_started_stopped_and_removed(sidecar: Service) 
     result = sidecar.done("DELETE", "/environments/dev", params={"purge": True})["result"]
     assert result["state"] == "absent"
     assert sidecar.world.states() == {"other": "Running"}
-    assert sidecar.http.get("/environments").json() == {"environments": []}
+    assert sidecar.http.get("/environments").json() == {"environments": [], "next": None}
     check_problem(sidecar.http.get("/environments/dev"), 404, "environment-not-found")
 
 
@@ -896,3 +896,161 @@ def test_tls_by_configuration(tmp_path: Path) -> None:
         assert answer.json()["status"] == "ok"
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"{sidecar.url}/health")
+
+
+def test_an_environment_is_changed_only_as_it_was_read(sidecar: Service) -> None:
+    sidecar.world.set()
+    path, body = "/environments/tagged", {"instances": [{"name": "web"}]}
+    made = sidecar.http.put(path, json=body, headers={"If-None-Match": "*"})
+    assert (made.status_code, made.headers["location"]) == (201, path)
+    tag = made.headers["etag"]
+    assert sidecar.http.get(path).headers["etag"] == tag
+    check_problem(sidecar.http.put(path, json=body, headers={"If-None-Match": "*"}), 412, "changed")
+    other = sidecar.http.put(path, json=body | {"description": "x"}, headers={"If-Match": tag})
+    assert other.status_code == 200 and other.headers["etag"] != tag and "location" not in other.headers
+    check_problem(sidecar.http.put(path, json=body, headers={"If-Match": tag}), 412, "changed")
+    check_problem(sidecar.http.delete(path, headers={"If-Match": tag}), 412, "changed")
+    assert sidecar.http.delete(path, headers={"If-Match": f"{tag}, {other.headers['etag']}"}).status_code == 204
+    check_problem(sidecar.http.put(path, json=body, headers={"If-Match": "*"}), 412, "changed")
+
+
+def test_an_environment_in_use_is_not_deleted(sidecar: Service) -> None:
+    sidecar.world.set(options={"seconds": {"launch": 2}})
+    sidecar.http.put("/environments/busy", json={"instances": [{"name": "web"}]})
+    job = sidecar.http.post("/environments/busy/start").json()["id"]
+    body = check_problem(sidecar.http.delete("/environments/busy"), 409, "environment-busy")
+    assert job in body["detail"]
+    sidecar.http.get(f"/jobs/{job}", params={"wait": 30})
+    assert sidecar.http.delete("/environments/busy").status_code == 204
+
+
+def test_lists_have_pages(sidecar: Service) -> None:
+    sidecar.world.set(aa="Stopped")
+    for name in ("p1", "p2", "p3"):
+        sidecar.http.put(f"/environments/{name}", json={"instances": [{"name": "aa"}]})
+        sidecar.done("POST", "/instances/aa/start", params={})
+    found = sidecar.http.get("/environments?limit=2&after=p").json()
+    assert ([item["name"] for item in found["environments"]], found["next"]) == (["p1", "p2"], "p2")
+    found = sidecar.http.get("/environments?limit=2&after=p2").json()
+    assert ([item["name"] for item in found["environments"]], found["next"]) == (["p3"], None)
+    every, before = [], None
+    while True:
+        more = {"before": before} if before else {}
+        page = sidecar.http.get("/jobs", params={"limit": 2, "instance": "aa"} | more).json()
+        every += [job["id"] for job in page["jobs"]]
+        if (before := page["next"]) is None:
+            break
+    whole = sidecar.http.get("/jobs", params={"limit": 1000, "instance": "aa"}).json()["jobs"]
+    assert every == [job["id"] for job in whole] and len(every) >= 3
+    for name in ("p1", "p2", "p3"):
+        sidecar.http.delete(f"/environments/{name}")
+
+
+def test_head_answers_as_get_does_without_a_body(sidecar: Service) -> None:
+    sidecar.world.set(dev="Running")
+    with httpx.Client(base_url=sidecar.url) as stranger:
+        for path in ("/health", "/", "/page.js", "/problems/wrong-state"):
+            got, head = stranger.get(path), stranger.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-type"] == got.headers["content-type"]
+        assert stranger.head("/instances").status_code == 401
+    assert sidecar.http.head("/instances").status_code == 200
+    assert sidecar.http.head("/instances/none").status_code == 404
+
+
+def test_the_scheme_of_a_token_is_read_in_any_case(sidecar: Service) -> None:
+    for scheme in ("bearer", "BEARER", "Bearer"):
+        answer = sidecar.http.get("/jobs", headers={"Authorization": f"{scheme} {TOKENS['read']}"})
+        assert answer.status_code == 200
+
+
+def test_every_problem_type_is_explained(sidecar: Service) -> None:
+    source = "".join(path.read_text("utf-8") for path in (FILES / "src" / "multipass_sidecar").rglob("*.py"))
+    kinds = set(re.findall(r'\b[45]\d\d,\s+"([a-z-]+)"', source))
+    assert len(kinds) > 30
+    with httpx.Client(base_url=sidecar.url) as stranger:
+        for kind in kinds:
+            found = stranger.get(f"/problems/{kind}")
+            assert found.status_code == 200 and found.json()["description"], kind
+        assert stranger.get("/problems/none").status_code == 404
+
+
+def test_another_name_of_the_service_is_refused_to_strangers(tmp_path: Path) -> None:
+    with Service(tmp_path, host_names=["vms.example.com"]) as sidecar, httpx.Client(base_url=sidecar.url) as stranger:
+        for host, status in (
+            *(("evil.example", 421), ("evil.example:8090", 421), ("vms.example.com", 200), ("localhost:8090", 200)),
+            *(("[::1]:8090", 200), ("10.0.0.1", 200), ("host.docker.internal:8090", 200), ("sidecar", 200)),
+        ):
+            for path in ("/", "/health"):
+                answer = stranger.get(path, headers={"Host": host})
+                assert answer.status_code == status, host
+        assert sidecar.http.get("/jobs", headers={"Host": "evil.example"}).status_code == 200
+
+
+def test_the_same_request_in_another_form_is_the_same(sidecar: Service) -> None:
+    sidecar.world.set()
+    headers = {"Idempotency-Key": f"form {time.monotonic()}", "Content-Type": "application/json"}
+    bodies = (b'{"name":"i1"}', b'{ "name": "i1", "cpus": 1 }')
+    first, second = (sidecar.http.post("/instances", content=body, headers=headers) for body in bodies)
+    assert (first.status_code, second.status_code) == (202, 202) and first.json()["id"] == second.json()["id"]
+    sidecar.http.get(f"/jobs/{first.json()['id']}", params={"wait": 30})
+    again = {"Idempotency-Key": f"snapshot {time.monotonic()}"}
+    sidecar.done("POST", "/instances/i1/stop")
+    made = [sidecar.http.post("/instances/i1/snapshots", headers=again).json()["id"] for _ in range(2)]
+    assert made[0] == made[1]
+
+
+def test_a_mount_is_checked_again_when_its_job_runs(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    (share / "x").mkdir(parents=True)
+    with Service(tmp_path, max_parallel=1, mount_sources=[str(share)]) as sidecar:
+        sidecar.world.set(options={"seconds": {"stop": 2}}, web="Running")
+        sidecar.http.post("/instances/web/stop")
+        mount = {"source": str(share / "x"), "target": "/mnt/x"}
+        job = sidecar.http.post("/instances", json={"name": "dev", "mounts": [mount]}).json()["id"]
+        (share / "x").rmdir()
+        (share / "x").symlink_to("/etc")
+        found = sidecar.http.get(f"/jobs/{job}", params={"wait": 30}).json()
+        check_failed(found, 403, "not-allowed")
+        assert not sidecar.world.calls("launch")
+
+
+def test_an_instance_is_no_larger_than_the_host(tmp_path: Path) -> None:
+    with Service(tmp_path, max_cpus=2, max_memory=4 * 1024**3, max_disk=20 * 1024**3) as sidecar:
+        sidecar.world.set(off="Stopped")
+        for more in ({"cpus": 3}, {"memory": "5G"}, {"disk": "21G"}):
+            check_problem(sidecar.http.post("/instances", json={"name": "dev"} | more), 422, "too-large-for-host")
+            check_problem(sidecar.http.post("/instances/off/resize", json=more), 422, "too-large-for-host")
+            sidecar.http.put("/environments/dev", json={"instances": [{"name": "dev"} | more]})
+            check_problem(sidecar.http.post("/environments/dev/start"), 422, "too-large-for-host")
+        assert not sidecar.world.calls("launch", "set")
+        sidecar.done("POST", "/instances", json={"name": "dev", "cpus": 2, "memory": "4G", "disk": "20G"})
+
+
+def test_the_instances_of_a_token_take_no_more_than_its_limit(tmp_path: Path) -> None:
+    with Service(tmp_path, limits={"operate": {"instances": 2, "cpus": 4, "memory": "4G"}}) as sidecar:
+        sidecar.world.set(other="Stopped")
+        operate = {"headers": bearer("operate")}
+
+        def launch(name: str, **more: Any) -> httpx.Response:
+            return sidecar.http.post("/instances", json={"name": name} | more, **operate)
+
+        check_problem(launch("dev", cpus=5), 403, "limit-reached")
+        check_problem(launch("dev", memory="5G"), 403, "limit-reached")
+        sidecar.done("POST", "/instances", json={"name": "dev", "cpus": 3}, **operate)
+        assert "cpus" in check_problem(launch("two", cpus=2), 403, "limit-reached")["detail"]
+        sidecar.done("POST", "/instances", json={"name": "two"}, **operate)
+        sidecar.done("POST", "/instances/two/stop")
+        for answer in (
+            launch("three"),
+            sidecar.http.post("/instances/two/clone", json={"name": "three"}, **operate),
+            # Also if another token asks: the instance counts for the one that made it.
+            sidecar.http.post("/instances/two/resize", json={"cpus": 2}),
+        ):
+            check_problem(answer, 403, "limit-reached")
+        sidecar.http.put("/environments/dev", json={"instances": [{"name": "dev"}, {"name": "three"}]})
+        check_problem(sidecar.http.post("/environments/dev/start", **operate), 403, "limit-reached")
+        # Another token has no limit, and what is gone does not count.
+        sidecar.done("POST", "/instances", json={"name": "big", "cpus": 64})
+        sidecar.done("DELETE", "/instances/dev")
+        sidecar.done("POST", "/instances", json={"name": "three", "cpus": 3}, **operate)

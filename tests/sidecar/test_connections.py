@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import ipaddress
 import resource
 import socket
@@ -25,6 +26,7 @@ from .service import FILES, Service, bearer
 
 sys.path.insert(0, str(FILES / "src"))
 
+from multipass_sidecar import connections, settings
 from multipass_sidecar.connections import interface_of, is_near
 
 IDLE, SLOW, LAUNCHES = (5000, 200, 20) if LONG else (1200, 60, 6)
@@ -173,19 +175,28 @@ def test_one_address_has_a_limit_and_the_oldest_that_waits_makes_room(tmp_path: 
             one.close()
 
 
+def test_a_neighbour_of_the_host_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = tmp_path / "route"
+    routes.write_text(ROUTES)
+    monkeypatch.setattr(connections, "ROUTES", routes)
+    limits = connections.Connections(settings.Settings(interfaces=["br-lan"]))
+    one: Any = object()
+    came = ("127.0.0.1", "172.17.0.5", "172.20.0.9", "192.168.177.2")
+    assert [limits.enter(one, client) for client in came] == [True, True, True, False]
+
+
 def test_a_connection_that_is_used_again_has_a_deadline_for_each_head(tmp_path: Path) -> None:
     with Service(tmp_path, head_timeout=1) as sidecar:
-        one = attempt(sidecar, "127.0.0.1")
-        one.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert one.recv(65536).startswith(b"HTTP/1.1 200")
-        time.sleep(1.5)
-        one.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert one.recv(65536).startswith(b"HTTP/1.1 200")
-        one.sendall(b"GET /health HTTP/1.1\r\n")
+        one = http.client.HTTPConnection(sidecar.host, sidecar.port, timeout=10)
+        for _ in range(2):
+            one.request("GET", "/health")
+            assert one.getresponse().read()
+            time.sleep(1.5)
+        assert one.sock
+        one.sock.sendall(b"GET /health HTTP/1.1\r\n")
         began = time.monotonic()
-        one.settimeout(10)
         with contextlib.suppress(ConnectionError):
-            assert one.recv(1) == b""
+            assert one.sock.recv(1) == b""
         assert 0.5 < time.monotonic() - began < 5
 
 

@@ -35,9 +35,7 @@ FOREIGN = {"/opt/orchestration/sidecar-data/environments": {"owner": "1001"}}
 
 
 @pytest.mark.parametrize(("files", "changes"), [({}, False), (OWNED, False), (FOREIGN, True), (OWNED | FOREIGN, True)])
-def test_owners_change_only_in_a_tree_of_another_user_and_through_no_link(
-    files: dict[str, Any], changes: bool
-) -> None:
+def test_owners_change_only_in_a_tree_of_another_user_and_through_no_link(files: dict[str, Any], changes: bool) -> None:
     all_tasks = list(tasks(load("roles/sidecar/tasks/environment.yml")))
     assert not [task for task in all_tasks if task.get("ansible.builtin.file", {}).get("recurse")]
     (task,) = [task for task in all_tasks if "chown" in str(task.get(COMMAND, {}).get("argv"))]
