@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     for listening in sockets:
         limit_sends(listening, settings.send_timeout)
     # asyncio has no other way to shorten the minute that a client may take for the handshake of TLS.
-    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = settings.head_timeout  # type: ignore[misc]
+    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = settings.head_timeout
     app = create_app(settings, tokens)
     config = uvicorn.Config(
         app,

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .settings import Settings
 
-DOCKER = re.compile(r"docker0|br-[0-9a-f]{12}")
+DOCKER = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}")
 """The names that Docker gives to its bridges."""
 ROUTES = Path("/proc/net/route")
 
