@@ -46,7 +46,7 @@ MESSAGES: list[tuple[str, str, int, str]] = [
         409,
         "wrong-state",
     ),
-    ("restart", f'{SEVERAL}instance "web" is not running', 409, "wrong-state"),
+    ("restart", 'instance "web" is not running', 409, "wrong-state"),
     ("delete", "Cannot delete snapshots of deleted instances: web.s1", 409, "wrong-state"),
     (
         "set",

@@ -34,7 +34,12 @@ def test_the_stand_in_says_what_multipass_says(sidecar: Service) -> None:
     sidecar.world.set(dev="Running", old="Deleted", nap="Suspended", web="Stopped")
     said = set()
     for call in (
-        *(["info", "none"], ["start", "none"], ["clone", "--name=copy", "none"], ["clone", "--name=copy", "dev"]),
+        *(
+            ["info", "--format=json", "none"],
+            ["start", "none"],
+            ["clone", "--name=copy", "none"],
+            ["clone", "--name=copy", "dev"],
+        ),
         *(["get", "local.none.cpus"], ["set", "local.none.cpus=2"], ["set", "local.dev.cpus=2"], ["stop", "old"]),
         *(
             ["set", "local.old.cpus=2"],
@@ -44,7 +49,7 @@ def test_the_stand_in_says_what_multipass_says(sidecar: Service) -> None:
         ),
         *(["launch", "--name=dev", "lts"], ["clone", "--name=dev", "web"], ["snapshot", "old"], ["snapshot", "dev"]),
         *(["stop", "nap"], ["restart", "nap"], ["launch", "--name=copy", "x:lts"], ["launch", "--name=copy", "none"]),
-        *(["find", "none"], ["launch", "--name=copy", "--memory=1M", "lts"]),
+        *(["find", "--format=json", "none"], ["launch", "--name=copy", "--memory=1M", "lts"]),
         ["launch", "--name=copy", "--mount=/no/such:/x", "lts"],
     ):
         environment = os.environ | {"FAKE_MULTIPASS_STATE": str(sidecar.world.path)}

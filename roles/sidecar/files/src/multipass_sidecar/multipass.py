@@ -83,7 +83,7 @@ KINDS: list[tuple[str, int, str]] = [
     ),
     (
         r"custom image .* does not exist|source path .* does not exist|invalid setting|invalid \w+ size"
-        r"|invalid (instance|snapshot) name|invalid network options|below minimum for this image"
+        r"|invalid (instance|snapshot) name|invalid network options|requested disk .* below minimum"
         r"|automatic network configuration not available",
         422,
         "not-accepted",
