@@ -100,6 +100,8 @@ class Service:
         self.package = package
         self.world = World(folder / "multipass.json")
         self.settings = {"multipass": str(FAKE), "state_directory": str(folder / "state"), "rate_limit": 100000}
+        # The same on each machine that the tests run on.
+        self.settings |= {"max_cpus": 256, "max_memory": 2**60, "max_disk": 2**60}
         self.settings |= settings
         (folder / "state").mkdir(exist_ok=True)
         with socket.create_server((host, 0)) as probe:
@@ -121,7 +123,9 @@ class Service:
     def start(self) -> None:
         """Start the program and wait until it answers."""
         write_tokens(self.folder / "tokens", TOKENS)
-        lines = [f"{name} = {json.dumps(value)}\n" for name, value in self.settings.items()]
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in self.settings.items() if name != "limits"]
+        for token, limits in self.settings.get("limits", {}).items():
+            lines += [f"[limits.{token}]\n", *(f"{key} = {json.dumps(value)}\n" for key, value in limits.items())]
         (self.folder / "sidecar.toml").write_text("".join(lines), encoding="utf-8")
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from .service import TOKENS, Service, bearer
+from .service import FILES, TOKENS, Service, bearer
 
 
 def check_problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
@@ -118,15 +118,16 @@ def test_bodies_that_are_too_large_are_refused(tmp_path: Path) -> None:
 
 
 def test_list_shows_all_instances_by_name(sidecar: Service) -> None:
-    assert sidecar.http.get("/instances").json() == {"instances": []}
+    assert sidecar.http.get("/instances").json() == {"instances": [], "next": None}
     sidecar.world.set(web="Running", db="Stopped", old="Deleted")
-    assert sidecar.http.get("/instances").json() == {
-        "instances": [
-            {"name": "db", "state": "Stopped", "ipv4": [], "release": "Not Available"},
-            {"name": "old", "state": "Deleted", "ipv4": [], "release": "Not Available"},
-            {"name": "web", "state": "Running", "ipv4": ["10.21.77.10"], "release": "Ubuntu 24.04 LTS"},
-        ]
-    }
+    expected = [
+        {"name": "db", "state": "Stopped", "ipv4": [], "release": None},
+        {"name": "old", "state": "Deleted", "ipv4": [], "release": None},
+        {"name": "web", "state": "Running", "ipv4": ["10.21.77.10"], "release": "Ubuntu 24.04 LTS"},
+    ]
+    assert sidecar.http.get("/instances").json() == {"instances": expected, "next": None}
+    assert sidecar.http.get("/instances?limit=2").json() == {"instances": expected[:2], "next": "old"}
+    assert sidecar.http.get("/instances?limit=2&after=old").json() == {"instances": expected[2:], "next": None}
 
 
 def test_info_of_a_running_and_of_a_stopped_instance(sidecar: Service) -> None:
@@ -214,8 +215,22 @@ def test_launch_of_a_taken_name_is_a_conflict(sidecar: Service, present: str) ->
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("name", ["", "a", "-x", "--all", "a-", "1a", "a_b", "a b", "a/b", "ä1", "a\n", "a" * 64, None, 5, "a\0b"]),
-        ("image", ["", "-x", "http://x/y.img", "../x", "a b", "x" * 101, "file:///a b", "file://relative"]),
+        ("name", ["", "-x", "--all", "a-", "1a", "a_b", "a b", "a/b", "ä1", "a\n", "a" * 64, None, 5, "a\0b"]),
+        (
+            "image",
+            [
+                "",
+                "-x",
+                "http://x/y.img",
+                "../x",
+                "a b",
+                "x" * 101,
+                "file:///a b",
+                "file://relative",
+                "file.img",
+                "http:10.0.0.1",
+            ],
+        ),
         ("cpus", [0, -1, 257, "two", 1.5, True]),
         ("memory", ["", "511M", "0", "1T", "-1G", "1 G", "1.5G", "9" * 20, 1073741824]),
         ("disk", ["1023M", "big", "1g"]),
@@ -285,7 +300,7 @@ def test_launch_without_a_json_object_is_refused(sidecar: Service, content: byte
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("name", ["-x", "a", "--all", "a_b", "a%20b", "1a", "a%2Fb", "a%0A", "%C3%A4b", "a%00b"])
+@pytest.mark.parametrize("name", ["-x", "--all", "a_b", "a%20b", "1a", "a%2Fb", "a%0A", "%C3%A4b", "a%00b"])
 def test_a_path_with_a_bad_name_never_reaches_multipass(sidecar: Service, name: str) -> None:
     ends = [("GET", ""), ("DELETE", ""), ("POST", "/start"), ("POST", "/stop"), ("GET", "/snapshots"), ("GET", "/size")]
     for method, end in ends:
@@ -360,10 +375,24 @@ def test_resize_changes_what_differs_and_refuses_to_shrink(sidecar: Service) -> 
         sidecar.done("POST", "/instances/dev/resize", json={"cpus": 1, "memory": "1024M"})["result"]["changed"] is False
     )
     assert sidecar.done("POST", "/instances/dev/resize", json={"cpus": 2, "disk": "6G"})["result"]["changed"] is True
-    assert sidecar.world.arguments("set") == [["set", "local.dev.disk=6G"], ["set", "local.dev.cpus=2"]]
+    assert sidecar.world.arguments("set")[1:] == [["set", "local.dev.disk=6G"], ["set", "local.dev.cpus=2"]]
     job = sidecar.done("POST", "/instances/dev/resize", "failed", json={"cpus": 4, "disk": "5G"})
-    assert "6.0GiB; it cannot shrink to 5G" in check_failed(job, 409, "disk-can-not-shrink")
+    assert "Disk can only be expanded" in check_failed(job, 409, "disk-can-not-shrink")
     assert sidecar.http.get("/instances/dev/size").json() == {"cpus": 2, "memory": 1024**3, "disk": 6 * 1024**3}
+
+
+def test_resize_reaches_a_size_that_multipass_shows_as_the_present_one(sidecar: Service) -> None:
+    sidecar.world.set(dev="Stopped")
+    for body, key, size in (
+        ({"memory": "2G"}, "memory", 2048),
+        ({"memory": "2040M"}, "memory", 2040),
+        ({"memory": "2G"}, "memory", 2048),
+        ({"disk": "5160M"}, "disk", 5160),
+    ):
+        assert sidecar.done("POST", "/instances/dev/resize", json=body)["result"]["changed"] in (
+            [True] if body != {"memory": "2G"} else [True, False]
+        )
+        assert sidecar.world.read()["instances"]["dev"][key] == size * 1024**2, body
 
 
 def test_snapshots_come_go_and_are_restored(sidecar: Service) -> None:
@@ -417,10 +446,14 @@ def test_exec_passes_arguments_as_they_are(sidecar: Service) -> None:
         "truncated": False,
         "timed_out": False,
     }
-    assert sidecar.world.arguments("exec") == [["exec", "--no-map-working-directory", "dev", "--", *hostile]]
-    body |= {"working_directory": "/srv"}
-    assert sidecar.http.post("/instances/dev/exec", json=body).status_code == 200
-    assert sidecar.world.arguments("exec")[-1][:4] == ["exec", "--working-directory=/srv", "dev", "--"]
+    body |= {"working_directory": "/tmp"}
+    assert sidecar.http.post("/instances/dev/exec", json=body).json() == found
+    for call in sidecar.world.arguments("exec"):
+        # The client would make a line for a shell of a directory and sudo. The program's arguments are the last ones.
+        assert call[:6] == ["exec", "--no-map-working-directory", "dev", "--", "sh", "-c"]
+        assert call[7] == "sh" and call[-len(hostile) :] == hostile
+    answer = sidecar.http.post("/instances/dev/exec", json={"argv": ["true"], "working_directory": "/no/such"})
+    assert "/no/such" in check_problem(answer, 422, "not-accepted")["detail"]
     for name, status, kind in (
         ("off", 409, "wrong-state"),
         ("gone", 409, "wrong-state"),
@@ -438,15 +471,54 @@ def test_exec_returns_the_programs_own_code(sidecar: Service, code: int) -> None
     assert (found["exit_code"], found["timed_out"]) == (code, False)
 
 
+@pytest.mark.parametrize("word", ["exit", "eval", "cd", "exec", ":"])
+def test_exec_knows_no_words_of_a_shell(sidecar: Service, word: str) -> None:
+    """The stand-in's guest has no program of such a name except exit."""
+    sidecar.world.set(dev="Running")
+    found = sidecar.http.post("/instances/dev/exec", json={"argv": [word, "7"]}).json()
+    assert found["exit_code"] == (7 if word == "exit" else 127), found
+
+
 @pytest.mark.parametrize(
-    ("code", "status", "kind"),
-    [(2, 503, "command-failed"), (3, 503, "daemon-unreachable"), (255, 503, "command-failed")],
+    ("code", "text"),
+    [
+        (1, "error: pathspec 'x' did not match any file"),
+        (2, 'error: instance "dev" does not exist'),
+        (2, "exec failed: the file does not exist"),
+        (3, "exec failed: cannot connect to the multipass socket"),
+    ],
 )
-def test_exec_reports_failures_of_multipass_itself(sidecar: Service, code: int, status: int, kind: str) -> None:
-    fault = {"code": code, "stderr": "exec failed: ssh connection failed: 'Connection refused'"}
+def test_exec_does_not_take_a_failure_of_the_program_for_its_own(sidecar: Service, code: int, text: str) -> None:
+    sidecar.world.set(dev="Running")
+    found = sidecar.http.post("/instances/dev/exec", json={"argv": ["complain-and-exit", str(code), text]}).json()
+    assert (found["exit_code"], found["stdout"], found["stderr"]) == (code, "", f"{text}\n")
+
+
+def test_exec_finds_the_exit_code_behind_much_error_output(sidecar: Service) -> None:
+    sidecar.world.set(dev="Running")
+    found = sidecar.http.post(
+        "/instances/dev/exec", json={"argv": ["complain-and-exit", "3", "y" * 32000, "100"]}
+    ).json()
+    assert (found["exit_code"], found["truncated"], len(found["stderr"])) == (3, True, 1024**2)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "status", "kind"),
+    [
+        (2, "exec failed: ssh connection failed: 'Connection refused'", 503, "exec-unknown"),
+        (3, "exec failed: cannot connect to the multipass socket", 503, "daemon-unreachable"),
+        (255, "exec failed: ssh connection failed: 'Connection refused'", 503, "exec-unknown"),
+        (2, 'exec failed: The following errors occurred:\ninstance "dev" does not exist', 404, "instance-not-found"),
+        (0, "", 503, "exec-unknown"),
+    ],
+)
+def test_exec_reports_failures_of_multipass_itself(
+    sidecar: Service, code: int, text: str, status: int, kind: str
+) -> None:
+    fault = {"code": code, "stderr": text, "stdout": ""}
     sidecar.world.set(options={"faults": {"exec": [fault]}}, dev="Running")
     answer = sidecar.http.post("/instances/dev/exec", json={"argv": ["true"]})
-    assert "Connection refused" in check_problem(answer, status, kind)["detail"]
+    assert " ".join(text.split()) in check_problem(answer, status, kind)["detail"]
 
 
 def test_exec_is_limited_in_time_and_output(sidecar: Service) -> None:
@@ -483,10 +555,10 @@ def test_files_are_sent_and_received_unchanged(sidecar: Service) -> None:
 def test_files_that_cannot_be_transferred(sidecar: Service) -> None:
     sidecar.world.set(dev="Running", off="Stopped")
     for path in ("/none", "/nowhere/x"):
-        body = check_problem(sidecar.http.get("/instances/dev/files", params={"path": path}), 409, "transfer-failed")
+        body = check_problem(sidecar.http.get("/instances/dev/files", params={"path": path}), 404, "file-not-found")
         assert "No such file" in body["detail"]
     answer = sidecar.http.put("/instances/dev/files", params={"path": "/nowhere/x"}, content=b"x" * 1024**2)
-    check_problem(answer, 409, "transfer-failed")
+    check_problem(answer, 404, "file-not-found")
     check_problem(sidecar.http.get("/instances/off/files", params={"path": "/x1"}), 409, "wrong-state")
     for path in ("relative", "", "/", "/a\nb", "/a\0b", "/" + "x" * 5000):
         check_problem(sidecar.http.get("/instances/dev/files", params={"path": path}), 422, "invalid-request")
@@ -523,7 +595,7 @@ def test_environments_are_defined_started_stopped_and_removed(sidecar: Service) 
     result = sidecar.done("DELETE", "/environments/dev", params={"purge": True})["result"]
     assert result["state"] == "absent"
     assert sidecar.world.states() == {"other": "Running"}
-    assert sidecar.http.get("/environments").json() == {"environments": []}
+    assert sidecar.http.get("/environments").json() == {"environments": [], "next": None}
     check_problem(sidecar.http.get("/environments/dev"), 404, "environment-not-found")
 
 
@@ -824,3 +896,161 @@ def test_tls_by_configuration(tmp_path: Path) -> None:
         assert answer.json()["status"] == "ok"
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"{sidecar.url}/health")
+
+
+def test_an_environment_is_changed_only_as_it_was_read(sidecar: Service) -> None:
+    sidecar.world.set()
+    path, body = "/environments/tagged", {"instances": [{"name": "web"}]}
+    made = sidecar.http.put(path, json=body, headers={"If-None-Match": "*"})
+    assert (made.status_code, made.headers["location"]) == (201, path)
+    tag = made.headers["etag"]
+    assert sidecar.http.get(path).headers["etag"] == tag
+    check_problem(sidecar.http.put(path, json=body, headers={"If-None-Match": "*"}), 412, "changed")
+    other = sidecar.http.put(path, json=body | {"description": "x"}, headers={"If-Match": tag})
+    assert other.status_code == 200 and other.headers["etag"] != tag and "location" not in other.headers
+    check_problem(sidecar.http.put(path, json=body, headers={"If-Match": tag}), 412, "changed")
+    check_problem(sidecar.http.delete(path, headers={"If-Match": tag}), 412, "changed")
+    assert sidecar.http.delete(path, headers={"If-Match": f"{tag}, {other.headers['etag']}"}).status_code == 204
+    check_problem(sidecar.http.put(path, json=body, headers={"If-Match": "*"}), 412, "changed")
+
+
+def test_an_environment_in_use_is_not_deleted(sidecar: Service) -> None:
+    sidecar.world.set(options={"seconds": {"launch": 2}})
+    sidecar.http.put("/environments/busy", json={"instances": [{"name": "web"}]})
+    job = sidecar.http.post("/environments/busy/start").json()["id"]
+    body = check_problem(sidecar.http.delete("/environments/busy"), 409, "environment-busy")
+    assert job in body["detail"]
+    sidecar.http.get(f"/jobs/{job}", params={"wait": 30})
+    assert sidecar.http.delete("/environments/busy").status_code == 204
+
+
+def test_lists_have_pages(sidecar: Service) -> None:
+    sidecar.world.set(aa="Stopped")
+    for name in ("p1", "p2", "p3"):
+        sidecar.http.put(f"/environments/{name}", json={"instances": [{"name": "aa"}]})
+        sidecar.done("POST", "/instances/aa/start", params={})
+    found = sidecar.http.get("/environments?limit=2&after=p").json()
+    assert ([item["name"] for item in found["environments"]], found["next"]) == (["p1", "p2"], "p2")
+    found = sidecar.http.get("/environments?limit=2&after=p2").json()
+    assert ([item["name"] for item in found["environments"]], found["next"]) == (["p3"], None)
+    every, before = [], None
+    while True:
+        more = {"before": before} if before else {}
+        page = sidecar.http.get("/jobs", params={"limit": 2, "instance": "aa"} | more).json()
+        every += [job["id"] for job in page["jobs"]]
+        if (before := page["next"]) is None:
+            break
+    whole = sidecar.http.get("/jobs", params={"limit": 1000, "instance": "aa"}).json()["jobs"]
+    assert every == [job["id"] for job in whole] and len(every) >= 3
+    for name in ("p1", "p2", "p3"):
+        sidecar.http.delete(f"/environments/{name}")
+
+
+def test_head_answers_as_get_does_without_a_body(sidecar: Service) -> None:
+    sidecar.world.set(dev="Running")
+    with httpx.Client(base_url=sidecar.url) as stranger:
+        for path in ("/health", "/", "/page.js", "/problems/wrong-state"):
+            got, head = stranger.get(path), stranger.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+            assert head.headers["content-type"] == got.headers["content-type"]
+        assert stranger.head("/instances").status_code == 401
+    assert sidecar.http.head("/instances").status_code == 200
+    assert sidecar.http.head("/instances/none").status_code == 404
+
+
+def test_the_scheme_of_a_token_is_read_in_any_case(sidecar: Service) -> None:
+    for scheme in ("bearer", "BEARER", "Bearer"):
+        answer = sidecar.http.get("/jobs", headers={"Authorization": f"{scheme} {TOKENS['read']}"})
+        assert answer.status_code == 200
+
+
+def test_every_problem_type_is_explained(sidecar: Service) -> None:
+    source = "".join(path.read_text("utf-8") for path in (FILES / "src" / "multipass_sidecar").rglob("*.py"))
+    kinds = set(re.findall(r'\b[45]\d\d,\s+"([a-z-]+)"', source))
+    assert len(kinds) > 30
+    with httpx.Client(base_url=sidecar.url) as stranger:
+        for kind in kinds:
+            found = stranger.get(f"/problems/{kind}")
+            assert found.status_code == 200 and found.json()["description"], kind
+        assert stranger.get("/problems/none").status_code == 404
+
+
+def test_another_name_of_the_service_is_refused_to_strangers(tmp_path: Path) -> None:
+    with Service(tmp_path, host_names=["vms.example.com"]) as sidecar, httpx.Client(base_url=sidecar.url) as stranger:
+        for host, status in (
+            *(("evil.example", 421), ("evil.example:8090", 421), ("vms.example.com", 200), ("localhost:8090", 200)),
+            *(("[::1]:8090", 200), ("10.0.0.1", 200), ("host.docker.internal:8090", 200), ("sidecar", 200)),
+        ):
+            for path in ("/", "/health"):
+                answer = stranger.get(path, headers={"Host": host})
+                assert answer.status_code == status, host
+        assert sidecar.http.get("/jobs", headers={"Host": "evil.example"}).status_code == 200
+
+
+def test_the_same_request_in_another_form_is_the_same(sidecar: Service) -> None:
+    sidecar.world.set()
+    headers = {"Idempotency-Key": f"form {time.monotonic()}", "Content-Type": "application/json"}
+    bodies = (b'{"name":"i1"}', b'{ "name": "i1", "cpus": 1 }')
+    first, second = (sidecar.http.post("/instances", content=body, headers=headers) for body in bodies)
+    assert (first.status_code, second.status_code) == (202, 202) and first.json()["id"] == second.json()["id"]
+    sidecar.http.get(f"/jobs/{first.json()['id']}", params={"wait": 30})
+    again = {"Idempotency-Key": f"snapshot {time.monotonic()}"}
+    sidecar.done("POST", "/instances/i1/stop")
+    made = [sidecar.http.post("/instances/i1/snapshots", headers=again).json()["id"] for _ in range(2)]
+    assert made[0] == made[1]
+
+
+def test_a_mount_is_checked_again_when_its_job_runs(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    (share / "x").mkdir(parents=True)
+    with Service(tmp_path, max_parallel=1, mount_sources=[str(share)]) as sidecar:
+        sidecar.world.set(options={"seconds": {"stop": 2}}, web="Running")
+        sidecar.http.post("/instances/web/stop")
+        mount = {"source": str(share / "x"), "target": "/mnt/x"}
+        job = sidecar.http.post("/instances", json={"name": "dev", "mounts": [mount]}).json()["id"]
+        (share / "x").rmdir()
+        (share / "x").symlink_to("/etc")
+        found = sidecar.http.get(f"/jobs/{job}", params={"wait": 30}).json()
+        check_failed(found, 403, "not-allowed")
+        assert not sidecar.world.calls("launch")
+
+
+def test_an_instance_is_no_larger_than_the_host(tmp_path: Path) -> None:
+    with Service(tmp_path, max_cpus=2, max_memory=4 * 1024**3, max_disk=20 * 1024**3) as sidecar:
+        sidecar.world.set(off="Stopped")
+        for more in ({"cpus": 3}, {"memory": "5G"}, {"disk": "21G"}):
+            check_problem(sidecar.http.post("/instances", json={"name": "dev"} | more), 422, "too-large-for-host")
+            check_problem(sidecar.http.post("/instances/off/resize", json=more), 422, "too-large-for-host")
+            sidecar.http.put("/environments/dev", json={"instances": [{"name": "dev"} | more]})
+            check_problem(sidecar.http.post("/environments/dev/start"), 422, "too-large-for-host")
+        assert not sidecar.world.calls("launch", "set")
+        sidecar.done("POST", "/instances", json={"name": "dev", "cpus": 2, "memory": "4G", "disk": "20G"})
+
+
+def test_the_instances_of_a_token_take_no_more_than_its_limit(tmp_path: Path) -> None:
+    with Service(tmp_path, limits={"operate": {"instances": 2, "cpus": 4, "memory": "4G"}}) as sidecar:
+        sidecar.world.set(other="Stopped")
+        operate = {"headers": bearer("operate")}
+
+        def launch(name: str, **more: Any) -> httpx.Response:
+            return sidecar.http.post("/instances", json={"name": name} | more, **operate)
+
+        check_problem(launch("dev", cpus=5), 403, "limit-reached")
+        check_problem(launch("dev", memory="5G"), 403, "limit-reached")
+        sidecar.done("POST", "/instances", json={"name": "dev", "cpus": 3}, **operate)
+        assert "cpus" in check_problem(launch("two", cpus=2), 403, "limit-reached")["detail"]
+        sidecar.done("POST", "/instances", json={"name": "two"}, **operate)
+        sidecar.done("POST", "/instances/two/stop")
+        for answer in (
+            launch("three"),
+            sidecar.http.post("/instances/two/clone", json={"name": "three"}, **operate),
+            # Also if another token asks: the instance counts for the one that made it.
+            sidecar.http.post("/instances/two/resize", json={"cpus": 2}),
+        ):
+            check_problem(answer, 403, "limit-reached")
+        sidecar.http.put("/environments/dev", json={"instances": [{"name": "dev"}, {"name": "three"}]})
+        check_problem(sidecar.http.post("/environments/dev/start", **operate), 403, "limit-reached")
+        # Another token has no limit, and what is gone does not count.
+        sidecar.done("POST", "/instances", json={"name": "big", "cpus": 64})
+        sidecar.done("DELETE", "/instances/dev")
+        sidecar.done("POST", "/instances", json={"name": "three", "cpus": 3}, **operate)

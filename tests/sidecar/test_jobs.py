@@ -68,7 +68,7 @@ def test_jobs_are_listed_by_state_and_instance(sidecar: Service) -> None:
     second = sidecar.done("POST", "/instances/bb/clone", json={"name": "cc"})["id"]
     for query, expected in (("instance=aa", first), ("instance=cc", second), ("limit=1", second)):
         assert sidecar.http.get(f"/jobs?{query}").json()["jobs"][0]["id"] == expected
-    assert sidecar.http.get("/jobs?state=queued").json() == {"jobs": []}
+    assert sidecar.http.get("/jobs?state=queued").json() == {"jobs": [], "next": None}
     for query in ("state=odd", "limit=0", "limit=9999", "instance=-x"):
         assert sidecar.http.get(f"/jobs?{query}").status_code == 422
     for path, status in ((f"/jobs/{'0' * 32}", 404), ("/jobs/x", 422)):

@@ -54,7 +54,7 @@ def test_an_instance_from_the_launch_to_its_end(sidecar: Service, tmp_path: Path
     where = {"path": "/home/ubuntu/a file.bin"}
     assert sidecar.http.put(f"{path}/files", params=where, content=content).status_code == 204
     assert sidecar.http.get(f"{path}/files", params=where).content == content
-    assert sidecar.http.get(f"{path}/files", params={"path": "/home/ubuntu/none"}).status_code == 409
+    assert sidecar.http.get(f"{path}/files", params={"path": "/home/ubuntu/none"}).status_code == 404
     assert sidecar.done("POST", f"{path}/restart", **long)["result"]["instance"]["state"] == "Running"
     assert sidecar.done("POST", f"{path}/stop", **long)["result"]["instance"]["state"] == "Stopped"
     assert sidecar.done("POST", f"{path}/resize", json={"disk": "5G", "memory": "1G"}, **long)["result"]["changed"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
+
+import pytest
 
 from ..templating import evaluate, load, tasks, variables
 
@@ -25,3 +28,20 @@ def test_user_of_the_service_can_read_the_environment_on_a_host_with_another_uma
         [*readable, "sh", "-c", 'umask; echo "$1"', "sh", "a b"], umask=0o077, check=True, capture_output=True
     )
     assert shown.stdout == b"0022\na b\n" and all(argv[: len(readable)] == readable for argv in argvs)
+
+
+OWNED = {"/opt/orchestration/sidecar-data": {"owner": "orchestration-sidecar"}}
+FOREIGN = {"/opt/orchestration/sidecar-data/environments": {"owner": "1001"}}
+
+
+@pytest.mark.parametrize(("files", "changes"), [({}, False), (OWNED, False), (FOREIGN, True), (OWNED | FOREIGN, True)])
+def test_owners_change_only_in_a_tree_of_another_user_and_through_no_link(files: dict[str, Any], changes: bool) -> None:
+    all_tasks = list(tasks(load("roles/sidecar/tasks/environment.yml")))
+    assert not [task for task in all_tasks if task.get("ansible.builtin.file", {}).get("recurse")]
+    (task,) = [task for task in all_tasks if "chown" in str(task.get(COMMAND, {}).get("argv"))]
+    known = variables("common", "sidecar") | {
+        "orchestration_host": {"files": files},
+        "orchestration_root": "/opt/orchestration",
+    }
+    assert evaluate(task[COMMAND]["argv"], known)[:2] == ["chown", "-hRP"]
+    assert evaluate("{{ " + task["when"][1] + " }}", known) is changes

@@ -21,6 +21,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.versions imp
 
 SNAPD = "/run/snapd.socket"
 SIDECAR_PYTHON = (3, 11)
+NUMBER = re.compile("[0-9]{1,9}")
+SIZE = re.compile("[1-9][0-9]{0,9}[MG]")
 
 
 def _sidecar_addresses(situation: Situation) -> Iterator[str]:
@@ -76,6 +78,23 @@ def _sidecar_tokens(situation: Situation) -> Iterator[str]:
             )
 
 
+def _sidecar_limits(situation: Situation) -> Iterator[str]:
+    for name in ("sidecar_max_memory", "sidecar_max_disk"):
+        if situation.text(name) and not SIZE.fullmatch(situation.text(name)):
+            yield f"{name}: '{situation.text(name)}' is not a size. Set a whole number with M or G."
+    tokens = [str(token.get("name")) for token in situation.items("sidecar_tokens") if isinstance(token, Mapping)]
+    for token, values in situation.mapping("sidecar_limits").items():
+        if token not in ("admin", "kestra", *tokens):
+            yield f"sidecar_limits: there is no token '{token}'. Use admin, kestra or a name of sidecar_tokens."
+        for key, value in values.items() if isinstance(values, Mapping) else [("", values)]:
+            wanted = {"instances": NUMBER, "cpus": NUMBER, "memory": SIZE, "disk": SIZE}.get(str(key))
+            if wanted is None or isinstance(value, bool) or not wanted.fullmatch(str(value)):
+                yield (
+                    f"sidecar_limits: {token}: '{key}: {value}' is no limit. Set instances and cpus to numbers, and"
+                    " memory and disk to numbers with M or G."
+                )
+
+
 def _sidecar_host(situation: Situation) -> Iterator[str]:
     python = situation.host.get("python")
     if python is not None and numbers(str(python)) < SIDECAR_PYTHON:
@@ -115,6 +134,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
     held_ports("sidecar"),
     _sidecar_addresses,
     _sidecar_paths,
+    _sidecar_limits,
     addresses("sidecar_pip_index_url"),
     ranges(
         ("sidecar_query_timeout", 1, 3600),

@@ -10,6 +10,7 @@ Only this module knows the command line and systemd.
 from __future__ import annotations
 
 import argparse
+import asyncio.constants
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from .app import STOP_SECONDS, create_app
+from .connections import Connections, limit_sends
 from .settings import SettingsError, credential, load, read_tokens
 
 FIRST_SOCKET = 3
@@ -126,9 +128,15 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         print(f"multipass-sidecar: {error}", file=sys.stderr)
         return 2
+    for listening in sockets:
+        limit_sends(listening, settings.send_timeout)
+    # asyncio has no other way to shorten the minute that a client may take for the handshake of TLS.
+    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = settings.head_timeout
     app = create_app(settings, tokens)
     config = uvicorn.Config(
         app,
+        http=Connections(settings).protocol(),
+        ws="none",
         ssl_certfile=settings.tls_certificate or credential("tls_certificate"),
         ssl_keyfile=settings.tls_key or credential("tls_key"),
         log_config=None,

@@ -35,8 +35,8 @@ def create_app(settings: Settings, tokens: list[Token]) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = Service(settings, metrics)
         app.state.service = service
-        service.jobs.start()
         try:
+            await service.jobs.start()
             yield
         finally:
             await service.jobs.stop(STOP_SECONDS)
@@ -50,9 +50,10 @@ def create_app(settings: Settings, tokens: list[Token]) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
+        servers=[{"url": "/", "description": "the service that this document comes from"}],
     )
-    for module in (host, instances, environments, jobs):
-        app.include_router(module.router)
+    for module, tag in ((host, "host"), (instances, "instances"), (environments, "environments"), (jobs, "jobs")):
+        app.include_router(module.router, tags=[tag])
     add_page(app)
     add_error_handlers(app)
     app.add_middleware(AuthMiddleware, settings=settings, tokens=tokens, metrics=metrics)

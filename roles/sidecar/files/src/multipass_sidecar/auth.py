@@ -10,8 +10,11 @@ It decides by method and path only. It reads no content of a body and knows no r
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import logging
 import re
+import socket
 import time
 
 from starlette.exceptions import HTTPException
@@ -21,13 +24,16 @@ from . import problems
 from .metrics import Metrics
 from .settings import Settings, Token, TokenScope, find_token
 
-PUBLIC = {("GET", path) for path in ("/health", "/", "/page.css", "/page.js")}
+PUBLIC = {(method, path) for method in ("GET", "HEAD") for path in ("/health", "/", "/page.css", "/page.js")}
+PROBLEM = re.compile(r"/problems/[a-z-]+")
 ADMIN = re.compile(r"/instances/[^/]*/(exec|snapshots/[^/]*/restore)")
 FILES = re.compile(r"/instances/[^/]*/files")
 MAX_BODY = 4 * 1024**2
 """Bytes. The definition of an environment may contain many cloud-init texts."""
 BODY_SECONDS = 30
 """How long to wait for each piece of a body."""
+WHOLE_BODY_SECONDS = 60
+"""How long to wait for all of a body that is no file."""
 BURST_SECONDS = 4
 REFUSALS_PER_SECOND = 10.0
 """How many requests without a valid token are refused with 401, per address. More are refused with 429."""
@@ -42,6 +48,18 @@ def needed_scope(method: str, path: str) -> TokenScope:
     if method in ("GET", "HEAD", "OPTIONS"):
         return "read"
     return "operate" if method == "POST" and not ADMIN.fullmatch(path) else "admin"
+
+
+def is_own_name(host: str, names: list[str]) -> bool:
+    """Return whether a Host header may mean this service: an address, a local name, or a configured one."""
+    name = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
+    name = name.strip("[]").rstrip(".").lower()
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True
+    if "." not in name or name.endswith((".localhost", ".internal")):
+        return True
+    return name in {socket.gethostname().lower(), *map(str.lower, names)}
 
 
 class RateLimiter:
@@ -77,7 +95,12 @@ class AuthMiddleware:
     def _refusal(self, scope: Scope, token: Token | None) -> problems.ApiError | None:
         """Return why a request is refused, or None."""
         method, path, now = scope["method"], scope["path"], time.monotonic()
-        if (method, path) in PUBLIC:
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+        # A browser that was led here under another name has no token, which is for the page's own name only.
+        if token is None and not is_own_name(host, self._settings.host_names):
+            detail = "the service is not known by the name in the header Host; use its address, or add it to host_names"
+            return problems.ApiError(421, "unknown-host", detail)
+        if (method, path) in PUBLIC or (method in ("GET", "HEAD") and PROBLEM.fullmatch(path)):
             return None
         if token is None:
             wait = self._refusals.take(scope["client"][0] if scope.get("client") else "", now)
@@ -97,10 +120,6 @@ class AuthMiddleware:
             return problems.ApiError(403, "scope-missing", detail)
         return None
 
-    def _max_body(self, scope: Scope) -> int:
-        sends_file = scope["method"] == "PUT" and FILES.fullmatch(scope["path"])
-        return self._settings.max_file if sends_file else MAX_BODY
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] != "http":
@@ -109,10 +128,12 @@ class AuthMiddleware:
         started = time.monotonic()
         status, size, complete, closed = 0, 0, False, False
         headers: list[tuple[bytes, bytes]] = scope["headers"]
+        inner: Scope = scope
         credentials = next((value for name, value in headers if name == b"authorization"), b"")
-        token = find_token(self._tokens, credentials[7:]) if credentials.startswith(b"Bearer ") else None
+        token = find_token(self._tokens, credentials[7:]) if credentials[:7].lower() == b"bearer " else None
         refusal = self._refusal(scope, token)
-        limit = self._max_body(scope)
+        sends_file = scope["method"] == "PUT" and FILES.fullmatch(scope["path"])
+        limit = self._settings.max_file if sends_file else MAX_BODY
         length = next((value for name, value in headers if name == b"content-length"), b"0")
         too_large = f"the body is larger than {limit} bytes"
         if refusal is None and length.isdigit() and int(length) > limit:
@@ -138,10 +159,12 @@ class AuthMiddleware:
             nonlocal size, complete
             if complete:
                 return await receive()
+            rest = BODY_SECONDS if sends_file else min(BODY_SECONDS, started + WHOLE_BODY_SECONDS - time.monotonic())
             try:
-                message = await asyncio.wait_for(receive(), BODY_SECONDS)
+                message = await asyncio.wait_for(receive(), rest)
             except TimeoutError:
-                raise HTTPException(408, f"no data of the body arrived for {BODY_SECONDS} s") from None
+                detail = f"the body did not arrive in time (a piece in {BODY_SECONDS} s, all in {WHOLE_BODY_SECONDS} s)"
+                raise HTTPException(408, detail) from None
             if message["type"] == "http.disconnect":
                 raise HTTPException(400, "the connection was closed before the end of the body")
             size += len(message.get("body", b""))
@@ -151,9 +174,12 @@ class AuthMiddleware:
             return message
 
         scope.setdefault("state", {}).update(token=token, audit={})
+        if scope["method"] == "HEAD":
+            # The server leaves out the body.
+            inner = {**scope, "method": "GET"}
         try:
             if refusal is None:
-                await self._app(scope, limited_receive, watched_send)
+                await self._app(inner, limited_receive, watched_send)
             else:
                 answer = problems.answer(scope["path"], refusal.status, refusal.kind, refusal.detail)
                 answer.headers.update(refusal.headers)
@@ -167,7 +193,9 @@ class AuthMiddleware:
                 "status": status,
                 "milliseconds": round((time.monotonic() - started) * 1000),
             }
-            log.info("request", extra={"fields": fields})
+            # A stranger that sends many requests fills no log.
+            if token is not None or status != 429:
+                log.info("request", extra={"fields": fields})
             if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
                 audit.info("audit", extra={"fields": fields | scope["state"]["audit"]})
             self._metrics.request(scope["method"], status, time.monotonic() - started)

@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+import json
+import uuid
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 
@@ -16,6 +19,7 @@ from .multipass import not_none
 from .problems import ApiError
 from .service import Service
 from .settings import Token
+from .store import QueuedJob, Size
 
 
 def get_service(request: Request) -> Service:
@@ -42,6 +46,23 @@ IdempotencyKey = Annotated[
 ]
 
 
+LimitQuery = Annotated[int | None, Query(alias="limit", ge=1, le=1000)]
+AfterQuery = Annotated[
+    models.Name | None, Query(alias="after", description="A name: list those behind it. See `next`.")
+]
+Item = TypeVar("Item")
+
+
+def page(
+    items: list[Item], name: Callable[[Item], str], after: str | None, limit: int | None
+) -> tuple[list[Item], str | None]:
+    """Return the items of a page, which are sorted by name, and the value of `after` for the next page."""
+    rest = [item for item in items if after is None or name(item) > after]
+    if limit is None:
+        return rest, None
+    return rest[:limit], name(rest[limit - 1]) if len(rest) > limit else None
+
+
 class JobRequest:
     """A request that creates a job, or returns the job that the same request created before."""
 
@@ -61,45 +82,53 @@ class JobRequest:
         self._token: Token = request.state.token
 
     async def submit(
-        self, kind: str, target: str, instances: list[str], body: dict[str, Any] | None = None, *, check: bool = True
+        self,
+        kind: str,
+        target: str,
+        instances: list[str],
+        body: dict[str, Any] | None = None,
+        *,
+        check: bool = True,
+        asked: dict[str, Any] | None = None,
     ) -> models.Job:
-        """Return the job, new or repeated, after the wait that the client asked for."""
-        service, digest = self._service, hashlib.sha256()
-        for part in (self._request.method, self._request.url.path, self._query(), await self._request.body()):
-            digest.update((part.encode() if isinstance(part, str) else part) + b"\0")
-        found = self._repeated()
-        if found is None:
-            if check and not self._has_pending(kind, target, instances):
-                await service.operations.check(kind, target, body or {})
-            # Nothing is awaited between this check and the new job: of two requests with one key, one creates it.
-            found = self._repeated()
-        if found is None:
+        """Return the job, new or repeated, after the wait that the client asked for.
+
+        `asked` is what the client sent, if the service added to it.
+        """
+        service, body = self._service, body or {}
+        # What is asked for, and not how it is written: a client may format the same request in another way.
+        content = json.dumps(body if asked is None else asked, sort_keys=True)
+        request = [self._request.method, self._request.url.path, self._query(), content]
+        digest = hashlib.sha256("\0".join(request).encode(errors="surrogatepass")).hexdigest()
+        found = await self._repeated()
+        if found is None and check and not self._has_pending(kind, target, instances):
+            await service.operations.check(kind, target, body)
+
+        async def allowed() -> dict[str, Size]:
             self._has_pending(kind, target, instances)
-            job_id = service.jobs.submit(
-                *(kind, target, instances, body or {}),
-                token=self._token.name,
-                idempotency=self._key,
-                fingerprint=digest.hexdigest(),
-            )
-        else:
-            job_id, fingerprint = found
-            if fingerprint != digest.hexdigest():
-                detail = "this Idempotency-Key was used for another request; send a new key"
-                raise ApiError(422, "key-reused", detail)
-        self._request.state.audit.update(job=job_id, kind=kind, target=target, repeated=found is not None)
+            return await service.limits.check(self._token.name, kind, target, body)
+
+        job = QueuedJob(uuid.uuid4().hex, kind, target, instances, body, token=self._token.name)
+        job_id, fingerprint = found or await service.jobs.submit(
+            job, idempotency=self._key, fingerprint=digest, check=allowed
+        )
+        if fingerprint != digest:
+            detail = "this Idempotency-Key was used for another request; send a new key"
+            raise ApiError(422, "key-reused", detail)
+        self._request.state.audit.update(job=job_id, kind=kind, target=target, repeated=job_id != job.id)
         await service.jobs.wait(job_id, self._wait)
-        job = not_none(service.store.read(job_id))
-        self._response.status_code = 200 if self._wait and job.state in models.ENDED else 202
+        shown = not_none(await service.jobs.read(job_id))
+        self._response.status_code = 200 if self._wait and shown.state in models.ENDED else 202
         self._response.headers["Location"] = f"/jobs/{job_id}"
-        return job
+        return shown
 
     def _query(self) -> str:
         pairs = [f"{name}={value}" for name, value in self._request.query_params.multi_items() if name != "wait"]
         return "&".join(pairs)
 
-    def _repeated(self) -> tuple[str, str] | None:
+    async def _repeated(self) -> tuple[str, str] | None:
         """Return the id and the fingerprint of the job that this token's key created, or None."""
-        return self._service.store.repeated(self._token.name, self._key) if self._key else None
+        return await self._service.store.repeated(self._token.name, self._key) if self._key else None
 
     def _has_pending(self, kind: str, target: str, instances: list[str]) -> bool:
         """Return whether a pending job decides what is possible; raise ApiError 409 for a second launch."""

@@ -9,6 +9,7 @@ It only reads and writes definitions. Instances are changed by jobs.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -62,9 +63,35 @@ class Environments:
             self._path(name).unlink()
         except FileNotFoundError:
             raise ApiError(404, "environment-not-found", f'environment "{name}" does not exist') from None
+        except OSError as error:
+            raise ApiError(503, "storage", f"the state directory cannot be used: {error.strerror}") from error
+
+    def check_match(self, name: str, wanted: str | None, *, absent: bool = False) -> None:
+        """Raise ApiError 412 unless the definition is still the one of an entity tag (If-Match).
+
+        With `absent`, raise it if there is any definition (If-None-Match: *).
+        """
+        if wanted is None and not absent:
+            return
+        try:
+            present = etag(self.read(name))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            present = ""
+        if absent and present:
+            raise ApiError(412, "changed", f"environment {name} exists already")
+        tags = [] if wanted is None else [tag.strip() for tag in wanted.split(",")]
+        if tags and present not in tags and not (present and "*" in tags):
+            raise ApiError(412, "changed", f"environment {name} has changed; read it again")
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
+
+
+def etag(definition: models.Environment) -> str:
+    """Return the entity tag of a definition."""
+    return f'"{hashlib.sha256(definition.model_dump_json().encode(errors="surrogatepass")).hexdigest()[:32]}"'
 
 
 def status(name: str, definition: models.Environment, found: list[models.Instance]) -> models.EnvironmentStatus:

@@ -4,7 +4,8 @@
 
 """The job queue: in order, one job at a time per instance, a limited number at once, resumed after a restart.
 
-What a job does is in `operations`, how it is stored in `store`.
+What a job does is in `operations`, how it is stored in `store`. If the storage fails, an outcome is kept and written
+later, a log line is lost, and no job begins.
 """
 
 from __future__ import annotations
@@ -14,21 +15,26 @@ import contextlib
 import logging
 import os
 import signal
+import sqlite3
 import time
-import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from . import models
 from .multipass import Report, leftover_processes
 from .problems import UNEXPECTED, ApiError, details
 from .settings import Settings
-from .store import QueuedJob, Store
+from .store import Outcome, QueuedJob, Size, Store
 
 MAX_ATTEMPTS = 3
 """After so many ends of the service during a job, the job is not tried again."""
 PROGRESS_SECONDS = 0.5
 """Between two writes of a percentage."""
+RETRY_SECONDS = 0.5
+"""Between two tries to write to a storage that fails."""
+TIDY_SECONDS = 3600
+LAST_SECONDS = 5
+"""How long the end of the service tries to write outcomes."""
 log = logging.getLogger("multipass_sidecar")
 Work = Callable[[QueuedJob, Report], Awaitable[dict[str, Any]]]
 
@@ -45,14 +51,57 @@ class Jobs:
         self._ended: dict[str, asyncio.Event] = {}
         self._cancelled: set[str] = set()
         self._stopping = asyncio.Event()
+        self._accepting = asyncio.Lock()
+        # What the storage has not taken yet, in order: how jobs ended, and None for jobs that were not accepted.
+        self._unwritten: dict[str, Outcome | None] = {}
+        self._flushing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._retrying = False
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Resume the jobs that an earlier process of the service did not finish."""
-        self._store.remove_old(self._settings.job_days)
-        for job in self._store.unfinished():
+        await self._store.remove_old(self._settings.job_days)
+        for job in await self._store.unfinished():
             self._ended[job.id] = asyncio.Event()
             self._queue.append(job)
         self._dispatch()
+        self._background(self._tidy())
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            try:
+                await self._store.remove_old(self._settings.job_days)
+            except sqlite3.Error as error:
+                log.warning("old jobs are not removed: %s", error)
+
+    async def _flush(self) -> None:
+        """Write what the storage has not taken yet; raise sqlite3.Error if it still does not."""
+        async with self._flushing:
+            for job_id, outcome in list(self._unwritten.items()):
+                if outcome is None:
+                    await self._store.forget(job_id)
+                else:
+                    await self._store.end(job_id, outcome)
+                del self._unwritten[job_id]
+
+    async def _retry(self) -> None:
+        while self._unwritten:
+            await asyncio.sleep(RETRY_SECONDS)
+            with contextlib.suppress(sqlite3.Error):
+                await self._flush()
+        self._retrying = False
+
+    def _retry_later(self, error: sqlite3.Error) -> None:
+        log.warning("the storage fails, which is tried again: %s", error)
+        if not self._retrying:
+            self._retrying = True
+            self._background(self._retry())
 
     def stop_accepting(self) -> None:
         """Leave queued jobs to the next process, and end every wait for a job."""
@@ -67,6 +116,16 @@ class Jobs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        deadline = time.monotonic() + LAST_SECONDS
+        while self._unwritten and time.monotonic() < deadline:
+            try:
+                await self._flush()
+            except sqlite3.Error:
+                await asyncio.sleep(RETRY_SECONDS)
+        for job_id in self._unwritten:
+            log.error("the outcome of a job is lost", extra={"fields": {"job": job_id}})
+        for background in list(self._tasks):
+            background.cancel()
 
     @property
     def stopping(self) -> bool:
@@ -75,31 +134,76 @@ class Jobs:
 
     def pending(self, instance: str) -> list[QueuedJob]:
         """Return the jobs on an instance that have not ended."""
-        jobs = [job for job, _task in self._running.values()] + self._queue
-        return [job for job in jobs if instance in job.instances]
+        return [job for job in self.unfinished() if instance in job.instances]
 
-    def submit(
+    def unfinished(self) -> list[QueuedJob]:
+        """Return the jobs that have not ended."""
+        return [job for job, _task in self._running.values()] + self._queue
+
+    async def submit(
         self,
-        kind: str,
-        target: str,
-        instances: list[str],
-        request: dict[str, Any],
+        job: QueuedJob,
         *,
-        token: str,
         idempotency: str | None,
         fingerprint: str,
-    ) -> str:
-        """Accept a job and return its id. The job is stored before this returns."""
-        if self.stopping:
-            raise ApiError(503, "stopping", "the service is stopping; send the request again")
-        if len(self._queue) >= self._settings.max_queue:
-            raise ApiError(503, "queue-full", f"{len(self._queue)} jobs are waiting; send the request again later")
-        job = QueuedJob(uuid.uuid4().hex, kind, target, instances, request)
-        self._store.add(job, token, idempotency, fingerprint)
-        self._ended[job.id] = asyncio.Event()
-        self._queue.append(job)
-        self._dispatch()
-        return job.id
+        check: Callable[[], Awaitable[dict[str, Size]]],
+    ) -> tuple[str, str]:
+        """Accept a job, or find the one of the same key; return its id and its fingerprint.
+
+        The job is stored before this returns. `check` may refuse it, and returns the instances that its token will own.
+        """
+        # One at a time: of two requests with one key, one creates the job.
+        async with self._accepting:
+            if idempotency and (found := await self._store.repeated(job.token, idempotency)):
+                return found
+            owned = await check()
+            if self.stopping:
+                raise ApiError(503, "stopping", "the service is stopping; send the request again")
+            if len(self._queue) >= self._settings.max_queue:
+                raise ApiError(503, "queue-full", f"{len(self._queue)} jobs are waiting; send the request again later")
+            # No job is accepted before the outcomes of earlier ones are safe: it may build on them.
+            await self._flush()
+            try:
+                await self._store.add(job, idempotency, fingerprint, owned)
+            except sqlite3.Error as error:
+                # It may be there all the same.
+                self._unwritten[job.id] = None
+                self._retry_later(error)
+                raise
+            self._ended[job.id] = asyncio.Event()
+            self._queue.append(job)
+            self._dispatch()
+            return job.id, fingerprint
+
+    def _current(self, found: models.Job) -> models.Job:
+        """Return a job as it is, even if the storage has not taken its outcome yet."""
+        outcome = self._unwritten.get(found.id)
+        if outcome is None:
+            return found
+        more = {"result": outcome.result, "error": outcome.error, "finished": outcome.finished}
+        progress = models.Progress(
+            text=outcome.state, percent=100 if outcome.state == "succeeded" else found.progress.percent
+        )
+        return found.model_copy(update={"state": outcome.state, "progress": progress, **more})
+
+    async def read(self, job_id: str) -> models.Job | None:
+        """Return a job with its log, or None."""
+        try:
+            found = await self._store.read(job_id)
+        except sqlite3.Error:
+            # A job of this process is known without the storage; its client must not take it for refused.
+            if job_id in self._running:
+                return self._running[job_id][0].shown("running")
+            queued = next((job for job in self._queue if job.id == job_id), None)
+            if queued is None:
+                raise
+            return queued.shown("queued")
+        return self._current(found) if found else None
+
+    async def select(self, state: str | None, target: str | None, limit: int, before: str | None) -> list[models.Job]:
+        """Return jobs without their logs, newest first."""
+        found = [self._current(job) for job in await self._store.select(state, target, limit, before)]
+        return [job for job in found if state in (None, job.state)]
 
     async def wait(self, job_id: str, seconds: float) -> None:
         """Return when a job has ended, the service stops, or so many seconds are over."""
@@ -121,9 +225,9 @@ class Jobs:
         queued = next((job for job in self._queue if job.id == job_id), None)
         if queued is not None and not queued.attempts:
             self._queue.remove(queued)
-            self._finish(queued, "cancelled", None)
+            await self._finish(queued, Outcome("cancelled"))
             self._dispatch()
-        elif job_id in self._running:
+        elif job_id in self._running and job_id not in self._unwritten:
             self._cancelled.add(job_id)
             _job, task = self._running[job_id]
             task.cancel()
@@ -144,34 +248,55 @@ class Jobs:
 
     async def _run(self, job: QueuedJob) -> None:
         try:
-            try:
-                result = await self._attempt(job)
-            except ApiError as error:
-                problem = details(f"/jobs/{job.id}", error.status, error.kind, error.detail)
-                self._store.add_line(job.id, error.detail)
-                self._finish(job, "interrupted" if error.kind == "interrupted" else "failed", None, problem)
-            else:
-                self._finish(job, "succeeded", result)
+            await self._finish(job, await self._outcome(job))
+        finally:
+            self._cancelled.discard(job.id)
+            del self._running[job.id]
+            self._dispatch()
+
+    async def _outcome(self, job: QueuedJob) -> Outcome:
+        """Do the work of a job and return how it ended."""
+
+        def failed(state: models.JobState, status: int, kind: str, detail: str) -> Outcome:
+            return Outcome(state, None, details(f"/jobs/{job.id}", status, kind, detail))
+
+        try:
+            return Outcome("succeeded", await self._attempt(job))
+        except ApiError as error:
+            self._store.add_line(job.id, error.detail)
+            state: models.JobState = "interrupted" if error.kind == "interrupted" else "failed"
+            return failed(state, error.status, error.kind, error.detail)
         except asyncio.CancelledError:
             if job.id not in self._cancelled:
                 raise
             self._store.add_line(
                 job.id, "Cancelled. The multipass daemon may still finish an operation that it started."
             )
-            self._finish(job, "cancelled", None)
+            return Outcome("cancelled")
+        except sqlite3.Error as error:
+            return failed("failed", 503, "storage", f"the state directory cannot be used: {error}")
         except Exception as error:
             log.error("unexpected error", exc_info=error)
-            self._finish(job, "failed", None, details(f"/jobs/{job.id}", 500, "internal-error", UNEXPECTED))
-        finally:
-            self._cancelled.discard(job.id)
-            del self._running[job.id]
-            self._dispatch()
+            return failed("failed", 500, "internal-error", UNEXPECTED)
+
+    async def _begin(self, job: QueuedJob) -> None:
+        """Record that a job runs. It waits until the storage takes that, since nothing may run unrecorded."""
+        while True:
+            try:
+                await self._flush()
+                await self._store.begin(job)
+                return
+            except sqlite3.Error as error:
+                if self.stopping:
+                    raise asyncio.CancelledError from error
+                log.warning("a job waits for the storage: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _attempt(self, job: QueuedJob) -> dict[str, Any]:
         if job.attempts >= MAX_ATTEMPTS:
             ends = f"the service ended {job.attempts} times during this job"
             raise ApiError(503, "interrupted", f"{ends}; check {job.target}, then send the request again")
-        self._store.begin(job)
+        await self._begin(job)
         if job.attempts > 1:
             self._store.add_line(job.id, "The service was restarted during this job. The job is resumed.")
             await self._wait_for_leftovers(job.id)
@@ -199,14 +324,13 @@ class Jobs:
                         os.kill(process, signal.SIGKILL)
             await asyncio.sleep(0.2)
 
-    def _finish(
-        self,
-        job: QueuedJob,
-        state: models.JobState,
-        result: dict[str, Any] | None,
-        error: dict[str, Any] | None = None,
-    ) -> None:
-        self._store.end(job.id, state, result, error)
+    async def _finish(self, job: QueuedJob, outcome: Outcome) -> None:
+        self._unwritten[job.id] = outcome
+        try:
+            await self._flush()
+        except sqlite3.Error as error:
+            self._retry_later(error)
         self._ended.pop(job.id).set()
-        fields = {"event": "job", "job": job.id, "kind": job.kind, "target": job.target, "state": state}
-        log.info("job", extra={"fields": fields | ({"detail": error["detail"]} if error else {})})
+        fields = {"event": "job", "job": job.id, "kind": job.kind, "target": job.target, "state": outcome.state}
+        more = {"detail": outcome.error["detail"]} if outcome.error else {}
+        log.info("job", extra={"fields": fields | more})

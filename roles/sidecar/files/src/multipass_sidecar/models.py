@@ -23,8 +23,13 @@ ARGUMENTS_BYTES = 131072
 
 Name = Annotated[
     str,
-    # The rule of multipass. It also ensures that a name is never read as an option.
-    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]*[A-Za-z0-9]$", min_length=2, max_length=63),
+    # The rule of multipass. It also ensures that a name is never read as an option. No file has a longer name.
+    StringConstraints(pattern=r"^[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?$", min_length=1, max_length=200),
+]
+NewName = Annotated[
+    Name,
+    # The longest name of a host, which multipass does not check.
+    StringConstraints(max_length=63),
 ]
 Image = Annotated[
     str,
@@ -32,8 +37,16 @@ Image = Annotated[
     StringConstraints(
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._:-]{0,99}|file:///[A-Za-z0-9._/-]+)$", min_length=1, max_length=1024
     ),
+    AfterValidator(lambda text: no_address(text)),
 ]
 Query = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=100)]
+
+
+def no_address(text: str) -> str:
+    """Refuse what multipass takes for a file or for an address: whatever begins with "file" or "http"."""
+    if text.startswith(("file", "http")) and not text.startswith("file:///"):
+        raise ValueError("an image cannot begin with 'file' or 'http'")
+    return text
 
 
 def without_control_characters(text: str) -> str:
@@ -125,7 +138,7 @@ class Launch(RequestModel):
         },
     )
 
-    name: Name
+    name: NewName
     image: Image = "lts"
     cpus: Cpus = 1
     memory: Memory = "1G"
@@ -161,7 +174,7 @@ class Clone(RequestModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "web-2"}]})
 
-    name: Name
+    name: NewName
 
 
 class TakeSnapshot(RequestModel):
@@ -171,7 +184,7 @@ class TakeSnapshot(RequestModel):
         extra="forbid", json_schema_extra={"examples": [{"name": "before-upgrade", "comment": "clean"}]}
     )
 
-    name: Name | None = None
+    name: NewName | None = None
     comment: Annotated[str, Field(max_length=200), AfterValidator(without_control_characters)] = ""
 
 
@@ -248,9 +261,10 @@ class InstanceDetail(Instance):
 
 
 class InstanceList(BaseModel):
-    """All instances, including those that are deleted but not purged."""
+    """A page of instances, including those that are deleted but not purged."""
 
     instances: list[Instance]
+    next: str | None
 
 
 class InstanceSize(BaseModel):
@@ -368,9 +382,10 @@ class EnvironmentStatus(BaseModel):
 
 
 class EnvironmentList(BaseModel):
-    """All environments."""
+    """A page of environments."""
 
     environments: list[EnvironmentStatus]
+    next: str | None
 
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
@@ -409,9 +424,10 @@ class Job(BaseModel):
 
 
 class JobList(BaseModel):
-    """Jobs without their logs, newest first."""
+    """A page of jobs without their logs, newest first."""
 
     jobs: list[Job]
+    next: str | None
 
 
 class Problem(BaseModel):
@@ -423,3 +439,10 @@ class Problem(BaseModel):
     detail: str
     instance: str
     errors: list[dict[str, str]] | None = None
+
+
+class ProblemType(BaseModel):
+    """What a type of error means."""
+
+    type: str
+    description: str

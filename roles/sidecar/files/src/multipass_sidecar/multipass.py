@@ -16,9 +16,10 @@ import contextlib
 import fcntl
 import os
 import re
+import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,9 @@ from .settings import Settings
 COMMAND_LINE, FAILED, UNREACHABLE, RETRY, TIMED_OUT = 1, 2, 3, 4, 5
 HEALTH_SECONDS = 5.0
 """How long one check answers every GET /health, which needs no token."""
+OLD_HEALTH_SECONDS = 30.0
+PATIENCE_SECONDS = 0.5
+"""How long a request waits for a new check if there is an old one."""
 MAX_QUERIES = 4
 """How many queries may run at once, in addition to running changes."""
 MAX_SESSIONS = 16
@@ -41,6 +45,16 @@ KILL_SECONDS = 5
 JOB_VARIABLE = "MULTIPASS_SIDECAR_JOB"
 """Set in the environment of a job's commands, so that a new process of the service finds those of an earlier one."""
 OWN_VARIABLES = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "CREDENTIALS_DIRECTORY")
+LOCALE = {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
+"""The client shows times in the locale and the time zone of its user."""
+RUN = (
+    'mark=$1; cd -- "$2" || { printf "\\n%s cd\\n" "$mark" >&2; exit 1; }; shift 2;'
+    ' (exec "$@"); code=$?; printf "\\n%s %d\\n" "$mark" "$code" >&2; exit "$code"'
+)
+"""How a program runs in an instance. Its arguments are only passed on, and the last line of the error output has its
+exit code, which is not the client's. The client itself would put a directory and sudo into a command line of a shell.
+"""
+MARK_BYTES = 64
 Value = TypeVar("Value")
 Report = Callable[[str, int | None], None]
 
@@ -57,17 +71,35 @@ AUTHENTICATE = (
 )
 """What helps if another user was the first one to use multipass."""
 KINDS: list[tuple[str, int, str]] = [
-    (r"does not exist|no such snapshot|no snapshot", 404, "instance-not-found"),
-    (r"already exists|being prepared", 409, "instance-exists"),
-    (r"unable to find an image|no image", 422, "image-not-found"),
-    (r"can only be expanded|cannot shrink", 409, "disk-can-not-shrink"),
+    (r"no such snapshot", 404, "snapshot-not-found"),
+    (r"snapshot already exists", 409, "snapshot-exists"),
+    (r"disk can only be expanded", 409, "disk-can-not-shrink"),
     (
-        r"is deleted|is not running|is not stopped|must be stopped|must be running|is suspended|not in a .*state"
-        r"|instance .* is (running|starting|suspending)|has children",
+        r"unable to find an? images?|unable to find images|too many images matching|image .* is not supported"
+        r"|image .* not found|is not a supported alias|remote [\"'].*[\"'] is (unknown|not found)"
+        r"|unsupported remote|no image",
+        422,
+        "image-not-found",
+    ),
+    (
+        r"custom image .* does not exist|source path .* does not exist|invalid setting|invalid \w+ size"
+        r"|invalid (instance|snapshot) name|invalid network options|requested disk .* below minimum"
+        r"|automatic network configuration not available",
+        422,
+        "not-accepted",
+    ),
+    (r"instance [\"'].*[\"'] does not exist|reason: no such instance", 404, "instance-not-found"),
+    (
+        r"reason: instance|can only (clone|take snapshots of|restore snapshots of)|please stop instance"
+        r"|cannot (shut down|start|suspend|restart|stop)\b|cannot delete snapshots of deleted instances"
+        r"|in an unknown state|instance [\"'].*[\"'] is (deleted|not running|not stopped|suspended)|has children"
+        r"|unavailable|is not available",
         409,
         "wrong-state",
     ),
+    (r"already exists|is being prepared", 409, "instance-exists"),
 ]
+"""What multipass 1.13 to 1.16 prints with exit code 2; tests/sidecar/messages.py has the whole texts."""
 
 
 def failure(verb: str, code: int, stderr: str) -> ApiError:
@@ -160,7 +192,7 @@ class Multipass:
         self._changes = asyncio.Semaphore(settings.max_parallel)
         self._sessions = 0
         self._shared = SharedCalls(settings.fresh)
-        self._health_lock = asyncio.Lock()
+        self._health_check: asyncio.Task[None] | None = None
         self._health: tuple[float, models.Health] | None = None
 
     def invalidate(self) -> None:
@@ -228,10 +260,17 @@ class Multipass:
 
     async def health(self) -> models.Health:
         """Return whether multipass and its daemon answer. Never raises ApiError."""
-        async with self._health_lock:
-            if self._health is None or time.monotonic() - self._health[0] > HEALTH_SECONDS:
-                self._health = (time.monotonic(), await self._check_health())
-            return self._health[1]
+        if self._health is None or time.monotonic() - self._health[0] > HEALTH_SECONDS:
+            if self._health_check is None or self._health_check.done():
+                self._health_check = asyncio.create_task(self._renew_health())
+            # A multipass that takes long does not hold up who asks, as long as the last answer is not too old.
+            old = self._health is not None and time.monotonic() - self._health[0] < OLD_HEALTH_SECONDS
+            await asyncio.wait([self._health_check], timeout=PATIENCE_SECONDS if old else None)
+        return not_none(self._health)[1]
+
+    async def _renew_health(self) -> None:
+        found = await self._check_health()
+        self._health = (time.monotonic(), found)
 
     async def _check_health(self) -> models.Health:
         limit = min(5.0, self._settings.query_timeout)
@@ -274,7 +313,7 @@ class Multipass:
         self, *command: str, job_id: str = "", **streams: Any
     ) -> AsyncIterator[asyncio.subprocess.Process]:
         """Start multipass, never through a shell. At the end, kill it and its children if they still run."""
-        environment = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
+        environment = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES} | LOCALE
         if job_id:
             environment[JOB_VARIABLE] = job_id
         pipe = asyncio.subprocess.PIPE
@@ -352,18 +391,16 @@ class Multipass:
     async def execute(self, name: str, request: models.Execute) -> models.Executed:
         """Run a program in an instance."""
         await self._require_running(name)
-        option = (
-            "--no-map-working-directory"
-            if request.working_directory is None
-            else f"--working-directory={request.working_directory}"
-        )
+        mark = secrets.token_hex(16)
+        command = ["sh", "-c", RUN, "sh", mark, request.working_directory or ".", *request.argv]
         with self._session():
             timed_out = False
-            async with self._process("exec", option, name, "--", *request.argv) as process:
+            async with self._process("exec", "--no-map-working-directory", name, "--", *command) as process:
                 streams = [bytearray(), bytearray()]
+                tail = bytearray()
                 readers = asyncio.gather(
                     drain(not_none(process.stdout), MAX_STREAM, into=streams[0]),
-                    drain(not_none(process.stderr), MAX_STREAM, into=streams[1]),
+                    drain(not_none(process.stderr), MAX_STREAM + MARK_BYTES, into=streams[1], tail=tail),
                 )
                 try:
                     async with asyncio.timeout(request.timeout):
@@ -372,20 +409,22 @@ class Multipass:
                     truncated = first or second
                 except TimeoutError:
                     timed_out, truncated = True, any(len(part) >= MAX_STREAM for part in streams)
-        code = process.returncode
-        output, errors = (bytes(part).decode(errors="replace") for part in streams)
-        # A program and the client share exit codes; only the client's own error text tells them apart.
-        if (
-            not timed_out
-            and code in (1, 2, 3, 5, 255)
-            and not output
-            and errors.startswith(("exec failed: ", "error: "))
-        ):
-            raise failure("exec", code, errors)
+        pattern = re.compile(rb"\n%s (cd|\d+)\n" % mark.encode())
+        found = pattern.search(bytes(tail))
+        output, errors = bytes(streams[0]), pattern.sub(b"", bytes(streams[1]))
+        truncated = truncated or len(errors) > MAX_STREAM
+        if not timed_out:
+            if found is None:
+                raise exec_failure(process.returncode or 0, errors)
+            if found[1] == b"cd":
+                detail = (
+                    f"working_directory: {request.working_directory} is no directory that the instance's user may use"
+                )
+                raise ApiError(422, "not-accepted", detail)
         return models.Executed(
-            exit_code=None if timed_out else code,
-            stdout=output,
-            stderr=errors,
+            exit_code=None if timed_out or found is None else int(found[1]),
+            stdout=output.decode(errors="replace"),
+            stderr=errors[:MAX_STREAM].decode(errors="replace"),
             truncated=truncated,
             timed_out=timed_out,
         )
@@ -415,7 +454,7 @@ class Multipass:
         if process.returncode != 0:
             raise transfer_failure(process.returncode or 0, errors)
 
-    async def receive_file(self, name: str, path: str) -> AsyncIterator[bytes]:
+    async def receive_file(self, name: str, path: str) -> AsyncGenerator[bytes]:
         """Read a file of an instance as a stream. An error at the beginning is raised with the first piece."""
         await self._require_running(name)
         with self._session():
@@ -444,9 +483,22 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def exec_failure(code: int, errors: bytes) -> ApiError:
+    """Return the error for a client that ended without the exit code of the program."""
+    text = errors.decode(errors="replace")
+    if text.startswith(("exec failed: ", "error: ")):
+        found = failure("exec", code, text)
+        if found.kind != "command-failed":
+            return found
+    detail = f"multipass exec ended with exit code {code} and without that of the program: {error_text(text)}"
+    return ApiError(503, "exec-unknown", f"{detail}; whether the program ran is unknown")
+
+
 def transfer_failure(code: int, errors: bytes) -> ApiError:
     """Return the error for a failed transfer. Most are caused by the path."""
     found = failure("transfer", code, errors.decode(errors="replace"))
+    if code in (COMMAND_LINE, FAILED) and "no such file" in found.detail.lower():
+        return ApiError(404, "file-not-found", found.detail)
     if code in (COMMAND_LINE, FAILED) and found.kind in ("command-failed", "not-accepted"):
         return ApiError(409, "transfer-failed", found.detail)
     return found
@@ -459,16 +511,19 @@ async def drain(
     *,
     stop: Callable[[], None] | None = None,
     into: bytearray | None = None,
+    tail: bytearray | None = None,
 ) -> tuple[bytes, bool]:
     """Read a stream to its end; return its first `limit` bytes, and whether there were more.
 
-    `stop` is called as soon as there are more. Each line is reported when it arrives.
+    `stop` is called as soon as there are more. Each line is reported when it arrives. `tail` gets the last bytes.
     """
     kept = bytearray() if into is None else into
     more, line = False, ""
     while chunk := await stream.read(CHUNK):
         room = limit - len(kept)
         kept += chunk[:room]
+        if tail is not None:
+            tail[:] = (tail + chunk)[-CHUNK:]
         if len(chunk) > room:
             if stop and not more:
                 stop()

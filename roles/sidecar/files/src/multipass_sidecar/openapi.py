@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from . import models, problems
 from .auth import needed_scope
 
-ERROR_STATUSES = ("400", "401", "403", "404", "405", "408", "409", "413", "422", "429", "503", "504")
+ERROR_STATUSES = ("400", "401", "403", "404", "405", "408", "409", "412", "413", "421", "422", "429", "503", "504")
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             responses = operation["responses"]
             responses.pop("422", None)
-            if path == "/health":
+            if path in ("/health", "/problems/{kind}"):
                 operation["security"] = []
                 continue
             scope = needed_scope(method.upper(), path)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from . import environments, models, parse
+from . import environments, models
 from .multipass import Multipass, Report
 from .problems import ApiError
 from .settings import Settings
@@ -41,10 +41,19 @@ def wrong_state(name: str, state: str, change: str) -> ApiError:
 class Operations:
     """The operations, one per kind of job."""
 
-    def __init__(self, settings: Settings, multipass: Multipass, definitions: environments.Environments) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        multipass: Multipass,
+        definitions: environments.Environments,
+        remember: Callable[[QueuedJob, str], Awaitable[None]],
+        check_sources: Callable[[models.Launch], None],
+    ) -> None:
         self._settings = settings
         self._multipass = multipass
         self._environments = definitions
+        self._remember = remember
+        self._check_sources = check_sources
 
     async def work(self, job: QueuedJob, report: Report) -> dict[str, Any]:
         """Do the work of a job and return its result."""
@@ -129,6 +138,8 @@ class Operations:
                 return True
         elif (found := await self._multipass.find(launch.name)) is not None:
             raise self._name_taken(found)
+        # Again, because what a path leads to may have changed since the request.
+        self._check_sources(launch)
         options = [f"--name={launch.name}", f"--cpus={launch.cpus}", f"--memory={launch.memory}"]
         options.append(f"--disk={launch.disk}")
         for network in launch.networks:
@@ -205,11 +216,23 @@ class Operations:
         await self._call(job, report, "stop", *options, name)
         return True
 
+    async def _once(self, job: QueuedJob, report: Report, verb: str, *arguments: str) -> None:
+        """Run a command whose second run would do harm; raise ApiError if an earlier attempt has begun it."""
+        if job.step == verb:
+            detail = f"the service ended while multipass {verb} ran, and it is not run twice"
+            raise ApiError(503, "interrupted", f"{detail}; check {job.target}, then send the request again if needed")
+        await self._remember(job, verb)
+        await self._call(job, report, verb, *arguments)
+
     async def _restart(self, job: QueuedJob, report: Report) -> dict[str, Any]:
         found = await self._multipass.require(job.target)
         if found.state == "Deleted":
             raise wrong_state(job.target, found.state, "restarted")
-        await self._call(job, report, "restart" if found.state in STARTED else "start", job.target)
+        if job.step == "start" or (found.state not in STARTED and not job.step):
+            await self._remember(job, "start")
+            await self._start_one(job, report, job.target)
+        else:
+            await self._once(job, report, "restart", job.target)
         return await self._result(job.target, True)
 
     async def _suspend(self, job: QueuedJob, report: Report) -> dict[str, Any]:
@@ -235,17 +258,16 @@ class Operations:
         changes = []
         if request.cpus is not None and request.cpus != size.cpus:
             changes.append(f"cpus={request.cpus}")
-        for key, text, current in (("memory", request.memory, size.memory), ("disk", request.disk, size.disk)):
-            if text is None or parse.as_human(models.size_in_bytes(text)) == parse.as_human(current):
-                continue
-            if key == "disk" and models.size_in_bytes(text) < current:
-                detail = f"the disk of {job.target} has {parse.as_human(current)}; it cannot shrink to {text}"
-                raise ApiError(409, "disk-can-not-shrink", detail)
-            changes.append(f"{key}={text}")
+        # multipass shows a size to a tenth of its unit only, so it decides whether a size is another one.
+        wanted = {"memory": request.memory, "disk": request.disk}
+        sizes = [f"{key}={text}" for key, text in wanted.items() if text is not None]
         # The disk first, because multipass may refuse it.
-        for change in sorted(changes, key=lambda change: not change.startswith("disk")):
+        for change in sorted(changes + sizes, key=lambda change: not change.startswith("disk")):
             await self._call(job, report, "set", f"local.{job.target}.{change}")
-        return await self._result(job.target, bool(changes))
+        other = [
+            key for key, text in wanted.items() if text is not None and models.size_in_bytes(text) != getattr(size, key)
+        ]
+        return await self._result(job.target, bool(changes or other))
 
     async def _clone(self, job: QueuedJob, report: Report) -> dict[str, Any]:
         request = models.Clone.model_validate(job.request)
@@ -290,7 +312,7 @@ class Operations:
         found = await self._multipass.require(job.target)
         if found.state != "Stopped":
             raise wrong_state(job.target, found.state, "restored")
-        await self._call(job, report, "restore", "--destructive", f"{job.target}.{job.request['snapshot']}")
+        await self._once(job, report, "restore", "--destructive", f"{job.target}.{job.request['snapshot']}")
         return await self._result(job.target, True)
 
     async def _delete_snapshot(self, job: QueuedJob, report: Report) -> dict[str, Any]:

@@ -9,6 +9,7 @@ It runs nothing and knows nothing of HTTP.
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -82,7 +83,8 @@ class _Detail(_Raw):
 
 
 class _Details(_Raw):
-    info: dict[str, _Detail]
+    # Only the entry that is asked for is read. Others may be of another kind.
+    info: dict[str, Any]
 
 
 class _Snapshot(_Raw):
@@ -96,7 +98,7 @@ class _Snapshots(_Raw):
 
 
 class _SnapshotInfo(_Raw):
-    info: dict[str, _Snapshots] = {}
+    info: dict[str, Any] = {}
 
 
 class _Image(_Raw):
@@ -132,18 +134,30 @@ def _no_number(text: str) -> NoReturn:
 
 def _read(text: str, kind: type[Raw]) -> Raw:
     try:
-        return kind.model_validate(json.loads(text, parse_constant=_no_number))
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
-        raise ParseError(f"unexpected JSON ({problems})") from error
+        return _checked(json.loads(text, parse_constant=_no_number), kind)
     except (ValueError, RecursionError) as error:
         raise ParseError(f"text that is not JSON: {' '.join(text.split())[:200] or '(empty)'}") from error
+
+
+def _checked(content: Any, kind: type[Raw], *where: str) -> Raw:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, (*where, *item['loc'])))}: {item['msg']}" for item in error.errors()[:3]
+        )
+        raise ParseError(f"unexpected JSON ({problems})") from error
+
+
+def released(text: str) -> str | None:
+    """Return a release, or None if multipass does not know it."""
+    return None if text in ("", "Not Available") else text
 
 
 def listed(text: str) -> list[models.Instance]:
     """Return the instances of C(list --format json), sorted by name."""
     found = [
-        models.Instance(name=item.name, state=item.state, ipv4=item.ipv4, release=item.release or None)
+        models.Instance(name=item.name, state=item.state, ipv4=item.ipv4, release=released(item.release))
         for item in _read(text, _List).list
     ]
     return sorted(found, key=lambda item: item.name)
@@ -154,14 +168,14 @@ def detail(text: str, name: str) -> models.InstanceDetail:
     entries = _read(text, _Details).info
     if name not in entries:
         raise ParseError(f"JSON without the instance {name}")
-    entry = entries[name]
+    entry = _checked(entries[name], _Detail, "info", name)
     disk = next(iter(entry.disks.values()), _Usage())
     return models.InstanceDetail(
         name=name,
         state=entry.state,
         ipv4=entry.ipv4,
-        release=entry.release or None,
-        image_release=entry.image_release or None,
+        release=released(entry.release),
+        image_release=released(entry.image_release),
         image_hash=entry.image_hash or None,
         cpus=entry.cpu_count,
         load=entry.load,
@@ -176,12 +190,33 @@ def detail(text: str, name: str) -> models.InstanceDetail:
 
 def snapshots(text: str, name: str) -> list[models.Snapshot]:
     """Return the snapshots of C(info --snapshots --format json <name>), oldest first."""
-    entry = _read(text, _SnapshotInfo).info.get(name, _Snapshots())
+    entries = _read(text, _SnapshotInfo).info
+    entry = _checked(entries.get(name, {}), _Snapshots, "info", name)
     found = [
-        models.Snapshot(name=key, parent=item.parent or None, comment=item.comment, created=item.created or None)
+        models.Snapshot(name=key, parent=item.parent or None, comment=item.comment, created=moment(item.created))
         for key, item in entry.snapshots.items()
     ]
-    return sorted(found, key=lambda item: (item.created or "", item.name))
+    parents = {item.name: item.parent for item in found}
+
+    def depth(item: models.Snapshot) -> int:
+        steps, parent = 0, item.parent
+        while parent is not None and steps <= len(parents):
+            steps, parent = steps + 1, parents.get(parent)
+        return steps
+
+    # By time, which has no fractions of a second, and then parents first.
+    return sorted(found, key=lambda item: (item.created or "", depth(item), item.name))
+
+
+def moment(text: str) -> str | None:
+    """Return a time of multipass as ISO 8601. It is as C(date) shows it in UTC, for which the client is set up."""
+    for form in ("%a %b %d %H:%M:%S %Y UTC", "%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ"):
+        try:
+            found = datetime.datetime.strptime(" ".join(text.split()), form).replace(tzinfo=datetime.UTC)
+        except ValueError:
+            continue
+        return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None
 
 
 def images(text: str) -> list[models.ImageShown]:
@@ -206,14 +241,6 @@ def human_size(text: str) -> int:
     if not match:
         raise ParseError(repr(text.strip()[:100]))
     return round(float(match[1]) * HUMAN_UNITS[match[2]])
-
-
-def as_human(size: int) -> str:
-    """Return a size as C(get) prints it."""
-    for unit in ("GiB", "MiB", "KiB"):
-        if size >= HUMAN_UNITS[unit]:
-            return f"{size / HUMAN_UNITS[unit]:.1f}{unit}"
-    return f"{size}B"
 
 
 def progress(text: str) -> tuple[str, int | None]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from . import models
 from .environments import Environments
 from .jobs import Jobs
+from .limits import InstanceLimits
 from .metrics import Metrics
 from .multipass import Multipass
 from .operations import Operations
@@ -27,9 +28,10 @@ class Service:
         self.settings = settings
         self.multipass = Multipass(settings)
         self.environments = Environments(state / "environments")
-        self.operations = Operations(settings, self.multipass, self.environments)
         self.store = Store(state / "jobs.sqlite")
+        self.operations = Operations(settings, self.multipass, self.environments, self.store.step, self.check_sources)
         self.jobs = Jobs(settings, self.store, self.operations.work)
+        self.limits = InstanceLimits(settings, self.store, self.multipass, self.jobs)
         self.metrics = metrics
 
     def check_sources(self, launch: models.Launch) -> None:

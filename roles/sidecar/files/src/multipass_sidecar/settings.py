@@ -13,9 +13,9 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 TokenScope = Literal["read", "operate", "admin"]
 SCOPES: tuple[TokenScope, ...] = ("read", "operate", "admin")
@@ -25,6 +25,27 @@ TOKEN_LINE = re.compile(r"([a-z0-9][a-z0-9_-]{0,62}) (read|operate|admin) ([0-9a
 
 class SettingsError(Exception):
     """The program cannot start with its configuration. The message says what to change."""
+
+
+def in_bytes(value: object) -> object:
+    """Return a size in bytes of a text such as C(8G)."""
+    if isinstance(value, str) and (match := re.fullmatch(r"([0-9]+)([KMGT]?)", value)):
+        return int(match[1]) * 1024 ** " KMGT".index(match[2] or " ")
+    return value
+
+
+Bytes = Annotated[int, BeforeValidator(in_bytes)]
+
+
+class Limits(BaseModel):
+    """What the instances of one token may have together. Without a value there is no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    instances: int | None = Field(default=None, ge=0)
+    cpus: int | None = Field(default=None, ge=0)
+    memory: Bytes | None = Field(default=None, ge=0)
+    disk: Bytes | None = Field(default=None, ge=0)
 
 
 class Settings(BaseModel):
@@ -46,8 +67,24 @@ class Settings(BaseModel):
     """How many days ended jobs are kept."""
     rate_limit: float = Field(default=50, gt=0, le=100000)
     """Requests per second that one token may send on average. Four times as many may come at once."""
+    head_timeout: float = Field(default=15, gt=0, le=600)
+    """How long a client may take for the head of a request, from the connection or its first byte on."""
+    send_timeout: int = Field(default=60, ge=1, le=3600)
+    """How long a client may take no data of an answer."""
+    max_connections: int = Field(default=4096, ge=1, le=60000)
+    max_connections_per_address: int = Field(default=256, ge=1, le=60000)
+    interfaces: list[str] = []
+    """Interfaces whose networks may connect, in addition to the bridges that Docker names itself."""
     max_file: int = Field(default=1024**3, ge=0)
     """The size of the largest file that may be sent into an instance."""
+    max_cpus: int | None = Field(default=None, ge=1)
+    max_memory: Bytes | None = Field(default=None, ge=1)
+    max_disk: Bytes | None = Field(default=None, ge=1)
+    """The size of the largest instance. Default: the host's."""
+    limits: dict[str, Limits] = {}
+    """By name of a token."""
+    host_names: list[str] = []
+    """Names by which clients may call the API, in addition to addresses and names of this host."""
     mount_sources: list[Path] = []
     """Directories of the host. An instance may mount them and the directories below them."""
     image_files: list[Path] = []

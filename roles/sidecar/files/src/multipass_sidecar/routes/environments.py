@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from .. import environments, models
-from ..deps import InstancePath, JobRequest, JobRequestDep, ServiceDep
+from ..deps import AfterQuery, InstancePath, JobRequest, JobRequestDep, LimitQuery, ServiceDep, page
 from ..problems import ApiError
 from ..service import Service
 from ..settings import Token
 
 router = APIRouter()
+IfMatch = Annotated[str | None, Header(max_length=1000, description="Only if the definition has this entity tag.")]
 
 
 def redacted(status: models.EnvironmentStatus, request: Request) -> models.EnvironmentStatus:
@@ -40,24 +41,35 @@ async def submit_job(kind: str, name: str, job: JobRequest, service: Service) ->
 
 
 @router.get("/environments")
-async def list_environments(request: Request, service: ServiceDep) -> models.EnvironmentList:
-    """List all environments."""
-    names = service.environments.names()
+async def list_environments(
+    request: Request, service: ServiceDep, limit: LimitQuery = None, after: AfterQuery = None
+) -> models.EnvironmentList:
+    """List environments by name."""
+    names, following = page(service.environments.names(), str, after, limit)
     found = await service.multipass.instances() if names else []
     listed = [environments.status(name, service.environments.read(name), found) for name in names]
-    return models.EnvironmentList(environments=[redacted(status, request) for status in listed])
+    return models.EnvironmentList(environments=[redacted(status, request) for status in listed], next=following)
 
 
 @router.get("/environments/{name}")
-async def read_environment(name: InstancePath, request: Request, service: ServiceDep) -> models.EnvironmentStatus:
-    """Return an environment."""
+async def read_environment(
+    name: InstancePath, request: Request, response: Response, service: ServiceDep
+) -> models.EnvironmentStatus:
+    """Return an environment. The entity tag (ETag) is that of its definition."""
     definition = service.environments.read(name)
+    response.headers["ETag"] = environments.etag(definition)
     return redacted(environments.status(name, definition, await service.multipass.instances()), request)
 
 
 @router.put("/environments/{name}", responses={201: {"model": models.EnvironmentStatus}})
 async def define_environment(
-    name: InstancePath, body: models.Environment, request: Request, response: Response, service: ServiceDep
+    name: InstancePath,
+    body: models.Environment,
+    request: Request,
+    response: Response,
+    service: ServiceDep,
+    if_match: IfMatch = None,
+    if_none_match: Annotated[str | None, Header(pattern=r"^\*$", description="`*`: only define a new one.")] = None,
 ) -> models.EnvironmentStatus:
     """Define an environment or replace its definition. Its instances are left as they are."""
     names = [instance.name for instance in body.instances]
@@ -67,7 +79,12 @@ async def define_environment(
         service.check_sources(instance)
     request.state.audit.update(kind="define-environment", target=name)
     found = await service.multipass.instances()
+    # Nothing is awaited between this check and the new definition.
+    service.environments.check_match(name, if_match, absent=if_none_match is not None)
     response.status_code = 201 if service.environments.write(name, body) else 200
+    response.headers["ETag"] = environments.etag(body)
+    if response.status_code == 201:
+        response.headers["Location"] = f"/environments/{name}"
     return redacted(environments.status(name, body, found), request)
 
 
@@ -78,9 +95,17 @@ async def delete_environment(
     request: Request,
     service: ServiceDep,
     purge: Annotated[bool, Query()] = False,
+    if_match: IfMatch = None,
 ) -> models.Job | Response:
     """Delete the definition of an environment. With purge, a job deletes its instances first."""
+    service.environments.check_match(name, if_match)
     if not purge:
+        busy = [
+            item for item in service.jobs.unfinished() if item.kind.endswith("-environment") and item.target == name
+        ]
+        if busy:
+            detail = f"environment {name} is in use by job {busy[0].id}; wait for its end, or cancel it"
+            raise ApiError(409, "environment-busy", detail)
         request.state.audit.update(kind="delete-environment", target=name)
         service.environments.delete(name)
         return Response(status_code=204)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from fastapi import Path as FromPath
 
-from .. import __version__, models
+from .. import __version__, models, problems
 from ..deps import ServiceDep
 from ..problems import ApiError
 
@@ -26,6 +27,14 @@ router = APIRouter()
 async def health(service: ServiceDep) -> models.Health:
     """Report whether multipass works. The status is always 200, because the API itself answers. Needs no token."""
     return await service.multipass.health()
+
+
+@router.get("/problems/{kind}")
+async def problem(kind: Annotated[str, FromPath(pattern=r"^[a-z-]{1,60}$")]) -> models.ProblemType:
+    """Explain a problem type. Needs no token."""
+    if kind not in problems.KINDS:
+        raise ApiError(404, "http", "there is no such problem type")
+    return models.ProblemType(type=f"/problems/{kind}", description=problems.KINDS[kind])
 
 
 @router.get("/version")
@@ -64,7 +73,8 @@ async def metrics(service: ServiceDep) -> Response:
     health = await service.multipass.health()
     with contextlib.suppress(ApiError):
         instances = await service.multipass.instances()
-    text = service.metrics.text(health, instances, service.store.counts(), len(service.environments.names()))
+    counts = await service.store.counts()
+    text = service.metrics.text(health, instances, counts, len(service.environments.names()))
     return Response(text, media_type="text/plain; version=0.0.4")
 
 

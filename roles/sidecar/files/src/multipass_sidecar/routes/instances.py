@@ -6,23 +6,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from .. import models
-from ..deps import GuestPathQuery, InstancePath, JobRequestDep, ServiceDep, SnapshotPath
+from ..deps import AfterQuery, GuestPathQuery, InstancePath, JobRequestDep, LimitQuery, ServiceDep, SnapshotPath, page
 from ..problems import ApiError
 
 router = APIRouter()
+log = logging.getLogger("multipass_sidecar")
 
 
 @router.get("/instances")
-async def list_instances(service: ServiceDep) -> models.InstanceList:
-    """List all instances."""
-    return models.InstanceList(instances=await service.multipass.instances())
+async def list_instances(
+    service: ServiceDep, limit: LimitQuery = None, after: AfterQuery = None
+) -> models.InstanceList:
+    """List instances by name."""
+    found, following = page(await service.multipass.instances(), lambda item: item.name, after, limit)
+    return models.InstanceList(instances=found, next=following)
 
 
 @router.post("/instances", status_code=202)
@@ -106,7 +113,7 @@ async def take_snapshot(name: InstancePath, job: JobRequestDep, body: models.Tak
     body = body or models.TakeSnapshot()
     # Named here and not by multipass: a job that is resumed must know whether it has taken its snapshot.
     content = body.model_dump(mode="json") | {"name": body.name or f"snapshot-{os.urandom(4).hex()}"}
-    return await job.submit("snapshot", name, [name], content)
+    return await job.submit("snapshot", name, [name], content, asked=body.model_dump(mode="json"))
 
 
 @router.post("/instances/{name}/snapshots/{snapshot}/restore", status_code=202)
@@ -146,6 +153,26 @@ async def send_file(name: InstancePath, path: GuestPathQuery, request: Request, 
     await service.multipass.send_file(name, path, request.stream())
 
 
+class Download(StreamingResponse):
+    """An answer from a process, which ends with the answer. A client that takes too long gets only a part."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes], seconds: float) -> None:
+        super().__init__(chunks, media_type="application/octet-stream")
+        self._chunks = chunks
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            # The server ends the connection, since the answer is not complete.
+            log.info("a client took too long for a file")
+        finally:
+            await self._chunks.aclose()
+
+
 @router.get(
     "/instances/{name}/files",
     response_class=StreamingResponse,
@@ -156,9 +183,12 @@ async def receive_file(name: InstancePath, path: GuestPathQuery, service: Servic
     chunks = service.multipass.receive_file(name, path)
     first = await anext(chunks, b"")
 
-    async def content() -> AsyncIterator[bytes]:
-        yield first
-        async for chunk in chunks:
-            yield chunk
+    async def content() -> AsyncGenerator[bytes]:
+        try:
+            yield first
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            await chunks.aclose()
 
-    return StreamingResponse(content(), media_type="application/octet-stream")
+    return Download(content(), service.settings.launch_timeout)

@@ -23,16 +23,20 @@ async def list_jobs(
     state: models.JobState | None = None,
     instance: models.Name | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[
+        str | None, Query(pattern=r"^[0-9a-f]{32}$", description="A job: list those that are older. See `next`.")
+    ] = None,
 ) -> models.JobList:
-    """List jobs without their logs, newest first."""
-    return models.JobList(jobs=service.store.select(state, instance, limit))
+    """List jobs without their logs, newest first. `next` is the value of `before` for the next page."""
+    found = await service.jobs.select(state, instance, limit, before)
+    return models.JobList(jobs=found, next=found[-1].id if len(found) == limit else None)
 
 
 @router.get("/jobs/{job}")
 async def read_job(job: JobPath, service: ServiceDep, wait: WaitQuery = 0) -> models.Job:
     """Return a job with its log. With wait, return it as soon as it has ended or the time is over."""
     await service.jobs.wait(job, wait)
-    found = service.store.read(job)
+    found = await service.jobs.read(job)
     if found is None:
         raise ApiError(404, "job-not-found", f"job {job} does not exist")
     return found

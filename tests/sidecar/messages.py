@@ -1,0 +1,100 @@
+"""What multipass prints, word for word, and what the API makes of it.
+
+The messages are in the sources of multipass from 1.13.0 to 1.16.3: src/daemon/daemon.cpp (selection of instances,
+create_vm, start, stop, snapshot, restore, clone), src/daemon/instance_settings_handler.cpp,
+src/daemon/default_vm_image_vault.cpp, src/daemon/custom_image_host.cpp, src/daemon/common_image_host.cpp,
+src/platform/backends/shared/base_virtual_machine.cpp, src/client/cli/cmd/launch.cpp, src/ssh/sftp_client.cpp and
+include/multipass/exceptions. The client puts "<command> failed: " before them. All of them have the exit code 2.
+"""
+
+from __future__ import annotations
+
+SEVERAL = "The following errors occurred:\n"
+MESSAGES: list[tuple[str, str, int, str]] = [
+    ("info", f'{SEVERAL}instance "web" does not exist', 404, "instance-not-found"),
+    ("start", f'{SEVERAL}instance "web" does not exist', 404, "instance-not-found"),
+    ("clone", 'instance "web" does not exist', 404, "instance-not-found"),
+    (
+        "get",
+        "Cannot obtain instance settings; instance: web; reason: No such instance",
+        404,
+        "instance-not-found",
+    ),
+    (
+        "set",
+        "Cannot update instance settings; instance: web; reason: No such instance",
+        404,
+        "instance-not-found",
+    ),
+    ("restore", "No such snapshot: web.s1", 404, "snapshot-not-found"),
+    ("delete", "No such snapshot: web.s1", 404, "snapshot-not-found"),
+    ("launch", 'instance "web" already exists', 409, "instance-exists"),
+    ("launch", 'instance "web" is being prepared', 409, "instance-exists"),
+    ("clone", 'instance "web" already exists', 409, "instance-exists"),
+    ("snapshot", "Snapshot already exists: web.s1", 409, "snapshot-exists"),
+    ("stop", f'{SEVERAL}instance "web" is deleted', 409, "wrong-state"),
+    ("snapshot", 'instance "web" is deleted', 409, "wrong-state"),
+    ("clone", "Multipass can only clone stopped instances.", 409, "wrong-state"),
+    ("snapshot", "Multipass can only take snapshots of stopped instances.", 409, "wrong-state"),
+    ("restore", "Multipass can only restore snapshots of stopped instances.", 409, "wrong-state"),
+    ("stop", "Cannot shut down suspended instance web.", 409, "wrong-state"),
+    ("stop", "Cannot shut down instance web while starting.", 409, "wrong-state"),
+    ("start", f"{SEVERAL}Cannot start the instance 'web' while suspending.", 409, "wrong-state"),
+    (
+        "start",
+        f"{SEVERAL}Instance 'web' is already running, but in an unknown state.",
+        409,
+        "wrong-state",
+    ),
+    ("restart", 'instance "web" is not running', 409, "wrong-state"),
+    ("delete", "Cannot delete snapshots of deleted instances: web.s1", 409, "wrong-state"),
+    (
+        "set",
+        "Cannot update instance settings; instance: web; reason: Instance must be stopped for modification",
+        409,
+        "wrong-state",
+    ),
+    ("set", "Cannot update instance settings; instance: web; reason: Instance is deleted", 409, "wrong-state"),
+    ("set", "Cannot update instance settings; instance: web; reason: instance is being prepared", 409, "wrong-state"),
+    ("set", "Invalid setting 'local.web.disk=4G': Disk can only be expanded", 409, "disk-can-not-shrink"),
+    ("set", "Invalid setting 'local.web.memory=1K': Memory less than 128M minimum not allowed", 422, "not-accepted"),
+    ("launch", 'Unable to find an image matching "x" in remote "".', 422, "image-not-found"),
+    ("find", 'Unable to find an image matching "x" in remote "daily".', 422, "image-not-found"),
+    ("find", "Unable to find images for remote 'x'", 422, "image-not-found"),
+    (
+        "launch",
+        'Remote "x" is unknown or unreachable. If image mirror is enabled, please confirm it is valid.',
+        422,
+        "image-not-found",
+    ),
+    ("find", "Remote 'x' is not found. Please use `multipass find` for supported remotes.", 422, "image-not-found"),
+    ("launch", 'Too many images matching "2"', 422, "image-not-found"),
+    ("launch", 'The image "16.04" is not supported', 422, "image-not-found"),
+    (
+        "launch",
+        "'x' is not a supported alias. Please use `multipass find` for supported image aliases.",
+        422,
+        "image-not-found",
+    ),
+    ("launch", 'Image with hash "abc" not found', 422, "image-not-found"),
+    ("launch", "Custom image `/x.img` does not exist.", 422, "not-accepted"),
+    ("launch", 'Mount source path "/srv/x" does not exist.', 422, "not-accepted"),
+    ("launch", "Invalid disk size value supplied: 1.", 422, "not-accepted"),
+    ("launch", "Invalid memory size value supplied: 1.", 422, "not-accepted"),
+    ("launch", "Invalid network options supplied", 422, "not-accepted"),
+    (
+        "launch",
+        "Requested disk (1073741824 bytes) below minimum for this image (3758096384 bytes)",
+        422,
+        "not-accepted",
+    ),
+    (
+        "launch",
+        "Automatic network configuration not available for core. Consider using manual mode.",
+        422,
+        "not-accepted",
+    ),
+    ("snapshot", 'Invalid snapshot name: "-".', 422, "not-accepted"),
+    ("launch", "Available disk (1 bytes) below minimum for this image (3758096384 bytes)", 503, "command-failed"),
+    ("start", f"{SEVERAL}Could not stop sshd. 'sudo systemctl stop ssh' exited with code 1.", 503, "command-failed"),
+]
