@@ -244,8 +244,8 @@ workflows:
       returned: always
     state:
       description:
-        - What n8n has after the run. V(planned) is the workflow as planned. V(previous) is the workflow as it was before
-          the run. V(other) is what another client wrote. V(unknown) means that n8n could not be asked.
+        - What n8n has after the run. V(planned) is the workflow as planned. V(previous) is the workflow as it was
+          before the run. V(other) is what another client wrote. V(unknown) means that n8n could not be asked.
       type: str
       returned: always
     error:

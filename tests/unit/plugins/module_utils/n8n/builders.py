@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflows.plan import Stored
@@ -28,8 +29,7 @@ def call(target: str, name: str | None = None) -> dict[str, Any]:
 
 def link(*names: str) -> dict[str, Any]:
     """Connect nodes one behind the other."""
-    pairs = zip(names, names[1:], strict=False)
-    return {a: {"main": [[{"node": b, "type": "main", "index": 0}]]} for a, b in pairs}
+    return {a: {"main": [[{"node": b, "type": "main", "index": 0}]]} for a, b in pairwise(names)}
 
 
 def content(name: str, *nodes: dict[str, Any], **more: Any) -> dict[str, Any]:
