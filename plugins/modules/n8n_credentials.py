@@ -12,8 +12,8 @@ short_description: Manage the credentials of n8n
 version_added: 0.3.0
 description:
   - Creates, updates and deletes credentials of n8n. They are found by name and type.
-  - n8n never returns the values. The module keeps a keyed hash of them in n8n's data table C(devorch_orchestration), and
-    writes the values only if the hash changes.
+  - n8n never returns the values. The module keeps a keyed hash of them in n8n's data table C(devorch_orchestration),
+    and writes the values only if the hash changes.
   - The fields are checked against the type's schema in this n8n. If any is wrong, the module writes nothing and reports
     all problems.
 author:

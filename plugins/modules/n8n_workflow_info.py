@@ -11,8 +11,8 @@ module: n8n_workflow_info
 short_description: Gather information about workflows of n8n
 version_added: 0.3.0
 description:
-  - Returns the workflows of n8n, whether they are published, their tags and webhooks, and with O(content=true) what they
-    do.
+  - Returns the workflows of n8n, whether they are published, their tags and webhooks, and with O(content=true) what
+    they do.
 author:
   - devorch maintainers (@devorch)
 extends_documentation_fragment:
