@@ -107,6 +107,13 @@ options:
     type: str
     choices: [rollback, keep]
     default: rollback
+  webhook_timeout:
+    description:
+      - Seconds to wait until n8n answers the webhooks of what was published, and no longer those of what was
+        unpublished. After that, the module warns. V(0) does not wait.
+      - This is found out without running a workflow. Set V(0) if webhooks are answered by another process or path.
+    type: int
+    default: 10
   run_timeout:
     description:
       - Seconds that the whole run may take. After that, the module starts no further write. What was written is rolled
@@ -331,6 +338,7 @@ def main() -> None:
             "prune_limit": {"type": "str", "default": "10"},
             "drift": {"type": "str", "choices": ["overwrite", "report", "fail"], "default": "overwrite"},
             "on_failure": {"type": "str", "choices": ["rollback", "keep"], "default": "rollback"},
+            "webhook_timeout": {"type": "int", "default": 10},
             "run_timeout": {"type": "int", "default": 1800},
             "_packed_src": {"type": "path"},
         },
@@ -339,6 +347,8 @@ def main() -> None:
     options = module.params
     if options["run_timeout"] < 1:
         module.fail_json(msg=f"run_timeout is {options['run_timeout']}; it is a number of seconds from 1")
+    if options["webhook_timeout"] < 0:
+        module.fail_json(msg=f"webhook_timeout is {options['webhook_timeout']}; it is a number of seconds from 0")
     if not re.fullmatch(r"\d+|\d{1,2}(\.\d+)?%|100%", options["prune_limit"]):
         module.fail_json(
             msg=f"prune_limit is {options['prune_limit']!r}; it is a number of workflows or a share such as 20%"

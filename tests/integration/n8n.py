@@ -1,4 +1,4 @@
-"""Start n8n as the role's Compose file starts it, on the PostgreSQL of the other tests; with an owner and an API key."""
+"""Start n8n as the role's Compose file starts it, on the other tests' PostgreSQL; with an owner and an API key."""
 
 from __future__ import annotations
 

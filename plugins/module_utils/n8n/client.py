@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import requests
 
 Result = TypeVar("Result")
+WEBHOOKS = "webhook"
 PAGE = 250
 """The most entries that n8n returns at once."""
 
@@ -283,6 +284,15 @@ class N8nClient:
         """Delete a workflow for good."""
         path, doing = ["workflows", workflow_id], f"delete workflow {name}"
         self.retry(lambda: self.request("DELETE", path, doing, expected=(200, 204, 404)))
+
+    def webhook_methods(self, path: str) -> set[str]:
+        """Return the methods that the running n8n answers at a webhook, without running its workflow."""
+        doing = f"ask for the webhook {path}"
+        headers = {"Origin": self.http.base, "Access-Control-Request-Method": "GET"}
+        address = f"/{WEBHOOKS}/{quote(path)}"
+        response = self.retry(lambda: self.http.send("OPTIONS", address, doing, headers=headers))
+        allowed = response.headers.get("Access-Control-Allow-Methods", "")
+        return {method.strip() for method in allowed.split(",")} - {"", "OPTIONS"}
 
     def credentials(self) -> list[dict[str, Any]]:
         """Return C(id), C(name) and C(type) of all credentials; their values are never readable."""

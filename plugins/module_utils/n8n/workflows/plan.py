@@ -385,7 +385,8 @@ def _item(instance: Instance, workflow: Workflow, policy: Policy) -> Item:
     )
 
 
-WEBHOOK_NODES = {"n8n-nodes-base.webhook": "", "n8n-nodes-base.formTrigger": "form:"}
+FORM = "form:"
+WEBHOOK_NODES = {"n8n-nodes-base.webhook": "", "n8n-nodes-base.formTrigger": FORM}
 
 
 def webhooks(content: Mapping[str, Any]) -> set[tuple[str, str]]:

@@ -223,6 +223,9 @@ def run(module: AnsibleModule, client: N8nClient, state: Run) -> dict[str, Any]:
         state.outcomes = sync.apply(state.plan, records, rollback=module.params["on_failure"] == "rollback")
         if records.problem is not None and before is None:
             module.warn(f"What was written is not recorded, so that a later run takes it for edited. {records.problem}")
+        if module.params["webhook_timeout"]:
+            for sentence in sync.settle(state.plan, state.outcomes, module.params["webhook_timeout"]):
+                module.warn(sentence)
     state.changed = any(
         outcome.item.is_change and (outcome.state != "previous" or outcome.action == "rolled_back")
         for outcome in state.outcomes

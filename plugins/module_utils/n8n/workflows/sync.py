@@ -23,17 +23,20 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflow
     with_references,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflows.plan import (
+    FORM,
     NEW,
     Item,
     Plan,
     Recorded,
     Stored,
+    webhooks,
 )
 
 State = Literal["previous", "planned", "other", "unknown"]
 DONE: Mapping[str, str] = {"create": "created", "update": "updated", "prune": "pruned"}
 GRACE = 60
 """Seconds that putting back may take when the time for the run is over."""
+PAUSE = 0.1
 NOT_TRIED = "not tried, since another workflow failed before"
 
 
@@ -371,6 +374,34 @@ class WorkflowSync:
                 self.client.publish(stored.id, name, stored.live_version if self.client.has_drafts else None)
         if stored.archived and not now.archived:
             self.client.archive(stored.id, name)
+
+    def settle(self, plan: Plan, outcomes: Sequence[Outcome], seconds: float) -> list[str]:
+        """Wait until the running n8n answers the webhooks that are published, and no other ones of these workflows.
+
+        Return a sentence for each webhook for which the time was too short.
+        """
+        done = {id(outcome.item) for outcome in outcomes if outcome.state == "planned"}
+        live = [item for item in plan.items if item.active and item.resolved is not None]
+        present = {hook for item in live if id(item) in done for hook in webhooks(item.resolved or {})}
+        absent = {
+            hook
+            for item in plan.changes
+            if id(item) in done and item.stored is not None and item.stored.active
+            for hook in webhooks(item.stored.live)
+        } - {hook for item in live for hook in webhooks(item.resolved or {})}
+        end = time.monotonic() + seconds
+        late: list[str] = []
+        for wanted, hooks in ((True, present), (False, absent)):
+            for method, path in sorted(hooks):
+                if path.startswith(FORM):
+                    continue
+                while (method in self.client.webhook_methods(path)) is not wanted:
+                    if time.monotonic() > end:
+                        what = "does not answer" if wanted else "still answers"
+                        late.append(f"n8n {what} {method} {path} after {seconds:g} seconds. Check its log.")
+                        break
+                    time.sleep(PAUSE)
+        return late
 
     def _record(self, records: Records, steps: Sequence[Progress]) -> None:
         """Write down what is stored now, so that a later run can tell an edit in n8n."""
