@@ -151,6 +151,8 @@ msg:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import SHORTEST_SECRET
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import HIDDEN, texts_in
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.client import N8nClient
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.credentials import (
@@ -175,10 +177,23 @@ def failure(problems: list[str]) -> Failure:
     return Failure("nothing was written:\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
-def run(module: AnsibleModule, client: N8nClient) -> dict[str, Any]:
+def take(module: AnsibleModule) -> list[Wanted]:
+    """Return the credentials, whose values are shown nowhere, but are not masked in what others say.
+
+    A port C(1) would otherwise be masked in every number of the result.
+    """
+    given = module.params["credentials"]
+    wanted = [Wanted(one["name"], one["type"], one["data"], one["id"]) for one in given]
+    for one in given:
+        one["data"] = HIDDEN
+    module.no_log_values.clear()
+    module.no_log_values.update(text for text in (module.params["api_key"], module.params["hash_key"]) if text)
+    return wanted
+
+
+def run(module: AnsibleModule, client: N8nClient, wanted: list[Wanted]) -> dict[str, Any]:
     """Read, plan, and unless in check mode, write; return the result."""
     options = module.params
-    wanted = [Wanted(one["name"], one["type"], one["data"], one["id"]) for one in options["credentials"]]
     present = options["state"] == "present"
     problems = name_problems(wanted)
     stored = client.credentials()
@@ -261,7 +276,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run_module(module, lambda client: run(module, client))
+    wanted = take(module)
+
+    def body(client: N8nClient) -> dict[str, Any]:
+        client.http.hide(text for one in wanted for text in texts_in(one.data) if len(text) >= SHORTEST_SECRET)
+        return run(module, client, wanted)
+
+    run_module(module, body)
 
 
 if __name__ == "__main__":
