@@ -66,6 +66,11 @@ class N8n:
         """Call a webhook."""
         return self.session.request(method, f"{self.url}/webhook/{path}", timeout=30)
 
+    def answered(self, path: str) -> str:
+        """Return the answer of a webhook that was just published."""
+        wait_until(f"{path} is answered", lambda: self.webhook(path).status_code == 200, 10)
+        return self.webhook(path).text
+
 
 def n8n_environment(postgres: Postgres, database: str, password: str, **more: str) -> dict[str, str]:
     """Return what the role gives the container, as far as these tests need it."""

@@ -90,7 +90,7 @@ def _patterns() -> list[dict[str, Any]]:
     failing = {"executionOrder": "v1", "errorWorkflow": "p-error", "timezone": "Europe/Berlin"}
     return [
         webhook("p-webhook", "p-webhook"),
-        workflow("p-schedule", node("Every", "scheduleTrigger", 1.2, every), say("Say", ""), links=link("Every", "Say")),
+        workflow("p-timer", node("Every", "scheduleTrigger", 1.2, every), say("Say", ""), links=link("Every", "Say")),
         workflow("p-http", start, http, say("Failed", "x"), links={
             **link("Start", "Http"), "Http": {"main": [[], [{"node": "Failed", "type": "main", "index": 0}]]},
         }),
