@@ -106,7 +106,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-path:
+file:
   description: The file of the key.
   returned: success
   type: str
@@ -187,7 +187,7 @@ def run(module: AnsibleModule, connection: N8nConnection) -> dict[str, Any]:
     finally:
         page.close()
     done = "made" if options["force"] or not works else "closed to others" if not private else "accepted"
-    return {"changed": changed, "path": str(path), "msg": f"the key in {path} was {done}"}
+    return {"changed": changed, "file": str(path), "msg": f"the key in {path} was {done}"}
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ options:
     elements: str
     default: []
   pinned_data:
-    description: Whether to export the pinned data of nodes. It can hold what somebody has tried a workflow with.
+    description: Whether to export the pinned data of nodes. It can hold data that a workflow was tried with.
     type: bool
     default: true
   prune:
@@ -49,7 +49,7 @@ attributes:
     support: full
 notes:
   - The module changes nothing in n8n.
-  - The files hold the names of credentials, and not their values. A secret that somebody wrote into a node is in them.
+  - The files hold the names of credentials, and not their values. A secret in a parameter of a node is in them.
 seealso:
   - module: devorch.orchestration.n8n_workflows
 """

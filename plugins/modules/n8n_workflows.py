@@ -15,8 +15,8 @@ description:
     workflows without a file.
   - A file means the workflow with the C(id) in the file, if n8n has it, and otherwise the workflow with its C(name). So
     the same files can be used for several instances, and an exported workflow can be renamed.
-  - Only what a workflow does is compared. Versions, times, static data, positions and values that are the default are
-    no change.
+  - Only what a workflow does is compared. Versions, times, static data, positions and values that are the default do
+    not count.
   - References to other workflows and to credentials are resolved in each instance, by name. If one of them is missing,
     the module writes nothing and reports all problems of all files.
   - All workflows are first stored as drafts. Only if that succeeds, they are published. If a write fails, all workflows
@@ -135,7 +135,7 @@ attributes:
   idempotent:
     support: full
 notes:
-  - n8n's API lets nobody choose the id of a new workflow. The file keeps the id of the instance that it was exported
+  - n8n chooses the id of a new workflow. The file keeps the id of the instance that it was exported
     from, and the module finds the workflow of another instance by name.
   - If another client changes a workflow between the plan and the write, the module fails and names the workflow.
   - Static data is never written. It belongs to the instance. Pinned data counts only if the file has it.
@@ -166,7 +166,7 @@ EXAMPLES = r"""
     publish: never
     api_key: "{{ n8n_api_key }}"
 
-- name: Make the workflows equal to the files, but fail if somebody has edited one in n8n
+- name: Make the workflows equal to the files, but fail if one was edited in n8n
   devorch.orchestration.n8n_workflows:
     src: n8n-workflows
     prune: true

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,15 @@ class N8n:
         for workflow in self.api("GET", "/workflows", limit=250)["data"]:
             if not workflow["isArchived"]:
                 self.api("POST", f"/workflows/{workflow['id']}/archive")
-            self.api("DELETE", f"/workflows/{workflow['id']}")
+            wait_until("the workflow is unpublished", partial(self._deleted, workflow["id"]), 10)
         for credentials in self.api("GET", "/credentials", limit=250)["data"]:
             self.api("DELETE", f"/credentials/{credentials['id']}")
+
+    def _deleted(self, workflow_id: str) -> bool:
+        address = f"{self.url}/api/v1/workflows/{workflow_id}"
+        answer = self.session.delete(address, headers={"X-N8N-API-KEY": self.api_key}, timeout=60)
+        assert answer.status_code in (200, 409), answer.text
+        return answer.status_code == 200
 
     def webhook(self, path: str, method: str = "GET") -> requests.Response:
         """Call a webhook."""

@@ -283,7 +283,11 @@ class N8nClient:
     def delete_workflow(self, workflow_id: str, name: str) -> None:
         """Delete a workflow for good."""
         path, doing = ["workflows", workflow_id], f"delete workflow {name}"
-        self.retry(lambda: self.request("DELETE", path, doing, expected=(200, 204, 404)))
+        # Unpublishing ends a moment after its answer, and n8n answers 409 until then.
+        self.http.repeat(
+            lambda: self.request("DELETE", path, doing, expected=(200, 204, 404)),
+            lambda error: error.is_transient or error.status == 409,
+        )
 
     def webhook_methods(self, path: str) -> set[str]:
         """Return the methods that the running n8n answers at a webhook, without running its workflow."""

@@ -10,11 +10,11 @@ place that an API key can write to.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.client import N8nClient, N8nError
+from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflows.normal import canonical
 
 TABLE = "devorch_orchestration"
 COLUMNS = ("kind", "key", "digest", "state")
@@ -35,7 +35,7 @@ class Records:
     def _find(self, create: bool) -> str | None:
         doing = "find the data table of the records"
         if self._table is None:
-            filters = json.dumps({"name": TABLE})
+            filters = canonical({"name": TABLE})
             tables = self.client.listed(["data-tables"], doing, filter=filters)
             found = [str(table["id"]) for table in tables if table.get("name") == TABLE]
             if not found and create:
@@ -94,7 +94,7 @@ class Records:
                 if table is None:
                     return
                 path = ["data-tables", table, "rows", "delete"]
-                self.client.call("DELETE", path, doing, filter=json.dumps(self._filter(key)))
+                self.client.call("DELETE", path, doing, filter=canonical(self._filter(key)))
         except N8nError as error:
             if error.status not in WITHOUT:
                 raise

@@ -27,7 +27,7 @@ def write(directory: Path, *workflows: dict[str, Any]) -> None:
 
 
 def store(n8n: N8n, workflow: dict[str, Any], live: bool = False, tag: str | None = "managed-by-ansible") -> str:
-    """Store a workflow as somebody else would; return its id."""
+    """Store a workflow as another client would; return its id."""
     sent = {key: workflow[key] for key in ("name", "nodes", "connections", "settings", "pinData") if key in workflow}
     workflow_id: str = n8n.api("POST", "/workflows", sent)["id"]
     if tag:

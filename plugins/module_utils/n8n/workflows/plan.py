@@ -4,7 +4,7 @@
 
 """Decide what to do with each workflow. Nothing here asks a server.
 
-The API lets nobody choose the id of a new workflow, so the same workflow has another id in each instance. What stays
+n8n chooses the id of a new workflow, so the same workflow has another id in each instance. What stays
 the same is its name. So a file means the workflow with the id that the file has, if this instance has it, and otherwise
 the one with the file's name, first of all among those that carry the owner's tag. The id lets a workflow be renamed;
 the name lets the same files be used for several instances.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Read workflows from the texts of files, and tell everything that is wrong with them. Nothing here asks a server."""
+"""Read workflows from the texts of files, and find everything that is wrong with them. Nothing here asks a server."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Progress:
 
 
 def fingerprint(stored: Stored) -> tuple[Any, ...]:
-    """Return what tells whether a workflow is still as it was."""
+    """Return what is the same as long as nothing has changed a workflow."""
     return stored.digest, stored.live_version, stored.archived, tuple(sorted(stored.tags))
 
 
@@ -265,7 +265,7 @@ class WorkflowSync:
         raise AssertionError("unreachable")
 
     def _update(self, step: Progress, content: Mapping[str, Any]) -> None:
-        """Replace a workflow, unless somebody has changed it in the meantime."""
+        """Replace a workflow, unless it was changed in the meantime."""
         stored = step.item.stored
         if stored is None:
             return
@@ -404,7 +404,7 @@ class WorkflowSync:
         return late
 
     def _record(self, records: Records, steps: Sequence[Progress]) -> None:
-        """Write down what is stored now, so that a later run can tell an edit in n8n."""
+        """Write down what is stored now, so that a later run can find an edit in n8n."""
         written = {step.id for step in steps if step.done and step.item.action != "prune"}
         if not written:
             return

@@ -45,7 +45,7 @@ NOISE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("more", NOISE)
-def test_noise_is_no_change(more: dict[str, Any]) -> None:
+def test_noise_does_not_count(more: dict[str, Any]) -> None:
     assert form({**EXAMPLE, **more}) == form(EXAMPLE)
     assert digest(form({**EXAMPLE, **more})) == digest(form(EXAMPLE))
 

@@ -125,9 +125,9 @@ def test_references_mean_the_same_in_another_instance() -> None:
 
 
 def test_a_reference_that_means_nothing_is_a_problem_with_its_file() -> None:
-    _items, problems = plan([file("a", call("9", "nobody"), settings={"errorWorkflow": "none"})], [])
+    _items, problems = plan([file("a", call("9", "absent"), settings={"errorWorkflow": "none"})], [])
     assert len(problems) == 2 and all(problem.startswith("a.json: ") for problem in problems)
-    assert "node 'Call' refers to the workflow 'nobody' (id 9)" in problems[0]
+    assert "node 'Call' refers to the workflow 'absent' (id 9)" in problems[0]
     assert "settings.errorWorkflow refers to the workflow 'none'" in problems[1]
 
 
@@ -139,7 +139,7 @@ def test_credentials_are_found_by_name() -> None:
     item = only(file("a", http("elsewhere", "token")), stored("a", http("c1", "token")))
     assert item.action == "unchanged"
     assert only(file("a", http("c3", "twice"))).resolved["nodes"][0]["credentials"]["httpHeaderAuth"]["id"] == "c3"  # type: ignore[index]
-    renamed = only(file("a", http("c1", "former name")))
+    renamed = only(file("a", http("c1", "other name")))
     assert renamed.resolved["nodes"][0]["credentials"]["httpHeaderAuth"] == {"id": "c1", "name": "token"}  # type: ignore[index]
     assert "credentials.httpHeaderAuth: token" in renamed.after
 

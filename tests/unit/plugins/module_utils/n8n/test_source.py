@@ -1,4 +1,4 @@
-"""What is wrong with workflow files, told without a server."""
+"""What is wrong with workflow files, found without a server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ WRONG: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("value", "expected"), WRONG)
-def test_every_problem_is_told_with_its_file(value: Any, expected: str) -> None:
+def test_every_problem_is_reported_with_its_file(value: Any, expected: str) -> None:
     workflows, problems = parse(value)
     assert workflows == [] and len(problems) == 1
     assert problems[0].startswith("f0.json") and expected in problems[0]
