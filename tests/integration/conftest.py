@@ -1,4 +1,4 @@
-"""One PostgreSQL, one Kestra and one sidecar for all tests of this folder that only use them."""
+"""One PostgreSQL, one Kestra, one n8n and one sidecar for all tests of this folder that only use them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from ..sidecar.service import Service
 from .kestra import Kestra, Postgres, environment, render_configuration, start_kestra, start_postgres
+from .n8n import N8n, start_n8n
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +55,21 @@ def kestra_old(postgres: Postgres, standalone: Path, say: Callable[[str], None])
     """The same, answering as 1.3 does."""
     with _server(standalone, postgres, say, "1.3") as handle:
         yield handle
+
+
+@pytest.fixture(scope="session")
+def n8n_server(postgres: Postgres, say: Callable[[str], None]) -> Iterator[N8n]:
+    """A ready n8n, with whatever the tests before have left in it."""
+    say("starting n8n (about 15 seconds)")
+    with start_n8n(postgres, say) as handle:
+        yield handle
+
+
+@pytest.fixture
+def n8n(n8n_server: N8n) -> N8n:
+    """A ready n8n without workflows and credentials."""
+    n8n_server.clear()
+    return n8n_server
 
 
 @pytest.fixture(scope="session")

@@ -124,8 +124,10 @@ class Flow:
         return Problem(self.file, None if line is None else line + self.first_line - 1, message)
 
 
-def read_sources(path: Path, ignored: Callable[[str], bool] | None = None) -> tuple[list[Source], list[Problem]]:
-    """Read a flow file, or every C(*.yml) and C(*.yaml) file below a directory, sorted by path.
+def read_sources(
+    path: Path, ignored: Callable[[str], bool] | None = None, suffixes: tuple[str, ...] = SUFFIXES
+) -> tuple[list[Source], list[Problem]]:
+    """Read a file, or every file with one of these suffixes below a directory, sorted by path.
 
     Hidden files and directories are left out, and those for whose path below the directory C(ignored) is true. Files
     that cannot be read, that are not files, or that a symbolic link takes out of the directory, and a directory
@@ -137,7 +139,7 @@ def read_sources(path: Path, ignored: Callable[[str], bool] | None = None) -> tu
     problems: list[Problem] = []
     root = os.path.realpath(path)
     is_file = not path.is_dir()
-    for file in _flow_files(path, ignored):
+    for file in _flow_files(path, ignored, suffixes):
         try:
             # The walk follows no link to the outside, so what is not a link itself is inside.
             if not is_file and file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(root):
@@ -156,11 +158,15 @@ def read_sources(path: Path, ignored: Callable[[str], bool] | None = None) -> tu
         except OSError as error:
             problems.append(Problem(str(file), None, f"cannot be read: {error.strerror or error}"))
     if not sources and not problems:
-        problems.append(Problem(str(path), None, "no *.yml or *.yaml file below this directory"))
+        problems.append(
+            Problem(str(path), None, f"no {' or '.join(f'*{suffix}' for suffix in suffixes)} file below this directory")
+        )
     return sources, problems
 
 
-def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], list[Problem]]:
+def read_all(
+    paths: Iterable[Path], ignore_file: str, suffixes: tuple[str, ...] = SUFFIXES
+) -> tuple[list[Source], list[Problem]]:
     """Read several files and directories, without what their ignore files name.
 
     What a path has in common with one before it is read once.
@@ -173,7 +179,7 @@ def read_all(paths: Iterable[Path], ignore_file: str) -> tuple[list[Source], lis
     for path in paths:
         try:
             ignored = load(path, ignore_file) if path.is_dir() else None
-            found = read_sources(path, ignored)
+            found = read_sources(path, ignored, suffixes)
         except IgnoreProblem as error:
             found = [], [Problem(str(error.file), error.line, error.message)]
         except OSError:
@@ -190,7 +196,7 @@ def too_large(size: int, unit: str, most: int) -> str:
     return f"has {size} {unit}, and Kestra reads {most} at the most; flows of a large file can have files of their own"
 
 
-def _flow_files(path: Path, ignored: Callable[[str], bool] | None) -> Iterator[Path]:
+def _flow_files(path: Path, ignored: Callable[[str], bool] | None, suffixes: tuple[str, ...]) -> Iterator[Path]:
     """Yield the files to read, and links to directories outside, which are for the caller to refuse.
 
     Links that stay inside are followed, each directory once: mounted configuration often consists of them.
@@ -218,7 +224,7 @@ def _flow_files(path: Path, ignored: Callable[[str], bool] | None) -> Iterator[P
                 found.append(((*below.parts, name), Path(root, name)))
         directories[:] = kept
         for name in files:
-            if name.endswith(SUFFIXES) and not name.startswith("."):
+            if name.endswith(suffixes) and not name.startswith("."):
                 if ignored and ignored((below / name).as_posix()):
                     continue
                 found.append(((*below.parts, name), Path(root, name)))

@@ -16,7 +16,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra impor
 
 from ...fake_kestra import PASSWORD, USERNAME, Answer, FakeKestra
 from ...in_process import call, printed
-from .test_module_contracts import KESTRA_MODULES, MODULES, SIDECAR_MODULES
+from .test_module_contracts import KESTRA_MODULES, MODULES, N8N_MODULES, SIDECAR_MODULES
 
 CANARY = "canary-4711-songbird"
 FLOW = "id: one\nnamespace: team\ntasks:\n  - id: say\n    type: Log\n"
@@ -30,6 +30,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "kestra_kv": {"value": "x"},
     "kestra_namespace_files": {"remote_src": True},
     "kestra_health": {"wait_timeout": 0},
+    "n8n_workflows": {"remote_src": True},
 }
 # Options that are nothing alone, and what the module says then.
 NEED_MORE = {
@@ -41,6 +42,7 @@ NEED_MORE = {
     ("kestra_flows", "_packed_src"): "",
     ("kestra_namespace_files", "_packed_src"): "",
     ("kestra_namespace_files", "_problems"): "",
+    ("n8n_workflows", "_packed_src"): "",
 }
 FAULTS_OF_USE = (
     "missing parameter",
@@ -116,6 +118,8 @@ def smallest(module: str, options: Mapping[str, Any], directory: Path) -> dict[s
 
 def connection(module: str, url: str) -> dict[str, Any]:
     login = {"username": USERNAME, "password": PASSWORD} if module in KESTRA_MODULES else {"token": "t"}
+    if module in N8N_MODULES:
+        login = {} if module == "n8n_api_key" else {"api_key": "k"}
     return {"url": url, "retries": 0, "timeout": 5, **login}
 
 
@@ -202,13 +206,24 @@ def with_secret(module: str, where: str, directory: Path) -> dict[str, Any]:
         "settings": {"settings": {"storageType": "s3", "storageConfiguration": {"key": CANARY}}},
         "cloud_init": {"cloud_init": CANARY},
         "instances": {"instances": [{"name": "vm", "cloud_init": CANARY}]},
+        "api_key": {"api_key": CANARY},
+        "credentials": {
+            "credentials": [{"name": "one", "type": "httpBearerAuth", "data": {"token": [CANARY], "n": 1}}]
+        },
+        "hash_key": {"hash_key": CANARY},
     }
+    if module == "n8n_api_key":
+        secrets["password"] = {"password": CANARY}
     return {**base, **secrets[where]}
 
 
 SECRET_PLACES = [
     *((module, where) for module in KESTRA_MODULES for where in ("password", "token", "headers")),
     *((module, "token") for module in SIDECAR_MODULES),
+    *((module, "api_key") for module in N8N_MODULES if module != "n8n_api_key"),
+    ("n8n_api_key", "password"),
+    ("n8n_credentials", "credentials"),
+    ("n8n_credentials", "hash_key"),
     ("kestra_execution", "inputs"),
     ("kestra_execution", "secret_inputs"),
     ("kestra_trigger", "backfill"),

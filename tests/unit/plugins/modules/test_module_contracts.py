@@ -13,7 +13,8 @@ import yaml
 ROOT = Path(__file__).parents[4]
 KESTRA_MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("kestra_*.py"))
 SIDECAR_MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("multipass_*.py"))
-MODULES = KESTRA_MODULES + SIDECAR_MODULES
+N8N_MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("n8n_*.py"))
+MODULES = sorted(KESTRA_MODULES + SIDECAR_MODULES + N8N_MODULES)
 MODULE_UTILS = ROOT / "plugins" / "module_utils"
 UTILITIES = sorted(
     ".".join(path.relative_to(MODULE_UTILS).with_suffix("").parts) for path in MODULE_UTILS.rglob("*.py")
@@ -48,7 +49,8 @@ def test_a_module_has_all_that_it_needs(module: str) -> None:
     if module in KESTRA_MODULES:
         assert re.search(r"\beither\b", own.read_text("utf-8")), "its own tests meet one dialect only"
     groups = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text("utf-8"))["action_groups"]
-    assert f"devorch.orchestration.{module}" in groups["kestra" if module in KESTRA_MODULES else "sidecar"]
+    group = "kestra" if module in KESTRA_MODULES else "n8n" if module in N8N_MODULES else "sidecar"
+    assert f"devorch.orchestration.{module}" in groups[group]
 
 
 @pytest.mark.parametrize("module", MODULES)
