@@ -42,7 +42,7 @@ FILES = ("orchestration_bundle", "orchestration_ca_certificates", "kestra_flows_
 """Variables that name a file or directory of the controller, or several."""
 PREFIXES = tuple(f"{word}_" for word in (*situation.SERVICES, "orchestration", "upgrade", "rotate"))
 """How the names of variables begin that may be meant for this collection."""
-OF_PLAYBOOKS = ("rotate_secrets", "upgrade_plan_only")
+OF_PLAYBOOKS = ("rotate_secrets", "upgrade_plan_only", "export_keys_recipients", "export_keys_directory")
 CLOSE = 0.85
 """How alike two names are of which one is likely to be meant for the other, from 0 to 1."""
 WORD = re.compile(r"\b[a-z_][a-z0-9_]*\b")

@@ -180,7 +180,9 @@ def _store(
             "append_only": bool(boolean(target.get("append_only") or False, strict=False)),
             "upload_limit": _number(target.get("upload_limit")),
             "download_limit": _number(target.get("download_limit")),
-            "keep": {str(key): _number(value) for key, value in {**KEEP, **keep, **_mapping(target.get("keep"))}.items()},
+            "keep": {
+                str(key): _number(value) for key, value in {**KEEP, **keep, **_mapping(target.get("keep"))}.items()
+            },
         },
         "path": parsed.path,
         "secrets": {secret_name(name, what): {"value": content, "kind": "text"} for what, content in files.items()},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import repository
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.preflight.situation import Rule, Situation
@@ -51,8 +52,8 @@ def _password(situation: Situation) -> Iterator[str]:
     yield from one_line(situation, "backup_password")
     if 0 < len(situation.text("backup_password")) < SHORTEST:
         yield (
-            f"backup_password: shorter than {SHORTEST} characters. Make one with 'openssl rand -hex 32', or leave it out"
-            " to have one generated."
+            f"backup_password: shorter than {SHORTEST} characters. Make one with 'openssl rand -hex 32', or leave it"
+            " out to have one generated."
         )
     stored, store = situation.host.get("secrets"), _local_path(situation)
     lost = stored is not None and "backup_password" not in stored and not situation.text("backup_password")
@@ -159,11 +160,11 @@ def _target(situation: Situation, label: str, target: Mapping[str, Any]) -> Iter
 def _login(label: str, parsed: repository.Repository, values: Mapping[str, Any]) -> Iterator[str]:
     if parsed.password:
         way = {
-            "rest": "Set environment: {RESTIC_REST_USERNAME: ..., RESTIC_REST_PASSWORD: ...}, and the address without it",
-            "s3": "Set environment: {AWS_ACCESS_KEY_ID: ..., AWS_SECRET_ACCESS_KEY: ...}, and the address without it",
-            "sftp": "Set ssh_key to a private key that the server accepts, and the address without it",
+            "rest": "environment: {RESTIC_REST_USERNAME: ..., RESTIC_REST_PASSWORD: ...}",
+            "s3": "environment: {AWS_ACCESS_KEY_ID: ..., AWS_SECRET_ACCESS_KEY: ...}",
+            "sftp": "ssh_key to a private key that the server accepts",
         }[parsed.kind]
-        yield f"{label}: the repository has a password in its address. {way}."
+        yield f"{label}: the repository has a password in its address. Set {way}, and the address without it."
     given = [name for name in repository.REST_LOGIN if values.get(name)]
     if parsed.kind == "rest" and len(given) == 1:
         yield f"{label}.environment: has {given[0]} alone. Set both {listed(repository.REST_LOGIN)}."
@@ -175,12 +176,12 @@ def _place(situation: Situation, label: str, path: str) -> Iterator[str]:
     """A store in what is backed up would hold itself, and a restore would set it aside."""
     directory = situation.text("backup_directory", f"{situation.root}/backups").rstrip("/")
     inside = f"{path.rstrip('/')}/"
-    if path and inside.startswith(f"{situation.root}/"):
-        if not any(inside.startswith(f"{allowed}/") for allowed in (directory, f"{situation.root}/backups")):
-            yield (
-                f"{label}: the repository {path} is among the files that are backed up. Set one outside of"
-                f" {situation.root}, or below {directory}."
-            )
+    allowed = (f"{directory}/", f"{situation.root}/backups/")
+    if path and inside.startswith(f"{situation.root}/") and not inside.startswith(allowed):
+        yield (
+            f"{label}: the repository {path} is among the files that are backed up. Set one outside of"
+            f" {situation.root}, or below {directory}."
+        )
 
 
 DEPLOYMENT: tuple[Rule, ...] = (_backup, _password, _keep, _targets)

@@ -47,8 +47,8 @@ REMOVED: Mapping[str, str] = {
         " backup_keep_days out"
     ),
     "backup_encryption": (
-        "is gone, because every backup is encrypted with the secret backup_password. Leave it out. Archives of before stay,"
-        " and restore.yml reads them with backup_archive and backup_identity"
+        "is gone, because every backup is encrypted with the secret backup_password. Leave it out. Archives of before"
+        " stay, and restore.yml reads them with backup_archive and backup_identity"
     ),
     "backup_recipients": (
         "is gone, because every backup is encrypted with the secret backup_password. Leave it out, and keep that secret"
