@@ -78,8 +78,7 @@ def parse(repository: str) -> Repository:
 def _sftp(rest: str) -> Repository:
     wanted = "Set one such as sftp:user@host:/path or sftp://user@host:2222//path"
     if rest.startswith("//"):
-        found = _address("sftp", f"sftp:{rest}", "sftp://user@host:2222//path")
-        return found
+        return _address("sftp", f"sftp:{rest}", "sftp://user@host:2222//path")
     login, colon, path = rest.partition(":")
     user, _at, host = login.rpartition("@")
     # What begins with a dash would be an option of ssh.

@@ -108,7 +108,10 @@ MISSING = {
 COMPOSE = {"files": {"/opt/orchestration/compose.yml": {"type": "file"}}}
 OLD = {"versions": {"kestra": "docker.io/kestra/kestra:v1.3.9", "n8n": "docker.io/n8nio/n8n:1.9.0"}}
 SSH_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----\n"
-STORE_CONFIG = "/opt/orchestration/backups/repository/config"
+WITH_STORE = {
+    "secrets": ["n8n_encryption_key", "kestra_encryption_key"],
+    "files": {**HOST["files"], "/opt/orchestration/backups/repository/config": {"type": "file"}},
+}
 
 
 def store(**more: Any) -> dict[str, Any]:
@@ -441,10 +444,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"backup_password": ""}, {}, "backup_password: is empty."),
     (
         {},
-        {
-            "secrets": ["n8n_encryption_key", "kestra_encryption_key"],
-            "files": {**HOST["files"], STORE_CONFIG: {"type": "file"}},
-        },
+        WITH_STORE,
         "backup_password: /opt/orchestration/secrets/backup_password is missing, and the backups in",
     ),
     (store(name="Off site"), {}, "backup_targets[0]: the name is 'Off site'. Set a name of at most 32"),
@@ -647,10 +647,7 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"backup_targets": [{"name": "local", "repository": "/srv/backups"}]}, {}),
     (
         {"backup_password": "the-one-of-before"},
-        {
-            "secrets": ["n8n_encryption_key", "kestra_encryption_key"],
-            "files": {**HOST["files"], STORE_CONFIG: {"type": "file"}},
-        },
+        WITH_STORE,
     ),
     ({"sidecar_bind_addresses": ["::1"], "sidecar_tls_certificate": "/c", "sidecar_tls_key": "/k"}, {}),
     ({"sidecar_tokens": [{"name": "a", "scope": "read"}, {"name": "b", "scope": "read"}]}, {}),

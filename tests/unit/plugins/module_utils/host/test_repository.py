@@ -69,8 +69,8 @@ def test_ssh_asks_nobody_and_knows_the_server(address: str, end: str) -> None:
     given = {"name": "o", "repository": address, "ssh_key": "KEY", "known_hosts": "host key"}
     _local, store = stores(given, https_proxy="http://proxy:1")
     assert store["config"]["options"]["sftp.command"] == (
-        "ssh -o BatchMode=yes -o ServerAliveInterval=30 -o ConnectTimeout=30 -i /s/backup_o_ssh_key -o IdentitiesOnly=yes"
-        f" -o UserKnownHostsFile=/s/backup_o_known_hosts -o StrictHostKeyChecking=yes {end}"
+        "ssh -o BatchMode=yes -o ServerAliveInterval=30 -o ConnectTimeout=30 -i /s/backup_o_ssh_key"
+        f" -o IdentitiesOnly=yes -o UserKnownHostsFile=/s/backup_o_known_hosts -o StrictHostKeyChecking=yes {end}"
     )
     # ssh reads no key without a line break at its end.
     assert store["secrets"]["backup_o_ssh_key"] == {"value": "KEY\n", "kind": "text"}
