@@ -43,9 +43,7 @@ def install_restic() -> None:
             subprocess.run([*apt, "update"], check=True, capture_output=True)
             environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
             install = [*apt, "install", "-y", "--no-install-recommends", "restic"]
-            subprocess.run(
-                install, check=True, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-            )
+            subprocess.run(install, check=True, capture_output=True, env=environment)
 
 
 def target(name: str, tmp_path: Path, **changes: Any) -> dict[str, Any]:

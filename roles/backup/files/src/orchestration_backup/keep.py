@@ -16,6 +16,7 @@ from .config import Config, Target
 from .errors import BackupError
 from .files import iso_time, now
 from .retention import plan
+from .space import named
 from .state import State
 from .store import Backup, Store, first_store
 
@@ -36,11 +37,13 @@ def keep_copies(config: Config, *, made: str = "", only: str = "") -> list[dict[
             store = Store(config, target).open(make=target != config.targets[0])
             if target == config.targets[0]:
                 source = store.backups()
-            elif source is not None:
+            elif source is None:
+                raise BackupError(f"{target.name}: nothing was copied, because {config.targets[0].name} cannot be read")
+            else:
                 result["copied"] = copy_missing(config, store, source, made)
             clear(config, store, made, result)
         except (BackupError, OSError) as error:
-            result |= {"ok": False, "error": str(error)}
+            result |= {"ok": False, "error": named(str(error))}
         if not only or target.name == only:
             results.append(result)
     return results

@@ -13,17 +13,13 @@ from .config import Config
 from .errors import BackupError, BusyError
 from .files import remove
 from .lock import hold
+from .restore import recover
 
 
 def sweep(config: Config) -> None:
-    """Unpause services, and remove plaintext, containers and networks of a run that was killed.
-
-    What a restore leaves is put right by `recover`, since it may be the only good state.
-    """
-    staging = (config.state_directory / name for name in (create.STAGING, verify.STAGING))
-    for path in staging:
-        remove(path)
-    for mend in (compose.thaw, verify.sweep):
+    """Put right what a run that was killed has paused, stopped or left behind: plaintext, containers and networks."""
+    remove_staging(config)
+    for mend in (compose.thaw, verify.sweep, recover):
         try:
             mend(config)
         except BackupError as error:
@@ -31,10 +27,17 @@ def sweep(config: Config) -> None:
             print(f"orchestration-backup: after an interrupted run: {error}", file=sys.stderr)
 
 
+def remove_staging(config: Config) -> None:
+    """Remove dumps and files of a backup or a verification, which are not encrypted."""
+    for name in (create.STAGING, verify.STAGING):
+        remove(config.state_directory / name)
+
+
 def thaw(config: Config) -> dict[str, Any]:
     """Unpause what an interrupted run has paused. A run that goes on does that itself."""
     try:
         with hold(config):
+            remove_staging(config)
             return {"thawed": compose.thaw(config)}
     except BusyError:
         return {"thawed": False}

@@ -26,7 +26,6 @@ from typing import IO, Any
 from . import process
 from .config import Config, Target
 from .errors import BackupError
-from .space import named
 
 # Of Go: collect garbage early, and hard before the memory of a small host is gone.
 MEMORY = {"GOGC": "25", "GOMEMLIMIT": "180MiB"}
@@ -98,6 +97,8 @@ class Repository:
         self.config = config
         self.target = target
         self.source = source
+        self.absent = ""
+        """Why `identity` found no repository."""
 
     @property
     def location(self) -> str:
@@ -184,7 +185,7 @@ class Repository:
     def explain(self, code: int, said: str) -> str:
         """Return why restic failed. A location may contain a password, so it is left out."""
         words = [message(line).replace(self.location, self.target.name) for line in said.splitlines()[-6:]]
-        reason = named(" / ".join(word for word in words if word))
+        reason = " / ".join(word for word in words if word)
         if code == 12 or "wrong password" in said:
             return f"the password is wrong. Set backup_password to that of the store ({reason})"
         return f"restic failed with exit code {code}: {reason}"
@@ -203,6 +204,7 @@ class Repository:
             return str(json.loads(self.run("cat", "config", "--no-lock"))["id"])
         except ResticError as error:
             if re.search(r"exit code 10:|Is there a repository at", str(error)):
+                self.absent = str(error)
                 return ""
             raise
 

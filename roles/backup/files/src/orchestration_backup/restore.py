@@ -11,6 +11,7 @@ the previous state is put back; it is removed only when everything runs and is o
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -92,10 +93,27 @@ def stage(config: Config, source: Source, expected: dict[str, Any]) -> tuple[dic
     try:
         manifest = source.unpack(dumps, lambda item: restored(config.root / item))
         check_fit(config, source, manifest, expected)
+        keep_access(config)
     except BaseException:
         unstage(config)
         raise
     return manifest, dumps
+
+
+def keep_access(config: Config) -> None:
+    """Keep the host's own secrets of the stores, if it has any: with those of the backup, its stores may be shut."""
+    secrets = config.root / config.secrets_directory
+    used = [str(config.password_file)]
+    for target in config.targets:
+        used += [target.repository_file, target.environment_file, *target.options.values()]
+    for path in sorted(secrets.iterdir()) if secrets.is_dir() else []:
+        if any(str(path) in text for text in used):
+            copy = restored(secrets) / path.name
+            copy.parent.mkdir(mode=0o700, exist_ok=True)
+            status = path.stat()
+            write_private(copy, path.read_text("utf-8"))
+            os.chown(copy, status.st_uid, status.st_gid)
+            copy.chmod(status.st_mode & 0o7777)
 
 
 def unpacked_dumps(config: Config) -> Path:
@@ -227,13 +245,21 @@ def load(config: Config, manifest: dict[str, Any], dumps: Path) -> list[str]:
         return compose.errors(process.output(command, cwd=config.root, text=script))
 
     failed = lenient(foreign_roles(config, dumps))
+    if permissions(dumps):
+        failed.append("permissions of roles other than the owners, which archives of the former format do not have")
     for dump, database in config.dumps.items():
         with (dumps / dump).open("rb") as source:
             options = ["--exit-on-error", "--single-transaction", "-U", "postgres", "-d", database.name]
+            options += permissions(dumps)
             compose.call(config, "exec", "-T", compose.POSTGRES, "pg_restore", *options, source=source)
         rows = compose.psql(config, database.name, compose.COUNT_ROWS)
         compose.compare_rows(database.name, manifest, compose.parse_rows(rows.splitlines()))
     return failed + lenient(text_of(dumps / GRANTS))
+
+
+def permissions(dumps: Path) -> list[str]:
+    """Return the option that leaves out permissions, if the backup does not have the roles that they are for."""
+    return [] if (dumps / GLOBALS).is_file() else ["--no-acl"]
 
 
 def text_of(path: Path) -> str:

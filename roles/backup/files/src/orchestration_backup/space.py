@@ -15,6 +15,7 @@ from .errors import BackupError
 
 FULL = os.strerror(28)
 """How the system and all programs call a full disk."""
+ADVICE = "The disk is full: free space, or enlarge the file system"
 
 
 def require(config: Config, sizes: dict[Path, int], purpose: str) -> None:
@@ -41,8 +42,6 @@ def mebibytes(size: int) -> int:
 
 def named(reason: str) -> str:
     """Add what to do to the message of a full disk."""
-    return (
-        f"{reason}. The disk is full: free space, or enlarge the file system"
-        if FULL.lower() in reason.lower()
-        else reason
-    )
+    if FULL.lower() not in reason.lower() or ADVICE in reason:
+        return reason
+    return f"{reason}. {ADVICE}"

@@ -87,12 +87,12 @@ class Store:
         if not identity:
             if known:
                 raise BackupError(
-                    f"{self.target.name}: the store is gone: there is no repository any more. Mount its disk or give it"
-                    f" back. If it is lost for good, remove its name from repositories in {self.config.state}, and the"
-                    " next backup creates a new one"
+                    f"{self.repository.absent}. The store was there before: mount its disk, or make it reachable. If it"
+                    f" is lost for good, remove its name from repositories in {self.config.state}, and the next backup"
+                    " creates a new one"
                 )
             if not make:
-                raise BackupError(f"{self.target.name}: contains no backup. Run playbooks/backup.yml")
+                raise BackupError(f"{self.repository.absent}. Run playbooks/backup.yml, if there was no backup yet")
             if self.repository.local:
                 self.repository.local.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.repository.initialise()

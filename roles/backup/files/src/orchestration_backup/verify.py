@@ -21,7 +21,7 @@ from .environment_file import parse
 from .errors import BackupError
 from .files import iso_time, now, remove, write_private
 from .manifest import GRANTS, counts, summary
-from .restore import Source, foreign_roles, text_of
+from .restore import Source, foreign_roles, permissions, text_of
 from .state import State
 
 STAGING = ".verifying"
@@ -123,7 +123,8 @@ class Sandbox:
             name, owner = database.name, database.owner
             self.execute(postgres, *compose.PSQL, "-c", f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0")
             with (self.directory / dump).open("rb") as source:
-                self.execute(postgres, "pg_restore", "--exit-on-error", "-U", "postgres", "-d", name, source=source)
+                command = ["pg_restore", "--exit-on-error", *permissions(self.directory), "-U", "postgres", "-d", name]
+                self.execute(postgres, *command, source=source)
             rows = self.execute(postgres, *compose.PSQL, "-d", name, text=compose.COUNT_ROWS)
             compose.compare_rows(name, self.manifest, compose.parse_rows(rows.splitlines()))
         return uncovered + compose.errors(self.tolerant(text_of(self.directory / GRANTS)))
