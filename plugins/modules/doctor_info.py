@@ -466,6 +466,7 @@ class Collector:
     def backup(self) -> dict[str, Any] | None:
         """Return the record of the last backup and what the host has of the backups; None without a backup."""
         directory, store = self.root / "backups", self.module.params["backup_store"]
+        trials: dict[str, Any]
         paused = {"paused": (directory / "paused.json").exists(), "running": is_locked(directory / ".lock")}
         try:
             record = json.loads((directory / "last.json").read_text(encoding="utf-8"))
@@ -476,9 +477,11 @@ class Collector:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             return {"error": f"{directory / 'last.json'}: {error}", **paused}
         try:
-            verified = json.loads((directory / "state.json").read_text(encoding="utf-8"))["verified"]
-        except (OSError, ValueError, KeyError, TypeError):
-            verified = {}
+            state = json.loads((directory / "state.json").read_text(encoding="utf-8"))
+            trials = {"times": [trial["time"] for trial in state["verified"].values() if trial["ok"]]}
+            trials["last"] = state["latest_verification"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            trials = {"times": [], "last": {}}
         return {
             **record,
             "backup": name,
@@ -486,7 +489,7 @@ class Collector:
             "store": store or "",
             "exists": not store or (Path(store) / "config").exists(),
             "wanted": self.module.params["backup_targets"],
-            "trials": verified if isinstance(verified, dict) else {},
+            "trials": trials,
             **paused,
         }
 

@@ -290,12 +290,11 @@ def _stores(backup: Facts) -> Iterator[Finding]:
 
 def _trials(backup: Facts, limits: Limits, now: datetime) -> Iterator[Finding]:
     """Judge the trial restores. C(verified) of the record is the time of that of the last backup."""
-    trials = {str(name): trial for name, trial in backup["trials"].items() if isinstance(trial, Mapping)}
-    good = [moment(trial.get("finished")) for trial in trials.values() if trial.get("ok")]
-    times = [found for found in (*good, moment(backup.get("verified"))) if found is not None]
-    failed = trials.get(backup["backup"], {})
-    if failed and not failed.get("ok"):
-        message = f"the trial restore of {backup['backup']} failed: {failed.get('error') or 'unknown'}"
+    trials = backup["trials"]
+    times = [found for text in (*trials["times"], backup.get("verified")) if (found := moment(text)) is not None]
+    last = trials["last"]
+    if last and not last.get("ok"):
+        message = f"the trial restore of {last.get('backup')} failed: {last.get('error') or 'unknown'}"
         yield Finding("backup", "verified", CRITICAL, message, "Run verify_backup.yml, and look at what it says.")
     elif not times:
         yield Finding("backup", "verified", WARNING, "was never restored to try it", "Run verify_backup.yml.")

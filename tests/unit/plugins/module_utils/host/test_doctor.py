@@ -56,7 +56,7 @@ WELL: dict[str, Any] = {
         "targets": [{"name": "local", "ok": True, "future": []}, {"name": "offsite", "ok": True, "future": []}],
         "incomplete": [],
         "wanted": ["local", "offsite"],
-        "trials": {},
+        "trials": {"times": [], "last": {}},
         "archive": False,
         "store": "/b/repository",
         "exists": True,
@@ -183,7 +183,7 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, str, str]] = [
     (put("backup", "verified", value=None), "backup", "warning", "never restored"),
     (put("backup", "verified", value=ago(days=63)), "backup", "warning", "63 days ago"),
     (
-        put("backup", "trials", value={"20261124T070000Z": {"finished": ago(hours=1), "ok": False, "error": "5 of 6"}}),
+        put("backup", "trials", "last", value={"backup": "20261124T070000Z", "ok": False, "error": "5 of 6"}),
         "backup",
         "critical",
         "the trial restore of 20261124T070000Z failed: 5 of 6",
@@ -305,7 +305,7 @@ FINE: list[Callable[[dict[str, Any]], None]] = [
     put("sidecar", value=None),
     put("flows", value=None),
     put("kestra", value={}),
-    put("backup", "trials", value={"20261120T070000Z": {"finished": ago(days=4), "ok": True, "error": ""}}),
+    put("backup", value={**WELL["backup"], "verified": None, "trials": {"times": [ago(days=4)], "last": {"ok": True}}}),
     put("backup", value={**WELL["backup"], "paused": True, "running": True}),
 ]
 
