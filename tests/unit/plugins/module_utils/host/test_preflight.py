@@ -1203,7 +1203,7 @@ def external_of(**more: Any) -> dict[str, Any]:
         (
             {"postgres_external": ELSEWHERE},
             {},
-            "backup_state: the databases are on db.example.com:5432 (postgres_external), and an archive of this host",
+            "backup_state: the databases are on db.example.com:5432 (postgres_external), and a backup of this host",
         ),
         (
             {**AWAY, "kestra_config": {"datasources": {"postgres": {"url": "jdbc:postgresql://postgres:5432/kestra"}}}},
