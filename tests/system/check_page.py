@@ -28,8 +28,9 @@ they saw; they fail if it is not current.
 On an empty host Docker is not installed yet. What only Docker can answer is left out, and a message says so. Every
 other task reports the change that the real run then makes; `--diff` shows the files.
 
-`backup.yml`, `bundle.yml`, `export_keys.yml`, `restore.yml`, `rotate_secrets.yml`, `upgrade.yml` and `verify_backup.yml` do
-something each time. Under `--check` they read what they need and leave that out: this page lists the changes on the way.
+`backup.yml`, `bundle.yml`, `export_keys.yml`, `restore.yml`, `rotate_secrets.yml`, `upgrade.yml` and
+`verify_backup.yml` do something each time. Under `--check` they read what they need and leave that out: this page
+lists the changes on the way.
 
 """
 
