@@ -62,6 +62,11 @@ def test_migration_keeps_the_previous_cluster_and_changes_the_image(
     assert not [path for path in tree(config.root) if ".previous" in path or ".restored" in path]
 
 
+def let_kestra_log_in(source: Copied) -> None:
+    (source.directory / "secrets/kestra_password").write_text('"se\\cret"\n')
+    (source.directory / "env/kestra.env").write_text('A=\' b\'\nKEY="two\\nlines"\nB="it\'s"\n')
+
+
 @pytest.mark.parametrize("username", ["then@example.com", ""])
 def test_verification_logs_in_as_the_user_of_the_backup(
     config: Config, source: Copied, monkeypatch: pytest.MonkeyPatch, username: str
@@ -69,8 +74,7 @@ def test_verification_logs_in_as_the_user_of_the_backup(
     """An archive of format 1 does not name the user; the configured one is used."""
     if username:
         source.manifest["kestra_username"] = username
-    (source.directory / "secrets/kestra_password").write_text('"se\\cret"\n')
-    (source.directory / "env/kestra.env").write_text('A=\' b\'\nKEY="two\\nlines"\nB="it\'s"\n')
+    let_kestra_log_in(source)
     config.last.write_text(json.dumps({"backup": source.name, "verified": None}))
     docker = Docker(config, monkeypatch)
     docker.answers["search?size=1"] = json.dumps({"total": 7})
@@ -111,7 +115,9 @@ def test_failed_verification_is_remembered_and_leaves_nothing(
     assert state.verified_time(source.name) is None
     assert not (config.state_directory / verify.STAGING).exists()
     monkeypatch.undo()
-    Docker(config, monkeypatch)
+    let_kestra_log_in(source)
+    docker = Docker(config, monkeypatch)
+    docker.answers["search?size=1"] = json.dumps({"total": 7})
     verify.verify(config, source)
     assert State(config).verified_time(source.name)
 
