@@ -76,9 +76,9 @@ def test_nightly_backup_uses_the_configuration_that_the_playbook_wrote(
     hold(config, since=5)
     monkeypatch.setattr(time, "sleep", playbook_ends)
     monkeypatch.setattr(cli, "sweep", lambda found, restores: None)
-    monkeypatch.setattr(cli, "create", lambda found, reason: {"target": found.targets[0].name, "reason": reason})
+    monkeypatch.setattr(cli, "create", lambda found, reason, copies: {"made": (found.targets[0].name, reason, copies)})
     options = cli.parser().parse_args(["--config", str(path), "create", "--wait", "--reason", "nightly"])
-    assert cli.execute(Config.read(path), options) == {"target": "other", "reason": "nightly"}
+    assert cli.execute(Config.read(path), options) == {"made": ("other", "nightly", True)}
 
 
 @pytest.mark.parametrize("since", [4000, -10])

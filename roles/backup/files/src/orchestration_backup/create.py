@@ -126,8 +126,8 @@ def collect(
     return manifest, files
 
 
-def create(config: Config, reason: str) -> dict[str, Any]:
-    """Create a backup, copy it, remove old ones, and return the record of the last backup."""
+def create(config: Config, reason: str, *, copies: bool = True) -> dict[str, Any]:
+    """Create a backup, copy it to all stores if `copies`, remove old ones, and return the record of the last backup."""
     started = time.monotonic()
     require_no_interrupted_restore(config)
     compose_file = config.root / config.compose_file
@@ -170,7 +170,7 @@ def create(config: Config, reason: str) -> dict[str, Any]:
     }
     # First without the results of the stores, because a copy may take hours.
     write_private(config.last, json.dumps(record, indent=2))
-    record["targets"] = keep_copies(config, made=backup)
+    record["targets"] = keep_copies(config, made=backup, only="" if copies else config.targets[0].name)
     record |= {"finished": iso_time(now()), "seconds": round(time.monotonic() - started)}
     write_private(config.last, json.dumps(record, indent=2))
     return record
