@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -103,7 +104,7 @@ exec {restic} "$@"
 
 def put_before_restic(docker: Path, action: str) -> None:
     """Do something else before restic makes a backup."""
-    restic = subprocess.run(["which", "restic"], capture_output=True, text=True, check=True).stdout.strip()
+    restic = shutil.which("restic", path=os.environ["PATH"].partition(":")[2])
     program = docker.with_name("path") / "restic"
     program.write_text(RESTIC.format(action=action, restic=restic))
     program.chmod(0o755)

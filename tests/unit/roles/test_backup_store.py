@@ -93,7 +93,7 @@ def test_damaged_store_is_told_and_nothing_is_removed_there(few: Config, tmp_pat
         pack.chmod(0o600)
         os.truncate(pack, pack.stat().st_size // 2)
     (local, second, _away) = keep.keep_copies(few, made=new)
-    assert local["ok"] is False and "local: restic failed" in local["error"]
+    assert local["ok"] is False and "local: the store is damaged or cannot be read: Load(<data/" in local["error"]
     assert second["ok"] is False
     assert listed(few, "local") == {OLD: True, new: True}
 
