@@ -117,11 +117,11 @@ def execute(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     with wait_and_acquire(config) if getattr(options, "wait", False) else acquire(config):
         # A playbook may have changed the configuration during the wait.
         config = Config.read(options.config)
-        sweep(config)
-        if options.command == "create":
-            return create(config, options.reason, copies=not options.no_copy)
+        sweep(config, restores=options.command != "recover")
         if options.command == "recover":
             return recover(config)
+        if options.command == "create":
+            return create(config, options.reason, copies=not options.no_copy)
         if options.command == "copy":
             return copy(config, options.target)
         source = select(config, options)

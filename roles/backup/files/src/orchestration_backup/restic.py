@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,12 +26,16 @@ from typing import IO, Any
 from . import process
 from .config import Config, Target
 from .errors import BackupError
+from .files import CHUNK
 
 # Of Go: collect garbage early, and hard before the memory of a small host is gone.
 MEMORY = {"GOGC": "25", "GOMEMLIMIT": "180MiB"}
 LOCK_WAIT = 300
 """How many seconds a lock of another host is waited for."""
 LOCK_POLL = 5
+LOCAL_ATTEMPTS, REMOTE_ATTEMPTS = 6, 20
+DAMAGED = -1
+"""The exit code of restic that was ended because it could not read a file."""
 INCOMPLETE = 3
 """The exit code of a backup that has left out files which it could not read."""
 
@@ -146,48 +150,63 @@ class Repository:
 
     def lines(
         self, *arguments: str, cwd: Path | None = None, target: IO[bytes] | None = None, accepted: tuple[int, ...] = ()
-    ) -> Iterator[str]:
-        """Run restic and yield the lines of its output; raise ResticError if it fails. Wait for another host's lock."""
+    ) -> list[str]:
+        """Run restic and return the lines it prints; raise ResticError if it fails. Wait for another host's lock."""
         deadline = time.monotonic() + LOCK_WAIT
         while True:
-            with tempfile.TemporaryFile() as errors:
+            with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
                 program = process.begin(
                     self.command(*arguments),
                     cwd=cwd,
                     env={**os.environ, **self.environment()},
                     stdin=subprocess.DEVNULL,
-                    stdout=target or subprocess.PIPE,
+                    stdout=target or output,
                     stderr=errors,
                 )
                 try:
-                    if not target:
-                        for line in process.pipe(program.stdout):
-                            yield line.decode(errors="replace")
-                    code = program.wait()
+                    code = self.wait(program, errors)
                 finally:
-                    if program.poll() is None:
-                        program.kill()
-                        program.wait()
-                    if program.stdout:
-                        program.stdout.close()
-                said = process.error_output(errors)
-            if code == 0:
-                return
-            if code in accepted:
-                yield from said.splitlines()
-                return
-            if "already locked" in said and time.monotonic() < deadline:
-                print(f"orchestration-backup: {self.target.name} is locked by another host", file=sys.stderr)
-                time.sleep(LOCK_POLL)
-                continue
-            raise ResticError(f"{self.target.name}: {self.explain(code, said)}")
+                    program.kill()
+                    program.wait()
+                said, answer = process.error_output(errors), process.error_output(output)
+            if code == 0 or code in accepted:
+                return answer.splitlines() + (said.splitlines() if code else [])
+            if "already locked" not in said or time.monotonic() > deadline:
+                raise ResticError(f"{self.target.name}: {self.explain(code, said)}")
+            print(f"orchestration-backup: {self.target.name} is locked", file=sys.stderr, flush=True)
+            time.sleep(LOCK_POLL)
+            # The process that holds it may not run any more.
+            for locked in (self.target, self.source):
+                if locked and not locked.append_only:
+                    Repository(self.config, locked).unlock()
+
+    def wait(self, program: subprocess.Popen[Any], errors: IO[bytes]) -> int:
+        """Wait for the end of restic, and return its exit code.
+
+        It reads a damaged file again and again for a quarter of an hour, and then the next one. So end it after some
+        attempts: on a disk they do not help, and elsewhere not for long.
+        """
+        limit = LOCAL_ATTEMPTS if self.local else REMOTE_ATTEMPTS
+        while True:
+            try:
+                return int(program.wait(timeout=1))
+            except subprocess.TimeoutExpired:
+                pass
+            # The position of the file is that of restic too, so it must not change.
+            size = os.fstat(errors.fileno()).st_size
+            said = os.pread(errors.fileno(), CHUNK, max(0, size - CHUNK))
+            attempts = Counter(re.findall(rb"(Load\(<[^>]*>).* returned error, retrying", said))
+            if any(number >= limit for number in attempts.values()):
+                return DAMAGED
 
     def explain(self, code: int, said: str) -> str:
         """Return why restic failed. A location may contain a password, so it is left out."""
-        words = [message(line).replace(self.location, self.target.name) for line in said.splitlines()[-6:]]
+        words = [message(line).replace(self.location, self.target.name) for line in said.splitlines()[-4:]]
         reason = " / ".join(word for word in words if word)
         if code == 12 or "wrong password" in said:
             return f"the password is wrong. Set backup_password to that of the store ({reason})"
+        if code == DAMAGED:
+            return f"the store is damaged or cannot be read: {reason}"
         return f"restic failed with exit code {code}: {reason}"
 
     def run(self, *arguments: str, **options: Any) -> str:
