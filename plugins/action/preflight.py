@@ -42,7 +42,7 @@ FILES = ("orchestration_bundle", "orchestration_ca_certificates", "kestra_flows_
 """Variables that name a file or directory of the controller, or several."""
 PREFIXES = tuple(f"{word}_" for word in (*situation.SERVICES, "orchestration", "upgrade", "rotate"))
 """How the names of variables begin that may be meant for this collection."""
-OF_PLAYBOOKS = ("rotate_secrets", "upgrade_plan_only")
+OF_PLAYBOOKS = ("rotate_secrets", "upgrade_plan_only", "export_keys_recipients", "export_keys_directory")
 CLOSE = 0.85
 """How alike two names are of which one is likely to be meant for the other, from 0 to 1."""
 WORD = re.compile(r"\b[a-z_][a-z0-9_]*\b")
@@ -71,6 +71,8 @@ def validate(name: str, option: Mapping[str, Any], value: Any) -> tuple[Any, lis
             return None, []
         return None, [f"{name}: is null. Set a value, or leave {name} out."]
     secret = bool(option.get("no_log"))
+    if name in check.NUMBERS and str(value).isdecimal():
+        return None, [f"{name}: {check.NUMBERS[name]}."]
     if isinstance(value, str) and option.get("type") in JSON and not name.startswith(OF_A_MODULE):
         # Ansible would convert it here, and not where a role uses it.
         return None, [
@@ -195,10 +197,13 @@ def paths(value: Any) -> list[Path]:
 
 
 def renamed(task_vars: Mapping[str, Any]) -> Iterator[str]:
-    """Return a problem for each variable that has another name now."""
+    """Return a problem for each variable that has another name now, or is gone."""
     for previous, name in check.RENAMED.items():
         if previous in task_vars:
             yield f"{previous}: was renamed. Set {name} instead."
+    for name, advice in check.REMOVED.items():
+        if name in task_vars:
+            yield f"{name}: {advice}."
 
 
 def misspelt(task_vars: Mapping[str, Any], options: Collection[str], top: Path = ROLES.parent) -> Iterator[str]:
@@ -207,7 +212,7 @@ def misspelt(task_vars: Mapping[str, Any], options: Collection[str], top: Path =
     Whoever writes an inventory may have variables with any name, so a name that is not close to another is theirs.
     """
     known = {*options, *OF_PLAYBOOKS}
-    unknown = {name for name in task_vars if name.startswith(PREFIXES)} - known - set(check.RENAMED)
+    unknown = {name for name in task_vars if name.startswith(PREFIXES)} - known - {*check.RENAMED, *check.REMOVED}
     if not unknown:
         return
     # The collection has further variables and facts, and an inventory may use its own in the value of an option.

@@ -11,7 +11,7 @@ module: doctor_info
 short_description: Gather information about the health of an orchestration host
 version_added: 0.3.0
 description:
-  - In one call, reads containers, images, systemd units, databases, file systems, the record of the last backup,
+  - In one call, reads containers, images, systemd units, databases, file systems, the records of the backups,
     certificates, file modes, and Kestra's flows, triggers and executions. Reports each problem and how to fix it.
   - If something cannot be read, that is a finding. The module does not fail because of it.
   - Run it as root. It reads passwords from the secret files of the host and returns none of them.
@@ -67,9 +67,17 @@ options:
       - PostgreSQL that is not on the host, with C(host), C(port), C(sslmode) and, for modes that check the certificate,
         C(sslrootcert) with the path of the authorities on the host. If not set, O(databases) are in the container
         C(postgres) of O(project).
-      - The archives of the host do not have its databases, and the last backup is not looked at.
+      - The backups of the host do not have its databases, and the last backup is not looked at.
     type: dict
     default: {}
+  backup_store:
+    description: Directory of the local store of the backups. If not set, the store is not on the host.
+    type: path
+  backup_targets:
+    description: Names of the stores that must have the backups.
+    type: list
+    elements: str
+    default: []
   certificate_urls:
     description: URLs whose certificates are checked. URLs that do not begin with V(https:) are ignored.
     type: list
@@ -119,6 +127,10 @@ options:
         description: The last backup is critical if it is at least this old, in hours.
         type: int
         default: 192
+      verified_warning_days:
+        description: The newest verified backup is a warning if its trial restore is at least this old, in days.
+        type: int
+        default: 62
       certificate_warning_days:
         description: A certificate is a warning if it expires within this number of days.
         type: int
@@ -256,6 +268,7 @@ from ansible.module_utils.urls import open_url
 from ansible_collections.devorch.orchestration.plugins.module_utils.dates import UTC
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import doctor
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.listeners import nearest_existing
+from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import is_locked
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import (
     REQUESTS_IMPORT_ERROR,
     ServiceError,
@@ -451,15 +464,34 @@ class Collector:
         return found
 
     def backup(self) -> dict[str, Any] | None:
-        path = self.root / "backups" / "last.json"
+        """Return the record of the last backup and what the host has of the backups; None without a backup."""
+        directory, store = self.root / "backups", self.module.params["backup_store"]
+        trials: dict[str, Any]
+        paused = {"paused": (directory / "paused.json").exists(), "running": is_locked(directory / ".lock")}
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            archive = Path(str(record["archive"]))
+            record = json.loads((directory / "last.json").read_text(encoding="utf-8"))
+            # Before there were stores, a backup was an archive.
+            name = str(record.get("backup") or record["archive"])
         except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return {"error": f"{path}: {error}"}
-        return {**record, "exists": (archive if archive.is_absolute() else path.parent / archive).exists()}
+            return {"none": True, **paused}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return {"error": f"{directory / 'last.json'}: {error}", **paused}
+        try:
+            state = json.loads((directory / "state.json").read_text(encoding="utf-8"))
+            trials = {"times": [trial["time"] for trial in state["verified"].values() if trial["ok"]]}
+            trials["last"] = state["latest_verification"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            trials = {"times": [], "last": {}}
+        return {
+            **record,
+            "backup": name,
+            "archive": "backup" not in record,
+            "store": store or "",
+            "exists": not store or (Path(store) / "config").exists(),
+            "wanted": self.module.params["backup_targets"],
+            "trials": trials,
+            **paused,
+        }
 
     def certificate(self, url: str) -> dict[str, Any]:
         parts = urlsplit(url)
@@ -510,8 +542,8 @@ class Collector:
         patterns = ("secrets/*", "env/*", "kestra-config/*", "backups/*")
         paths = [path for path in paths if path.exists()]
         paths += [path for pattern in patterns for path in sorted(self.root.glob(pattern)) if path.is_file()]
-        # The record of the last backup holds no secret.
-        paths = [path for path in paths if path.name != "last.json"]
+        # The records of the backups hold no secret.
+        paths = [path for path in paths if path.name not in ("last.json", "state.json")]
         found = []
         for path in paths:
             status = path.stat()
@@ -584,6 +616,8 @@ def main() -> None:
             "units": {"type": "list", "elements": "str", "default": []},
             "databases": {"type": "list", "elements": "str", "default": []},
             "database_server": {"type": "dict", "default": {}},
+            "backup_store": {"type": "path"},
+            "backup_targets": {"type": "list", "elements": "str", "default": []},
             "certificate_urls": {"type": "list", "elements": "str", "default": []},
             "sidecar_url": {"type": "str"},
             "container_url": {"type": "str"},

@@ -130,7 +130,6 @@ holder:
   sample: {"owner": "ops@ci-1", "controller": "4026531836-ci-1", "process": "1234-5678"}
 """
 
-import fcntl
 import os
 import pwd
 import shutil
@@ -142,6 +141,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devorch.orchestration.plugins.module_utils.host.lock import (
     LostError,
     PlaybookRun,
+    is_locked,
     release,
     renew,
     take,
@@ -159,21 +159,6 @@ def wait_for(module: AnsibleModule, unit: str) -> None:
         if state.strip() not in ("activating", "active", "deactivating"):
             return
         time.sleep(0.5)
-
-
-def is_locked(path: Path) -> bool:
-    """Return whether a process holds the lock of a file."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def holders(path: Path) -> str:

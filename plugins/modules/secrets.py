@@ -31,8 +31,9 @@ options:
     description:
       - The secrets, by file name. Each is a dictionary of the following keys, all of them optional.
       - C(value) is the given value. If not set, the value is read from the file or generated.
-      - C(kind) is V(password) or V(base64), and V(password) by default. A password has letters and digits, at least one
-        upper-case letter, one lower-case letter and one digit. The kind V(base64) is random bytes in Base64.
+      - C(kind) is V(password), V(base64) or V(text), and V(password) by default. A password has letters and digits, at
+        least one upper-case letter, one lower-case letter and one digit. The kind V(base64) is random bytes in Base64.
+        The kind V(text) needs a given value, and keeps the line break at its end, which a private key of SSH needs.
       - C(length) is the number of characters of a password, or of bytes of a Base64 secret. It is V(32) by default, and
         at least V(16).
       - C(immutable) refuses a given value that differs from the file.
@@ -137,6 +138,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host.service
 
 ALPHABET = string.ascii_letters + string.digits
 SHORTEST = 16
+TEXT = "text"
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """Control characters other than a tab."""
 
@@ -175,12 +177,14 @@ class WantedSecret:
                 f"secret {name}: unknown key {sorted(fields)[0]!r}; known are value, kind, length, immutable, renew,"
                 " and bcrypt_of alone"
             )
-        if kind not in ("password", "base64"):
-            raise SecretError(f"secret {name}: kind is {kind!r}; it is one of password, base64")
+        if kind not in ("password", "base64", TEXT):
+            raise SecretError(f"secret {name}: kind is {kind!r}; it is one of password, base64, text")
+        if kind == TEXT and value is None:
+            raise SecretError(f"secret {name}: kind is {kind!r}, which needs a given value")
         if length < SHORTEST:
             raise SecretError(f"secret {name}: length is {length}; at least {SHORTEST} is needed")
         if value is not None:
-            value = without_line_break(str(value))
+            value = str(value) if kind == TEXT else without_line_break(str(value))
         if value == "":
             raise SecretError(f"secret {name}: the value given is empty; leave the variable out to have one generated")
         if renew and (immutable or value is not None):
@@ -255,7 +259,7 @@ def ensure(directory: Path, wanted: list[WantedSecret], check_mode: bool) -> dic
         path = directory / secret.name
         stored = files[secret.name]
         # As `echo KEY > file` and editors write it.
-        present = None if stored is None else without_line_break(stored)
+        present = None if stored is None else stored if secret.kind == TEXT else without_line_break(stored)
         if present != stored:
             trimmed.append(secret.name)
         if present is not None and path.stat().st_mode & 0o077:

@@ -11,7 +11,10 @@ from tests.sampling import LONG
 
 FOLDER = Path(__file__).parents[2] / "playbooks"
 # What a playbook can't do without.
-NEEDS: dict[str, dict[str, Any]] = {"doctor": {"doctor_fail_on": "never"}}
+NEEDS: dict[str, dict[str, Any]] = {
+    "doctor": {"doctor_fail_on": "never"},
+    "export_keys": {"export_keys_recipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]},
+}
 QUICK = ("doctor", "flows", "site", "status")
 PLAYBOOKS = {path.stem: NEEDS.get(path.stem, {}) for path in sorted(FOLDER.glob("*.yml")) if LONG or path.stem in QUICK}
 """Those that are run with --check: all of them in make test-long, a few in make test."""
@@ -25,8 +28,9 @@ they saw; they fail if it is not current.
 On an empty host Docker is not installed yet. What only Docker can answer is left out, and a message says so. Every
 other task reports the change that the real run then makes; `--diff` shows the files.
 
-`backup.yml`, `bundle.yml`, `restore.yml`, `rotate_secrets.yml`, `upgrade.yml` and `verify_backup.yml` do something
-each time. Under `--check` they read what they need and leave that out: this page lists the changes on the way.
+`backup.yml`, `bundle.yml`, `export_keys.yml`, `restore.yml`, `rotate_secrets.yml`, `upgrade.yml` and
+`verify_backup.yml` do something each time. Under `--check` they read what they need and leave that out: this page
+lists the changes on the way.
 
 """
 

@@ -49,7 +49,8 @@ timeout 60 sh -c 'until docker pause orchestration-n8n-1; do sleep 1; done'
 systemctl stop orchestration-watchdog.timer
 mkdir -p -m 0700 backups
 test -e backups/last.json && cp backups/last.json /run/last.json
-printf '{"archive": "gone.tar", "finished": "2020-01-01T00:00:00Z", "verified": false}' > backups/last.json
+printf '{"backup": "20200101T000000Z", "finished": "2020-01-01T00:00:00Z", "targets": []}' > backups/last.json
+printf '{"services": ["n8n"], "watchdog": true}' > backups/paused.json
 docker exec orchestration-postgres-1 psql -U postgres -qc "alter role n8n password 'forgotten'"
 docker run --detach --name stray --label com.docker.compose.project=orchestration --publish 7777:80 \
   --entrypoint sleep $(docker inspect --format '{{.Image}}' orchestration-postgres-1) 600
@@ -65,6 +66,7 @@ docker rm --force stray
 systemctl stop doctor-tls
 rm /usr/local/share/ca-certificates/doctor.crt
 update-ca-certificates
+rm backups/paused.json
 if test -e /run/last.json; then mv /run/last.json backups/last.json; else rm backups/last.json; fi
 docker exec --env PASSWORD="$(cat secrets/n8n_database_password)" orchestration-postgres-1 \
   sh -c 'echo "alter role n8n password :'"'password'"'" | psql -U postgres -q --set password="$PASSWORD"'
@@ -75,8 +77,9 @@ TOLD = [
     ("mode", "/opt/orchestration/secrets/sidecar_token", "critical", "mode 0644 lets others in"),
     ("service", "n8n", "critical", "the container is paused"),
     ("unit", "orchestration-watchdog.timer", "critical", "is inactive"),
-    ("backup", "last", "critical", "days old: gone.tar"),
-    ("backup", "archive", "critical", "gone.tar is not there any more"),
+    ("backup", "last", "critical", "days old: 20200101T000000Z"),
+    ("backup", "store local", "warning", "does not have the last backup"),
+    ("backup", "pause", "critical", "services are paused, and the backup was killed"),
     ("database", "n8n", "critical", "password authentication failed"),
     ("listener", "7777", "critical", "stray is published at"),
     ("disk", "/opt/orchestration", "warning", "% used"),

@@ -19,6 +19,7 @@ from .conftest import Host, Run
 N8N_DEFAULTS = COLLECTION / "roles/n8n/defaults/main.yml"
 ROOT = "/opt/orchestration"
 API = "http://127.0.0.1:8080/api/v1/main"
+STATUS = "docker inspect --format '{{json .State.Status}}'"
 ENVIRONMENT = f"{ROOT}/sidecar-data/environments/kept.json"
 AS_SIDECAR = "setpriv --reuid=orchestration-sidecar --regid=orchestration-sidecar --clear-groups"
 FLOW = """\
@@ -120,14 +121,7 @@ def seeded(host: Host, converged: Run) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def key(host: Host, converged: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """The public key, and the file with the private key, of age."""
-    host.shell("apt-get -qq update && apt-get install -qq --yes age >/dev/null")
-    path = tmp_path_factory.mktemp("age") / "identity"
-    path.touch(0o600)
-    path.write_text(host.shell("age-keygen 2>/dev/null"), encoding="utf-8")
-    return path.read_text("utf-8").split("public key: ")[1].splitlines()[0], path
+OFFSITE = {"backup_targets": [{"name": "offsite", "repository": "/srv/offsite"}]}
 
 
 def last(host: Host) -> dict[str, Any]:
@@ -136,27 +130,64 @@ def last(host: Host) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def archive(
-    host: Host, seeded: dict[str, Any], key: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """An encrypted archive, fetched to the controller."""
-    directory = tmp_path_factory.mktemp("archives")
-    how = {"backup_encryption": "age", "backup_recipients": [key[0]], "backup_pause": True}
-    host.playbook("backup", how | {"backup_fetch": str(directory)}, about="about 40 s").succeeded()
-    (path,) = directory.iterdir()
+def store(host: Host, seeded: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the local store on the controller. Its backup is in a second store as well."""
+    directory = tmp_path_factory.mktemp("stores")
+    how = OFFSITE | {"backup_pause": True, "backup_fetch": str(directory)}
+    host.playbook("backup", how, about="about 40 s").succeeded()
+    return directory / host.name
+
+
+@pytest.fixture(scope="module")
+def keys(host: Host, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The keys of the host as variables, as export_keys.yml writes them for the owner of an age key."""
+    directory = tmp_path_factory.mktemp("keys")
+    identity = host.shell("age-keygen 2>/dev/null")
+    public = identity.split("public key: ")[1].splitlines()[0]
+    variables = {"export_keys_recipients": [public], "export_keys_directory": str(directory)}
+    run = host.playbook("export_keys", variables, about="about 10 s").succeeded()
+    assert run.recap["changed"] == 1
+    encrypted = directory / f"{host.name}.keys.age"
+    put(host, "/run/key.txt", identity)
+    text = host.shell("age --decrypt --identity /run/key.txt; rm /run/key.txt", given=encrypted.read_text("utf-8"))
+    path = directory / "keys.json"
+    path.touch(0o600)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
-def test_backup_is_encrypted_private_and_remembered(host: Host, archive: Path) -> None:
+def test_backup_is_encrypted_private_and_in_each_store(host: Host, store: Path) -> None:
     marker = last(host)
-    assert Path(marker["archive"]).name == archive.name and marker["verified"] is None
-    assert host.shell(f"stat -c '%U %a' {marker['archive']} {ROOT}/backups") == "root 600\nroot 700"
-    assert archive.read_bytes().startswith(b"age-encryption.org")
-    assert host.shell(f"sha256sum < {marker['archive']}").split()[0] == marker["sha256"]
+    assert marker["verified"] is None and marker["incomplete"] == []
+    assert [(target["name"], target["ok"]) for target in marker["targets"]] == [("local", True), ("offsite", True)]
+    assert host.shell(f"stat -c '%U %a' {ROOT}/backups {ROOT}/backups/repository") == "root 700\nroot 700"
+    listed = "find . -type f ! -path './locks/*' -exec sha256sum {} + | sort"
+    copied = subprocess.run(["sh", "-c", listed], cwd=store, capture_output=True, text=True, check=True).stdout.strip()
+    assert host.shell(f"cd {ROOT}/backups/repository && {listed}") == copied
+    # What n8n has in plain text, and the secrets.
+    for word in ("first", host.shell(f"cat {ROOT}/secrets/n8n_encryption_key")):
+        assert not [path for path in store.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
     host.wait("Kestra is healthy again", lambda: host.health("kestra") == "healthy", 60)
 
 
-def test_timer_runs_the_same_program(host: Host, archive: Path) -> None:
+def test_a_second_backup_fetches_only_what_is_new(host: Host, store: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
+    host.playbook("backup", OFFSITE | {"backup_fetch": str(store.parent)}, about="about 40 s").succeeded()
+    after = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
+    assert before.items() <= after.items() and len(after) > len(before)
+
+
+def test_exported_keys_are_variables_that_only_the_owner_reads(host: Host, keys: Path) -> None:
+    found = json.loads(keys.read_text("utf-8"))
+    assert set(found) == {"backup_password", "n8n_encryption_key", "kestra_encryption_key"}
+    for name, value in found.items():
+        assert host.shell(f"cat {ROOT}/secrets/{name}") == value
+    assert b"age-encryption.org" not in keys.read_bytes()
+    (encrypted,) = keys.parent.glob("*.age")
+    assert encrypted.read_text("utf-8").startswith("-----BEGIN AGE ENCRYPTED FILE-----")
+
+
+def test_timer_runs_the_same_program(host: Host, store: Path) -> None:
     assert host.shell("systemctl is-enabled orchestration-backup.timer") == "enabled"
     before = last(host)
     # As a playbook of another controller holds the host.
@@ -172,26 +203,27 @@ def test_timer_runs_the_same_program(host: Host, archive: Path) -> None:
     assert last(host) == before
     host.shell("rm /run/orchestration.lock")
     host.wait("the backup is made", lambda: last(host)["finished"] > before["finished"], 120)
+    assert last(host)["reason"] == "nightly"
 
 
-def test_damaged_archive_leaves_the_host_alone(
-    host: Host, archive: Path, key: tuple[str, Path], tmp_path: Path
-) -> None:
-    damaged = tmp_path / archive.name.replace("orchestration-", "orchestration-damaged-")
-    damaged.write_bytes(archive.read_bytes()[:-100])
-    started = host.shell("docker inspect --format '{{.State.StartedAt}}' $(docker ps --quiet)")
-    run = host.playbook("restore", {"backup_upload": str(damaged), "backup_identity": str(key[1])}, about="about 20 s")
-    assert run.code != 0
-    assert "age cannot decrypt it" in run.output
-    assert host.shell("docker inspect --format '{{.State.StartedAt}}' $(docker ps --quiet)") == started
-    host.shell("! ls /run/orchestration-backup.identity")
+def test_a_killed_backup_leaves_nothing_paused(host: Host, store: Path) -> None:
+    """The watchdog ends the pause, whatever has killed the backup."""
+    host.wait(
+        "no backup runs", lambda: "inactive" in host.shell("systemctl is-active orchestration-backup", False), 120
+    )
+    host.shell(
+        f"cd {ROOT} && docker compose pause n8n"
+        f' && printf \'%s\' \'{{"services": ["n8n"], "watchdog": true}}\' > backups/paused.json'
+    )
+    host.wait("n8n goes on", lambda: '"running"' in host.shell(f"{STATUS} orchestration-n8n-1"), 90)
+    host.shell(f"! test -e {ROOT}/backups/paused.json")
+    host.wait("n8n is healthy again", lambda: host.health("n8n") == "healthy", 90)
 
 
-def test_verification_counts_what_is_in_the_archive(
-    host: Host, archive: Path, seeded: dict[str, Any], key: tuple[str, Path]
-) -> None:
+def test_verification_counts_what_is_in_the_backup(host: Host, store: Path, seeded: dict[str, Any]) -> None:
     before = host.shell("docker ps --all --format '{{.ID}}'; docker network ls --quiet")
-    run = host.playbook("verify_backup", {"backup_identity": str(key[1])}, about="about a minute").succeeded()
+    how = OFFSITE | {"backup_target": "offsite"}
+    run = host.playbook("verify_backup", how, about="about a minute").succeeded()
     found = last(host)
     assert found["verified"] >= found["finished"]
     assert found["counts"]["flows"] == len(seeded["flows"])
@@ -201,18 +233,26 @@ def test_verification_counts_what_is_in_the_archive(
     assert "plain-one" not in run.output
 
 
+def test_damaged_store_leaves_the_host_alone(host: Host, store: Path) -> None:
+    host.shell("file=$(find /srv/offsite/data -type f | sort | head -n 1); chmod u+w $file; truncate --size=-100 $file")
+    started = host.shell("docker inspect --format '{{.State.StartedAt}}' $(docker ps --quiet)")
+    run = host.playbook("restore", OFFSITE | {"backup_target": "offsite"}, about="about 20 s")
+    assert run.code != 0 and "offsite: " in run.output
+    assert host.shell("docker inspect --format '{{.State.StartedAt}}' $(docker ps --quiet)") == started
+
+
 if "restore" in PARTS:
 
     def test_restore_on_a_new_host_brings_back_every_item(
-        host: Host, archive: Path, seeded: dict[str, Any], key: tuple[str, Path]
+        host: Host, store: Path, keys: Path, seeded: dict[str, Any]
     ) -> None:
         if LONG:
             host.molecule("destroy", about="seconds").succeeded()
             host.molecule("create", about="seconds").succeeded()
         else:
             wipe(host)
-        variables = {"backup_upload": str(archive), "backup_identity": str(key[1])}
-        host.playbook("restore", variables, about="about 3 minutes").succeeded()
+        known = ["--extra-vars", f"@{keys}"]
+        host.playbook("restore", {"backup_upload": str(store)}, *known, about="about 3 minutes").succeeded()
         assert state(host) == seeded
         assert decrypted(host) == {one["id"]: one["data"] for one in CREDENTIALS}
         again = host.playbook("site", {}, about="about a minute").succeeded()

@@ -46,6 +46,7 @@ class Limits:
     disk_critical_percent: int = 90
     backup_warning_hours: int = 36
     backup_critical_hours: int = 192
+    verified_warning_days: int = 62
     certificate_warning_days: int = 21
     certificate_critical_days: int = 5
     connections_warning_percent: int = 80
@@ -101,6 +102,8 @@ def check_services(facts: Facts) -> Iterator[Finding]:
         if health != "healthy" and container["restarts"] >= MANY_RESTARTS:
             message = f"does not stay up: Docker restarted it {container['restarts']} times"
             yield Finding("service", name, CRITICAL, message, log)
+        elif state == "paused" and (facts["backup"] or {}).get("paused") and facts["backup"]["running"]:
+            yield Finding("service", name, WARNING, "is paused by the backup that runs", "Look again in a few minutes.")
         elif state != "running":
             yield Finding("service", name, CRITICAL, f"the container is {state}{restarts}", log)
         elif health == "healthy":
@@ -229,14 +232,17 @@ def check_disks(facts: Facts, limits: Limits) -> Iterator[Finding]:
 
 
 def check_backup(facts: Facts, limits: Limits, now: datetime) -> Iterator[Finding]:
-    """Judge the age of the last backup, and whether it was tried."""
+    """Judge the age of the last backup, its copies, whether it was tried, and what a killed one left."""
     backup, server = facts["backup"], facts["database_server"]
     if server:
         message = f"are on {server} (postgres_external), and this host makes no backup"
         hint = "Back up the databases and the host yourself, as docs/postgres-external.md says."
         yield Finding("backup", "databases", WARNING, message, hint)
         return
-    if backup is None:
+    if backup and backup.get("paused") and not backup.get("running"):
+        hint = "'orchestration-backup thaw' on the host starts them. The watchdog does that by itself."
+        yield Finding("backup", "pause", CRITICAL, "services are paused, and the backup was killed", hint)
+    if backup is None or backup.get("none"):
         yield Finding("backup", "last", WARNING, "no backup", "Run backup.yml.")
         return
     finished = moment(backup.get("finished"))
@@ -248,16 +254,55 @@ def check_backup(facts: Facts, limits: Limits, now: datetime) -> Iterator[Findin
     hours = old.total_seconds() / 3600
     status = _above(hours, limits.backup_warning_hours, limits.backup_critical_hours)
     hint = "" if status == OK else "Run backup.yml, and look at the timer that should."
-    yield Finding("backup", "last", status, f"{age(old)} old: {backup.get('archive')}", hint)
+    yield Finding("backup", "last", status, f"{age(old)} old: {backup['backup']}", hint)
+    if backup.get("archive"):
+        message = "is an archive of the former format"
+        yield Finding("backup", "format", WARNING, message, "Run backup.yml: it makes the first one in a store.")
+        return
     if not backup.get("exists", True):
-        message = f"{backup.get('archive')} is not there any more"
-        yield Finding("backup", "archive", CRITICAL, message, "Run backup.yml.")
-    verified = backup.get("verified")
-    if verified:
-        when = f" at {verified}" if isinstance(verified, str) else ""
-        yield Finding("backup", "verified", OK, f"restored and counted{when}")
-    else:
+        yield Finding("backup", "store", CRITICAL, f"{backup['store']} is not there any more", "Run backup.yml.")
+    yield from _stores(backup)
+    yield from _trials(backup, limits, now)
+
+
+def _stores(backup: Facts) -> Iterator[Finding]:
+    targets = {str(target.get("name")): target for target in backup.get("targets") or []}
+    # One that was added since the last backup has none yet.
+    for name in dict.fromkeys([*targets, *(backup.get("wanted") or [])]):
+        target, subject = targets.get(name), f"store {name}"
+        if target is None:
+            yield Finding("backup", subject, WARNING, "does not have the last backup", "Run backup.yml.")
+        elif not target.get("ok"):
+            hint = "Correct the cause and run backup.yml, which copies what is missing."
+            yield Finding("backup", subject, WARNING, f"has failed: {target.get('error') or 'unknown'}", hint)
+        elif target.get("future"):
+            message = f"has backups that are dated in the future: {', '.join(map(str, target['future']))}"
+            hint = "Look at the clock of the host. They are never removed by themselves."
+            yield Finding("backup", subject, WARNING, message, hint)
+        else:
+            yield Finding("backup", subject, OK, "has the last backup")
+    incomplete = backup.get("incomplete") or []
+    if incomplete:
+        more = f" and {len(incomplete) - 3} more" if len(incomplete) > 3 else ""
+        message = f"{', '.join(map(str, incomplete[:3]))}{more} could not be read"
+        yield Finding("backup", "incomplete", WARNING, message, "Look at these files, and run backup.yml.")
+
+
+def _trials(backup: Facts, limits: Limits, now: datetime) -> Iterator[Finding]:
+    """Judge the trial restores. C(verified) of the record is the time of that of the last backup."""
+    trials = backup["trials"]
+    times = [found for text in (*trials["times"], backup.get("verified")) if (found := moment(text)) is not None]
+    last = trials["last"]
+    if last and not last.get("ok"):
+        message = f"the trial restore of {last.get('backup')} failed: {last.get('error') or 'unknown'}"
+        yield Finding("backup", "verified", CRITICAL, message, "Run verify_backup.yml, and look at what it says.")
+    elif not times:
         yield Finding("backup", "verified", WARNING, "was never restored to try it", "Run verify_backup.yml.")
+    else:
+        old = now - max(times)
+        status = WARNING if old.total_seconds() >= limits.verified_warning_days * 86400 else OK
+        hint = "" if status == OK else "Run verify_backup.yml, or set backup_verify_schedule to 'monthly'."
+        yield Finding("backup", "verified", status, f"a backup was restored to try it {age(old)} ago", hint)
 
 
 def check_certificates(facts: Facts, limits: Limits, now: datetime) -> Iterator[Finding]:

@@ -210,7 +210,7 @@ def test_no_archive_is_made_of_a_host_without_its_databases(tmp_path: Path, entr
     }
     played = play(tmp_path, [{"ansible.builtin.include_role": role, "vars": extra}])
     assert played.returncode != 0
-    assert "postgres_external: the databases are on db.example.com:5432, and the archives" in played.last["msg"]
+    assert "postgres_external: the databases are on db.example.com:5432, and the backups" in played.last["msg"]
     assert not (tmp_path / "l").exists()
 
 

@@ -139,9 +139,9 @@ def n8n_removal() -> dict[str, Any]:
 
 
 def backed_up() -> list[str]:
-    """Return the files and directories below the root that an archive contains."""
-    trees = evaluate("{{ _backup_config.trees }}", variables("common", "backup"))
-    return [item for items in trees.values() for item in items]
+    """Return the files and directories below the root that a backup contains."""
+    files: list[str] = evaluate("{{ _backup_config.files }}", variables("common", "backup"))
+    return files
 
 
 def test_files_and_community_nodes_outlive_the_container() -> None:

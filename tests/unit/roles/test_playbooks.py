@@ -76,23 +76,39 @@ def test_a_run_that_lost_the_host_lock_writes_no_file_and_no_secret() -> None:
     assert [name for name, lock in writing if lock != "{{ orchestration_lock }}"] == []
 
 
-@pytest.mark.parametrize(
-    ("encryption", "archive", "removed"), [("age", "a.tar", True), ("none", "a.tar", False), ("gpg", "", False)]
-)
-def test_failed_upgrade_leaves_no_unencrypted_archive_of_an_encrypted_host(
-    encryption: str, archive: str, removed: bool
-) -> None:
+def test_failed_upgrade_restores_only_a_complete_backup() -> None:
+    """Until there is one, nothing but the start of the services is to be undone."""
     (block,) = (task for task in tasks(load("roles/upgrade/tasks/upgrade.yml")) if "rescue" in task)
-    steps = block["rescue"]
-    (place,) = (number for number, task in enumerate(steps) if "ansible.builtin.file" in task)
-    before = [name for task in steps[:place] for name in task]
-    assert "community.docker.docker_compose_v2" in before, "the archive is there until the old versions run again"
-    assert "ansible.builtin.fail" in steps[-1] and place < len(steps) - 1
-    given = {
-        "backup_encryption": encryption,
-        "_upgrade_backup": {"stdout": json.dumps({"archive": archive}) if archive else ""},
-    }
-    assert all(holds(condition, given) for condition in steps[place]["when"]) == removed
+    (restore,) = [task for task in block["rescue"] if "restore," in str(task).replace("'", "")]
+    known = {"_upgrade_has_backup": load("roles/upgrade/vars/main.yml")["_upgrade_has_backup"]}
+    made = {"stdout": json.dumps({"backup": "20261129T143000Z"})}
+    for given, restored in (
+        ({}, False),
+        ({"_upgrade_backup": {"rc": 1, "stdout": ""}}, False),
+        # A file could not be read.
+        ({"_upgrade_backup": {"rc": 3, **made}}, False),
+        ({"_upgrade_backup": {"rc": 0, **made}}, True),
+    ):
+        assert holds(restore["when"], known | given) is restored
+    argv = evaluate(restore["ansible.builtin.command"]["argv"], {"orchestration_root": "/o", "_upgrade_backup": made})
+    assert argv == ["/o/bin/orchestration-backup", "restore", "20261129T143000Z"]
+
+
+def test_the_program_knows_that_its_caller_holds_the_host_lock() -> None:
+    """Otherwise it would wait for the playbook that waits for it."""
+    files = [
+        "roles/upgrade/tasks/upgrade.yml",
+        *(f"roles/backup/tasks/{name}.yml" for name in ("create", "restore", "verify")),
+    ]
+    known = variables("common", "upgrade", "backup")
+    found = 0
+    for path in files:
+        for task in tasks(load(path)):
+            argv = str(task.get("ansible.builtin.command", {}).get("argv", ""))
+            if "orchestration-backup" in argv or "_backup_program" in argv:
+                assert evaluate(task["environment"], known) == {"ORCHESTRATION_LOCK_HELD": "1"}, task["name"]
+                found += 1
+    assert found == 7
 
 
 @pytest.mark.parametrize("path", ["roles/upgrade/tasks/upgrade.yml", "playbooks/rotate_secrets.yml"])
@@ -106,6 +122,7 @@ def test_reason_of_a_failure_is_reported_once_and_in_one_line(path: str) -> None
     assert "it ended" in message and "log lines" not in message
 
 
+MADE = {"_upgrade_has_backup": True, "_upgrade_backup": {"stdout": '{"backup": "20261129T143000Z"}'}}
 HELD = {"held": True, "msg": "of other words"}
 LOST = {"held": False, "msg": "/run/lock: this run no longer holds the lock of the host: you@there has"}
 UNREACHED = {"unreachable": True, "msg": "held by this run (is no answer of the module)"}
@@ -121,10 +138,10 @@ def test_nothing_is_rolled_back_on_a_host_that_another_run_has_taken_over(path: 
         ends = steps[1]
         assert "ansible.builtin.fail" in ends
         for answer, over in ((HELD, False), (LOST, True), (UNREACHED, True)):
-            given = {steps[0]["register"]: answer, "_upgrade_backup": {"stdout": '{"archive": "/b/a.tar"}'}}
+            given = {steps[0]["register"]: answer, **MADE}
             assert holds(ends["when"], given) is over
             text = evaluate(ends["ansible.builtin.fail"]["msg"], given)
-            assert "/b/a.tar" in text and "restore.yml" in text
+            assert "restore.yml -e backup_snapshot=20261129T143000Z if" in text
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,28 @@ RENAMED: Mapping[str, str] = {
     "docker_log_max_file": "orchestration_log_max_file",
 }
 """The present names of variables, by their old names."""
+REMOVED: Mapping[str, str] = {
+    "backup_keep_days": (
+        "is gone. Set backup_keep to a dictionary, such as {daily: 7, weekly: 5, monthly: 12}, and leave"
+        " backup_keep_days out"
+    ),
+    "backup_encryption": (
+        "is gone, because every backup is encrypted with the secret backup_password. Leave it out. Archives of before"
+        " stay, and restore.yml reads them with backup_archive and backup_identity"
+    ),
+    "backup_recipients": (
+        "is gone, because every backup is encrypted with the secret backup_password. Leave it out, and keep that secret"
+        " elsewhere: export_keys.yml writes it for the keys of export_keys_recipients"
+    ),
+}
+"""What to do about a variable that is gone."""
+NUMBERS: Mapping[str, str] = {
+    "backup_keep": (
+        "is a number, and is a dictionary now. Set it to how many backups are kept of each kind, such as"
+        " {daily: 7, weekly: 5, monthly: 12, upgrade: 3, manual: 3}, or leave it out"
+    ),
+}
+"""What to do about a dictionary that was a number."""
 NEIGHBOURS = (
     *(f"{service}_{option}" for service in SERVICES for option in ("state", "purge_data")),
     "docker_registry_mirrors",

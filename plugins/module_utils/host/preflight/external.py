@@ -175,7 +175,7 @@ def _upgrade(situation: Situation) -> Iterator[str]:
 def _backup(situation: Situation) -> Iterator[str]:
     if situation.external and "backup" in situation.deployed():
         yield (
-            f"backup_state: the databases are on {situation.external_name} ({NAME}), and an archive of this host would"
+            f"backup_state: the databases are on {situation.external_name} ({NAME}), and a backup of this host would"
             " not have them. Set backup_state to 'absent', and back up the databases and"
             f" {situation.root} yourself as docs/postgres-external.md says."
         )

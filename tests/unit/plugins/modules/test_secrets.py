@@ -188,3 +188,14 @@ def test_new_directories_above_are_open_to_others(tmp_path: Path) -> None:
 def test_nothing_is_made_for_no_secret(tmp_path: Path) -> None:
     result = secrets.ensure(tmp_path / "root" / "secrets", [], False)
     assert result["changed"] is False and not (tmp_path / "root").exists()
+
+
+def test_text_keeps_the_line_break_at_its_end(tmp_path: Path) -> None:
+    """ssh reads no private key without it."""
+    key = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
+    wanted: dict[str, object] = {"key": {"value": key, "kind": "text"}}
+    assert keep(tmp_path, wanted)["replaced"] == ["key"]
+    assert (tmp_path / "key").read_text() == key and (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    assert not keep(tmp_path, wanted)["changed"]
+    with pytest.raises(secrets.SecretError, match="secret key: kind is 'text', which needs a given value"):
+        keep(tmp_path, {"key": {"kind": "text"}})

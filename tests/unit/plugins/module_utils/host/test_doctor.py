@@ -49,7 +49,20 @@ WELL: dict[str, Any] = {
     "database_server": "",
     "databases": {"n8n": {"error": "", "connections": 20, "max_connections": 100, "bytes": 5 * 2**20}},
     "disks": {"/srv": {"total": 2**30, "free": 2**29, "used_percent": 50, "inodes_percent": 3}},
-    "backup": {"archive": "/b/1.tar", "finished": ago(hours=5), "verified": ago(hours=4), "exists": True},
+    "backup": {
+        "backup": "20261124T070000Z",
+        "finished": ago(hours=5),
+        "verified": ago(hours=4),
+        "targets": [{"name": "local", "ok": True, "future": []}, {"name": "offsite", "ok": True, "future": []}],
+        "incomplete": [],
+        "wanted": ["local", "offsite"],
+        "trials": {"times": [], "last": {}},
+        "archive": False,
+        "store": "/b/repository",
+        "exists": True,
+        "paused": False,
+        "running": False,
+    },
     "certificates": {"https://k": {"not_after": ago(days=-60), "error": "", "expired": False}},
     "sidecar": {"status": "ok", "reason": None},
     "from_containers": {"reached": {"kestra": "", "n8n": ""}, "subnet": "172.18.0.0/16", "port": 8090},
@@ -167,7 +180,36 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, str, str]] = [
     (put("backup", "finished", value=ago(hours=37)), "backup", "warning", "37 hours old"),
     (put("backup", "finished", value=ago(days=9)), "backup", "critical", "9 days old"),
     (put("backup", "exists", value=False), "backup", "critical", "is not there any more"),
-    (put("backup", "verified", value=False), "backup", "warning", "never restored"),
+    (put("backup", "verified", value=None), "backup", "warning", "never restored"),
+    (put("backup", "verified", value=ago(days=63)), "backup", "warning", "63 days ago"),
+    (
+        put("backup", "trials", "last", value={"backup": "20261124T070000Z", "ok": False, "error": "5 of 6"}),
+        "backup",
+        "critical",
+        "the trial restore of 20261124T070000Z failed: 5 of 6",
+    ),
+    (put("backup", "archive", value=True), "backup", "warning", "is an archive of the former format"),
+    (
+        put("backup", "targets", 1, value={"name": "offsite", "ok": False, "error": "no route"}),
+        "backup",
+        "warning",
+        "has failed: no route",
+    ),
+    (put("backup", "targets", value=[{"name": "local", "ok": True}]), "backup", "warning", "does not have the last"),
+    (
+        put("backup", "targets", 0, "future", value=["20271124T070000Z"]),
+        "backup",
+        "warning",
+        "dated in the future: 20271124T070000Z",
+    ),
+    (put("backup", "incomplete", value=list("abcde")), "backup", "warning", "a, b, c and 2 more could not be read"),
+    (put("backup", "paused", value=True), "backup", "critical", "services are paused, and the backup was killed"),
+    (
+        put("backup", value={"none": True, "paused": True, "running": False}),
+        "backup",
+        "critical",
+        "services are paused, and the backup was killed",
+    ),
     (put("certificates", "https://k", "not_after", value=ago(days=-20)), "certificate", "warning", "valid for 20 days"),
     (put("certificates", "https://k", "not_after", value=ago(days=-4)), "certificate", "critical", "valid for 4 days"),
     (
@@ -263,8 +305,18 @@ FINE: list[Callable[[dict[str, Any]], None]] = [
     put("sidecar", value=None),
     put("flows", value=None),
     put("kestra", value={}),
-    put("backup", "verified", value=True),
+    put("backup", value={**WELL["backup"], "verified": None, "trials": {"times": [ago(days=4)], "last": {"ok": True}}}),
+    put("backup", value={**WELL["backup"], "paused": True, "running": True}),
 ]
+
+
+def test_a_container_that_a_running_backup_has_paused_is_no_fault() -> None:
+    facts = copy.deepcopy(WELL)
+    facts["services"]["kestra"]["container"]["state"] = "paused"
+    for running, status in ((True, "warning"), (False, "critical")):
+        facts["backup"] |= {"paused": True, "running": running}
+        (found,) = [finding for finding in evaluate(facts) if (finding.check, finding.subject) == ("service", "kestra")]
+        assert found.status == status
 
 
 @pytest.mark.parametrize("change", FINE)

@@ -107,6 +107,17 @@ MISSING = {
 }
 COMPOSE = {"files": {"/opt/orchestration/compose.yml": {"type": "file"}}}
 OLD = {"versions": {"kestra": "docker.io/kestra/kestra:v1.3.9", "n8n": "docker.io/n8nio/n8n:1.9.0"}}
+SSH_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----\n"
+WITH_STORE = {
+    "secrets": ["n8n_encryption_key", "kestra_encryption_key"],
+    "files": {**HOST["files"], "/opt/orchestration/backups/repository/config": {"type": "file"}},
+}
+
+
+def store(**more: Any) -> dict[str, Any]:
+    return {"backup_targets": [{"name": "offsite", "repository": "sftp:user@host:/path", **more}]}
+
+
 ABSENT = {f"{service}_state": "absent" for service in SERVICES}
 
 # Variables, what the look at the host has, and how the one problem begins or what it has in it.
@@ -427,9 +438,85 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({}, {"python": ""}, "sidecar_python: /usr/bin/python3 is missing or does not start"),
     ({"sidecar_groups": "sudo,nosuch"}, {}, "sidecar_groups: the host has no group nosuch."),
     # backups
-    ({"backup_keep": "0"}, {}, "backup_keep: 0 is out of range. Set it to 1 or more."),
-    ({"backup_keep_days": -1}, {}, "backup_keep_days: -1 is out of range. Set it to 0 or more."),
-    ({"backup_encryption": "age"}, {}, "backup_recipients: is empty, so no key decrypts what age encrypts."),
+    ({"backup_keep": {"daily": -1}}, {}, "backup_keep: daily is not a whole number. Set how many backups are kept"),
+    ({"backup_keep": {"yearly": 1}}, {}, "backup_keep: does not know yearly. Set some of daily, weekly, monthly,"),
+    (
+        {"backup_keep": {"daily": 0, "weekly": "0", "monthly": 0}},
+        {},
+        "backup_keep: keeps no nightly backup. Set one of daily, weekly and monthly",
+    ),
+    ({"backup_password": "short"}, {}, "backup_password: shorter than 12 characters."),
+    ({"backup_password": "two\nlines-of-it"}, {}, "backup_password: the value has a line break"),
+    ({"backup_password": ""}, {}, "backup_password: is empty."),
+    (
+        {},
+        WITH_STORE,
+        "backup_password: /opt/orchestration/secrets/backup_password is missing, and the backups in",
+    ),
+    (store(name="Off site"), {}, "backup_targets[0]: the name is 'Off site'. Set a name of at most 32"),
+    (
+        {"backup_targets": [{"name": "a", "repository": "/srv/a"}, {"name": "a", "repository": "/srv/b"}]},
+        {},
+        "backup_targets.a: two stores have this name.",
+    ),
+    (
+        {"backup_targets": [{"name": "a", "repository": "/srv/a"}, {"name": "b", "repository": "/srv/a/"}]},
+        {},
+        "backup_targets.b: the repository is also that of a.",
+    ),
+    (
+        store(repository="/opt/orchestration/backups/repository"),
+        {},
+        "backup_targets.offsite: the repository is the local store",
+    ),
+    (
+        store(repository="/opt/orchestration/data/n8n/b"),
+        {},
+        "backup_targets.offsite: the repository /opt/orchestration/da",
+    ),
+    (
+        store(repository="backups"),
+        {},
+        "backup_targets.offsite: the repository is not a store of restic. Set one such as",
+    ),
+    (store(repository="ftp://host/path"), {}, "backup_targets.offsite: the repository is not a store of restic."),
+    (store(repository="sftp:host"), {}, "backup_targets.offsite: the repository has no host and path."),
+    (store(repository="sftp:-oProxyCommand=x:/p"), {}, "backup_targets.offsite: the repository has no host and path."),
+    (store(repository="s3:bucket"), {}, "backup_targets.offsite: the repository has no host and bucket."),
+    (store(repository="rclone:remote"), {}, "backup_targets.offsite: the repository has no path after the name."),
+    (store(repository="rest:host/path"), {}, "backup_targets.offsite: the repository has no address with a host."),
+    (
+        store(repository="rest:https://u:hunter2@host/path"),
+        {},
+        "backup_targets.offsite: the repository has a password in its address. Set environment: {RESTIC_REST_USERNAME",
+    ),
+    (store(repository="s3:key:hunter2@host/bucket"), {}, "Set environment: {AWS_ACCESS_KEY_ID: ..."),
+    (
+        store(repository="rest:https://host/", environment={"RESTIC_REST_PASSWORD": "hunter2"}),
+        {},
+        "backup_targets.offsite.environment: has RESTIC_REST_PASSWORD alone. Set both",
+    ),
+    (
+        store(environment={"RESTIC_PASSWORD": "hunter2"}),
+        {},
+        "backup_targets.offsite.environment: RESTIC_PASSWORD is set by the role. Leave it out.",
+    ),
+    (store(environment={"A": "hunter\n2"}), {}, "backup_targets.offsite.environment: A has a line break"),
+    (store(environment={"A B": "hunter2"}), {}, "backup_targets.offsite.environment: 'A B' is not a name"),
+    (store(ssh_key=SSH_KEY), {}, "backup_targets.offsite.known_hosts: is missing,"),
+    (store(ssh_key="files/key", known_hosts="h k"), {}, "backup_targets.offsite.ssh_key: is not a private key."),
+    (
+        store(repository="/srv/b", known_hosts="h k"),
+        {},
+        "backup_targets.offsite.known_hosts: the repository is not reached over SSH.",
+    ),
+    (store(upload_limit="-1"), {}, "backup_targets.offsite.upload_limit: is not a whole number of KiB per second."),
+    (store(keep={"hourly": 1}), {}, "backup_targets.offsite.keep: does not know hourly."),
+    (
+        {"backup_verify_schedule": "never"},
+        {"calendars": {"never": "Failed to parse"}},
+        "backup_verify_schedule: systemd does not read 'never' (Failed to parse).",
+    ),
     ({"backup_directory": "backups"}, {}, "backup_directory: 'backups' is not an absolute path."),
     (
         {"backup_schedule": "never"},
@@ -536,7 +623,38 @@ PASSED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"kestra_config": {"kestra": {"storage": {"type": "s3"}}}, "kestra_config_allowed": ["kestra.storage.type"]}, {}),
     ({"kestra_url": "https://kestra.example.com/"}, {}),
     ({"orchestration_http_proxy": "http://proxy.example.com:3128/"}, {}),
-    ({"backup_encryption": "age", "backup_recipients": ["age1x"], "backup_schedule": "", "backup_keep_days": 3}, {}),
+    ({"backup_schedule": "", "backup_keep": {"daily": "3"}}, {}),
+    (store(ssh_key=SSH_KEY, known_hosts="host ssh-ed25519 AAAA", append_only="true", upload_limit="100"), {}),
+    *(
+        (store(repository=repository), {})
+        for repository in (
+            "/srv/backups",
+            "local:/srv/backups",
+            "sftp:host:relative/path",
+            "sftp://user@[2001:db8::5]:2222//path",
+            "rest:https://host:8000/user/",
+            "s3:https://s3.example.com/bucket/path",
+            "s3:s3.amazonaws.com/bucket",
+            "s3://host/bucket",
+            "b2:bucket:path",
+            "azure:container:/path",
+            "gs:bucket:/path",
+            "swift:container:/path",
+            "rclone:remote:path",
+            "/opt/orchestration/backups/second",
+        )
+    ),
+    (
+        store(
+            repository="rest:https://host/", environment={"RESTIC_REST_USERNAME": "u", "RESTIC_REST_PASSWORD": "p@/:"}
+        ),
+        {},
+    ),
+    ({"backup_targets": [{"name": "local", "repository": "/srv/backups"}]}, {}),
+    (
+        {"backup_password": "the-one-of-before"},
+        WITH_STORE,
+    ),
     ({"sidecar_bind_addresses": ["::1"], "sidecar_tls_certificate": "/c", "sidecar_tls_key": "/k"}, {}),
     ({"sidecar_tokens": [{"name": "a", "scope": "read"}, {"name": "b", "scope": "read"}]}, {}),
 ]
@@ -693,7 +811,6 @@ def test_registries(reference: str, expected: list[str]) -> None:
             {"kestra_config": {"kestra": {"storage": {"type": "s3"}}}, "kestra_config_allowed": ["kestra.storage"]},
             "kestra_config_allowed: has kestra.storage.type, so the backups of this host do not have all data of",
         ),
-        ({"backup_recipients": ["age1x"]}, "backup_encryption: is 'none', so the archives are not encrypted"),
     ],
 )
 def test_warnings(variables: dict[str, Any], message: str) -> None:
@@ -853,6 +970,28 @@ def test_renamed_variables() -> None:
     assert list(action.renamed({"plan_only": True, "other": 1})) == [
         "plan_only: was renamed. Set kestra_flows_plan_only instead."
     ]
+
+
+def test_variables_of_the_former_backups_are_refused_with_the_way_out() -> None:
+    given = {"backup_keep_days": 3, "backup_encryption": "age", "backup_recipients": ["age1x"]}
+    told = list(action.renamed(given))
+    assert [text.partition(":")[0] for text in told] == list(given)
+    assert "Set backup_keep to a dictionary" in told[0] and "backup_archive and backup_identity" in told[1]
+    for number in (7, "7"):
+        value, (problem,) = action.validate("backup_keep", OPTIONS["backup_keep"], number)
+        assert value is None and problem.startswith("backup_keep: is a number, and is a dictionary now.")
+
+
+def test_no_credential_of_a_store_is_in_a_message() -> None:
+    canary = "canary hunter\n2"
+    wrong = [
+        {"name": canary[:6], "repository": f"sftp:{canary}", "environment": {"A": canary}, "ssh_key": canary},
+        {"name": "b", "repository": "rest:https://u:hunter2@host:99999/", "environment": {"RESTIC_PASSWORD": canary}},
+        {"name": "c", "repository": "s3:key:hunter2@host/bucket", "environment": {"A": [canary]}},
+        {"name": "d", "repository": "rest:https://u:hunter2@host/", "keep": {"daily": canary}, "upload_limit": canary},
+    ]
+    told = found({"backup_targets": wrong, "backup_password": canary})
+    assert len(told) >= 10 and "hunter" not in " ".join(told)
 
 
 def test_options_of_a_role() -> None:
@@ -1078,7 +1217,7 @@ def external_of(**more: Any) -> dict[str, Any]:
         (
             {"postgres_external": ELSEWHERE},
             {},
-            "backup_state: the databases are on db.example.com:5432 (postgres_external), and an archive of this host",
+            "backup_state: the databases are on db.example.com:5432 (postgres_external), and a backup of this host",
         ),
         (
             {**AWAY, "kestra_config": {"datasources": {"postgres": {"url": "jdbc:postgresql://postgres:5432/kestra"}}}},

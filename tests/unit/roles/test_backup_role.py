@@ -1,0 +1,186 @@
+"""What the role of the backups hands its program, and what the playbooks do around it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..playbook import play
+from ..templating import ROOT, SERVICE_ROLES, evaluate, holds, load, tasks, variables
+
+UNITS = "/etc/systemd/system"
+TARGETS = [{"name": "offsite", "repository": "s3:https://host/bucket", "environment": {"AWS_ACCESS_KEY_ID": "hunter2"}}]
+
+
+def known(**more: Any) -> dict[str, Any]:
+    host = {"files": {}, "packages": [], "secrets": [], **more.pop("host", {})}
+    return {**variables(*SERVICE_ROLES), "orchestration_host": host, "inventory_hostname": "server", **more}
+
+
+def test_credentials_are_secrets_and_in_no_other_file() -> None:
+    given = known(backup_targets=TARGETS, backup_password="hunter3-hunter3")
+    secrets = evaluate("{{ backup_profile.secrets }}", given)
+    assert secrets["backup_password"] == {"value": "hunter3-hunter3", "immutable": True}
+    assert secrets["backup_offsite_environment"]["value"] == "AWS_ACCESS_KEY_ID=hunter2\n"
+    assert "hunter" not in json.dumps(evaluate("{{ _backup_files }}", given))
+    assert {"age", "restic"} <= set(evaluate("{{ backup_profile.packages }}", given))
+    assert evaluate("{{ backup_profile.stores }}", given) == ["local", "offsite"]
+
+
+@pytest.mark.parametrize(
+    ("schedules", "timers"),
+    [
+        (("daily", ""), ["orchestration-backup"]),
+        (("", "monthly"), ["orchestration-backup-verify"]),
+        (("daily", "monthly"), ["orchestration-backup", "orchestration-backup-verify"]),
+        (("", ""), []),
+    ],
+)
+def test_each_schedule_has_a_timer_and_none_is_left(schedules: tuple[str, str], timers: list[str]) -> None:
+    both = [f"{UNITS}/orchestration-backup{end}.timer" for end in ("", "-verify")]
+    given = known(
+        backup_schedule=schedules[0], backup_verify_schedule=schedules[1], host={"files": {path: {} for path in both}}
+    )
+    files = [file["path"] for file in evaluate("{{ _backup_files }}", given)]
+    assert [path for path in files if path.endswith(".timer")] == [f"{UNITS}/{name}.timer" for name in timers]
+    assert evaluate("{{ backup_profile.units }}", given) == [f"{name}.timer" for name in timers]
+    assert evaluate("{{ backup_profile.calendars }}", given) == [text for text in schedules if text]
+    left = evaluate("{{ _backup_unwanted_timers }}", given)
+    assert sorted([*left, *timers]) == ["orchestration-backup", "orchestration-backup-verify"]
+    assert set(both) <= set(evaluate("{{ backup_profile.paths }}", given))
+
+
+def test_a_killed_backup_is_thawed_by_its_unit() -> None:
+    unit = (ROOT / "roles/backup/templates/orchestration-backup.service.j2").read_text("utf-8")
+    assert "ExecStopPost={{ _backup_program }} thaw\n" in unit and "create --reason nightly --wait" in unit
+
+
+@pytest.mark.parametrize(("targets", "kept"), [([], False), (TARGETS, True)])
+def test_purge_keeps_the_password_of_stores_elsewhere(targets: list[Any], kept: bool) -> None:
+    names = ["backup_password", "backup_offsite_environment", "backup_local_repository", "n8n_encryption_key"]
+    given = known(backup_targets=targets, host={"secrets": names})
+    paths = evaluate("{{ _backup_purged_paths }}", given)
+    secrets = sorted(path.rpartition("/")[2] for path in paths if "/secrets/" in path)
+    assert secrets == ["backup_local_repository", "backup_offsite_environment", *([] if kept else ["backup_password"])]
+    (purge,) = [task for task in load("roles/backup/tasks/remove.yml") if "_backup_purged_paths" in str(task)]
+    assert not holds(purge["when"], given)
+
+
+def test_credentials_of_a_store_that_is_not_wanted_any_more_are_removed() -> None:
+    given = known(
+        backup_targets=TARGETS,
+        host={"secrets": ["backup_former_ssh_key", "backup_offsite_environment", "backup_password", "sidecar_token"]},
+    )
+    assert evaluate("{{ _backup_former_secrets }}", given) == ["backup_former_ssh_key"]
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments"),
+    [
+        ({}, []),
+        ({"backup_snapshot": "20261129T143000Z"}, ["20261129T143000Z"]),
+        ({"backup_target": "offsite"}, ["--target", "offsite"]),
+        ({"backup_archive": "orchestration-1.tar"}, ["orchestration-1.tar"]),
+        (
+            {"backup_archive": "orchestration-1.tar.age", "backup_identity": "/key"},
+            ["orchestration-1.tar.age", "--identity", "/run/orchestration-backup.identity"],
+        ),
+        ({"backup_upload": str(ROOT)}, []),
+        ({"backup_upload": "/nowhere/a.tar"}, ["/opt/orchestration/backups/a.tar"]),
+    ],
+)
+def test_which_backup_is_restored(given: dict[str, Any], arguments: list[str]) -> None:
+    assert evaluate("{{ _backup_arguments }}", known(**given)) == arguments
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"backup_archive": "a.tar", "backup_snapshot": "x"},
+            "backup_archive: an archive of the former format is in no",
+        ),
+        ({"backup_target": "other"}, "backup_target: there is no store 'other'. Set one of local, offsite,"),
+        ({"backup_archive": "a.tar.age"}, "backup_identity: the archive is encrypted."),
+        ({"backup_upload": str(ROOT), "backup_target": "offsite"}, "backup_upload: a copy of a store takes the place"),
+        (
+            {
+                "backup_upload": str(ROOT),
+                "backup_targets": [{"name": "local", "repository": "s3:h/b"}],
+            },
+            "backup_upload: the store 'local' of backup_targets is not a directory",
+        ),
+        ({"orchestration_host": {"secrets": [], "files": {}, "packages": []}}, "backup_password: every store is"),
+    ],
+)
+def test_what_cannot_be_restored_is_refused_by_name(given: dict[str, Any], message: str) -> None:
+    facts = known(backup_targets=TARGETS, host={"secrets": ["backup_password"]}) | given
+    check = next(tasks(load("roles/backup/tasks/prepare.yml")))
+    wrong = [item["message"] for item in check["loop"] if not evaluate(item["that"], facts)]
+    (told,) = [evaluate(text, facts) for text in wrong]
+    assert told.startswith(message)
+    fine = known(backup_targets=TARGETS, host={"secrets": ["backup_password"]})
+    assert all(evaluate(item["that"], fine) for item in check["loop"])
+
+
+def rendered(template: str, tmp_path: Path, **more: str) -> str:
+    path = tmp_path / "rendered"
+    copy = {"src": str(ROOT / template), "dest": str(path), "mode": "0700"}
+    facts = {"orchestration_external_database": False, "orchestration_project": "orchestration", **more}
+    played = play(tmp_path, [{"ansible.builtin.template": copy, "vars": facts}])
+    assert played.returncode == 0, played.output
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("paused", "held", "thawed"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_the_watchdog_ends_a_pause_that_nobody_ends(tmp_path: Path, paused: bool, held: bool, thawed: bool) -> None:
+    program, lock, journal = tmp_path / "bin/orchestration-backup", tmp_path / "lock", tmp_path / "paused.json"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\n')
+    program.chmod(0o755)
+    (tmp_path / "bin/docker").write_text("#!/bin/sh\n")
+    (tmp_path / "bin/docker").chmod(0o755)
+    lock.touch()
+    if paused:
+        journal.write_text("{}")
+    script = rendered(
+        "roles/postgres/templates/orchestration-watchdog.sh.j2",
+        tmp_path,
+        orchestration_root=str(tmp_path),
+        orchestration_lock=str(tmp_path / "host"),
+        orchestration_backup_lock=str(lock),
+        orchestration_backup_pause=str(journal),
+    )
+    command = ["flock", str(lock), "sh", script] if held else ["sh", script]
+    path = f"{tmp_path}/bin:/usr/bin:/bin"
+    finished = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "called").exists() is thawed
+    if thawed:
+        assert (tmp_path / "called").read_text() == "thaw\n"
+
+
+def test_status_says_where_the_keys_are_and_not_what_they_are() -> None:
+    content = load("playbooks/status.yml")[0]
+    facts = known(orchestration_secrets={"secrets": {"backup_password": "hunter2"}}) | content["vars"]
+    text = evaluate("{{ status_keep }}", facts)
+    lines = text.splitlines()
+    assert lines[1].startswith("  /opt/orchestration/secrets/backup_password") and "n8n_encryption_key" in lines[2]
+    assert "export_keys.yml" in lines[-1] and "hunter" not in text
+    assert "backup_password" not in evaluate("{{ status_keep }}", facts | {"backup_state": "absent"})
+
+
+def test_password_of_the_backups_is_not_renewed() -> None:
+    """A store cannot be opened with another one."""
+    (_reach, content) = load("playbooks/rotate_secrets.yml")
+    (check,) = [task for task in tasks(content["tasks"]) if task["name"] == "Check which secrets can be renewed"]
+    facts = known(rotate_secrets="backup_password") | content["vars"] | {"hostvars": {"server": {}}}
+    told = [evaluate(item["message"], facts) for item in check["loop"] if not evaluate(item["that"], facts)]
+    assert len(told) == 1 and told[0].startswith("rotate_secrets: backup_password can't be renewed.")
+    assert "backup" not in evaluate("{{ rotate_secrets_roles }}", facts)
