@@ -178,6 +178,13 @@ options:
     type: int
     version_added: 0.2.0
     default: 1800
+  list_unchanged:
+    description:
+      - Whether the result RV(flows) names unchanged flows as well. They are always counted in RV(summary).
+        Of a thousand flows, naming them takes as long as all the rest of a run that changes nothing.
+    type: bool
+    version_added: 0.2.0
+    default: false
   _packed_src:
     description: Path of the archive that the action plugin has packed on the controller. Not for use in a task.
     type: path
@@ -357,7 +364,8 @@ plan:
       drift: edited
       reason: null
 flows:
-  description: All flows in the plan, sorted by namespace and id.
+  description:
+    - The flows in the plan, sorted by namespace and id. Unchanged flows are in it only if O(list_unchanged=true).
   returned: always
   type: list
   elements: dict
@@ -491,6 +499,7 @@ def main() -> None:
             "plan_key": {"type": "str", "no_log": True, "fallback": (env_fallback, ["KESTRA_PLAN_KEY"])},
             "concurrency": {"type": "int", "default": 8},
             "run_timeout": {"type": "int", "default": 1800},
+            "list_unchanged": {"type": "bool", "default": False},
             "_packed_src": {"type": "path"},
         },
         required_together=REQUIRED_TOGETHER,
@@ -505,7 +514,7 @@ def main() -> None:
     check_options(module)
     given = module.params["content"] is not None
     contents = only_for_the_server(module, "content") if given else []
-    state = Run(shows_diff=module._diff, contents=contents)
+    state = Run(module._diff, contents, module.params["list_unchanged"])
     run_module(
         module,
         lambda client: run(module, client, state),

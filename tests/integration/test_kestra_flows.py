@@ -35,7 +35,8 @@ def write(directory: Path, files: dict[str, str | bytes]) -> None:
 
 
 def run(kestra: Kestra, tmp_path: Path, *arguments: str, **options: Any) -> Played:
-    options = {"src": "flows", "url": kestra.url, "username": kestra.username, "password": kestra.password, **options}
+    login = {"url": kestra.url, "username": kestra.username, "password": kestra.password}
+    options = {"src": "flows", "list_unchanged": True, **login, **options}
     options = {name: value for name, value in options.items() if value is not None}
     task = {"name": "Load", "devorch.orchestration.kestra_flows": options, "ignore_errors": True}
     played = play(tmp_path, [task], *arguments)

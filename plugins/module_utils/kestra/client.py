@@ -51,7 +51,16 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LOCAL_SIZE = 30
 _LOCAL_LENGTHS_AT = 26
 _LOCAL_LENGTHS = struct.Struct("<HH")
-_ENCRYPTED = 1
+# Its entry in the directory (4.3.12): flags, method, checksum, two sizes, three lengths, the place of the local header.
+_ENTRY = struct.Struct("<4x4xHH4xIIIHHH8xI")
+_ENTRY_MARK = b"PK\1\2"
+# The end of the archive (4.3.16): the number of entries, the size of the directory and where it begins.
+_END = struct.Struct("<4s4x2xHIIH")
+_END_MARK = b"PK\5\6"
+_LARGE = 0xFFFFFFFF
+_UTF_8_NAME = 0x800
+_PLAIN_FLAGS = _UTF_8_NAME | 0xE
+"""What does not keep an entry from being read: how its name is written, how well it is packed, where its sizes are."""
 
 
 class KestraError(ServiceError):
@@ -163,27 +172,48 @@ class Http(HttpSession):
 def extract(content: bytes) -> dict[str, bytes]:
     """Return the files of an archive by name; raises what the standard library's C(zipfile) raises.
 
-    C(zipfile) makes an object of several layers for each file, which for a thousand flows takes a fifth of the whole
-    run. It reads the directory here, and whatever is not plainly deflated.
+    C(zipfile) makes objects of several layers for each file, which for a thousand flows takes a fifth of the whole run.
+    It reads the archives that are not plainly deflated.
     """
-    files: dict[str, bytes] = {}
+    try:
+        files = _deflated(content)
+    except (struct.error, zlib.error, ValueError):
+        files = None
+    if files is not None:
+        return files
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for info in archive.infolist():
-            if info.is_dir():
-                continue
-            if info.compress_type != zipfile.ZIP_DEFLATED or info.flag_bits & _ENCRYPTED:
-                files[info.filename] = archive.read(info)
-                continue
-            try:
-                name, extra = _LOCAL_LENGTHS.unpack_from(content, info.header_offset + _LOCAL_LENGTHS_AT)
-                start = info.header_offset + _LOCAL_SIZE + name + extra
-                text = zlib.decompress(content[start : start + info.compress_size], -zlib.MAX_WBITS)
-            except (struct.error, zlib.error) as error:
-                raise zipfile.BadZipFile(f"{info.filename}: {error}") from error
-            if zlib.crc32(text) != info.CRC:
-                raise zipfile.BadZipFile(f"{info.filename} is not what its checksum says")
-            files[info.filename] = text
-    return files
+        try:
+            return {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
+        except (zlib.error, EOFError) as error:
+            raise zipfile.BadZipFile(f"an entry is damaged: {error}") from error
+
+
+def _deflated(content: bytes) -> dict[str, bytes] | None:
+    """Return the files of an archive whose entries are all deflated; None for any other, and for a damaged one."""
+    end = len(content) - _END.size
+    mark, count, size, begin, comment = _END.unpack_from(content, max(end, 0))
+    if mark != _END_MARK or comment or begin + size != end:
+        return None
+    files: dict[str, bytes] = {}
+    place, view = begin, memoryview(content)
+    for _ in range(count):
+        flags, method, checksum, packed, unpacked, name_size, extra, note, header = _ENTRY.unpack_from(content, place)
+        if content[place : place + len(_ENTRY_MARK)] != _ENTRY_MARK or flags & ~_PLAIN_FLAGS:
+            return None
+        place += _ENTRY.size
+        name = content[place : place + name_size].decode("utf-8" if flags & _UTF_8_NAME else "cp437")
+        place += name_size + extra + note
+        if name.endswith("/"):
+            continue
+        if method != zipfile.ZIP_DEFLATED or _LARGE in (packed, unpacked, header) or "\0" in name:
+            return None
+        local_name, local_extra = _LOCAL_LENGTHS.unpack_from(content, header + _LOCAL_LENGTHS_AT)
+        start = header + _LOCAL_SIZE + local_name + local_extra
+        text = zlib.decompress(view[start : start + packed], -zlib.MAX_WBITS)
+        if zlib.crc32(text) != checksum:
+            return None
+        files[name] = text
+    return files if place == end else None
 
 
 class KestraClient:

@@ -120,13 +120,13 @@ class Reader:
         missing = [key for key in listed if key not in texts]
         for key, flow in zip(missing, self._each(lambda key: self.client.get_flow(*key), missing), strict=True):
             if flow is not None:
-                texts[key] = str(flow.get("source", ""))
+                texts[key] = str(flow.get("source", "")).encode("utf-8", errors="surrogateescape")
         for namespace in namespaces:
             names = flow_names(flow_id for name, flow_id in listed if name == namespace)
             for flow_id, file in names.items():
                 text = texts.get((namespace, flow_id))
                 if text is not None:
-                    yield namespace, f"flows/{namespace}/{file}", text.encode("utf-8", errors="surrogateescape")
+                    yield namespace, f"flows/{namespace}/{file}", text
 
     def _files(self, namespace: str) -> list[tuple[str, bytes]]:
         files = NamespaceFiles(self.client, namespace, self.concurrency)

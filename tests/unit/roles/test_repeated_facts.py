@@ -18,7 +18,7 @@ from multipass_sidecar import models
 OPTION = re.compile(r"\bkestra_flows_(\w+)")
 OWN = {"directory", "plan_only", "markdown"}
 """What the playbook has apart from the module's options; the directory is the module's src."""
-NOT_OFFERED = {"src", "content", "remote_src", "concurrency", "run_timeout", "task_runners"}
+NOT_OFFERED = {"src", "content", "remote_src", "concurrency", "run_timeout", "task_runners", "list_unchanged"}
 
 
 def test_new_instances_have_the_same_size_in_the_collection_and_in_the_sidecar() -> None:

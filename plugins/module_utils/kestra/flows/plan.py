@@ -53,7 +53,10 @@ _DISABLED_LINE = re.compile(r"^disabled[ \t]*:[ \t]*(true|false)[ \t]*\r?\n?", r
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A flow as the server has it. C(broken) is the server's reason for not being able to read its own text."""
+    """A flow as the server has it. C(broken) is the server's reason for not being able to read its own text.
+
+    C(content) has the bytes of the text, if they are to be compared with those of files.
+    """
 
     namespace: str
     id: str
@@ -61,6 +64,7 @@ class Stored:
     revision: int | None = None
     broken: str | None = None
     draft: bool = False
+    content: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def key(self) -> Key:
@@ -565,7 +569,7 @@ def violations(constraints: str) -> list[str]:
     return list(dict.fromkeys(re.sub(r"\s+", " ", message) for message in messages if message))
 
 
-def exported_sources(entries: Mapping[str, bytes], keys: Iterable[Key]) -> dict[Key, str]:
+def exported_sources(entries: Mapping[str, bytes], keys: Iterable[Key]) -> dict[Key, bytes]:
     """Return which flow each file of an export archive contains.
 
     The names of the files are not a safe guide: C(<namespace>.<id>.yml) or C(<namespace>-<id>.yml), depending on the
@@ -575,14 +579,13 @@ def exported_sources(entries: Mapping[str, bytes], keys: Iterable[Key]) -> dict[
     for namespace, flow_id in keys:
         for separator in (".", "-"):
             owners.setdefault(f"{namespace}{separator}{flow_id}.yml", []).append((namespace, flow_id))
-    found: dict[Key, str] = {}
+    found: dict[Key, bytes] = {}
     for name, content in entries.items():
-        text = content.decode("utf-8", errors="surrogateescape")
         candidates = owners.get(name, [])
         if len(candidates) == 1:
-            found[candidates[0]] = text
+            found[candidates[0]] = content
             continue
         flows, _problems = parse_sources([Source(name, content)])
         if len(flows) == 1:
-            found[flows[0].key] = text
+            found[flows[0].key] = content
     return found

@@ -13,7 +13,6 @@ import re
 import tempfile
 import time
 from collections.abc import Sequence, Sized
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,11 +39,11 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     Flow,
     Key,
+    Known,
     Problem,
     Source,
     guess_namespaces,
     parse_sources,
-    prescan,
     read_all,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import DONE, FlowSync, Outcome
@@ -62,6 +61,8 @@ class Run:
 
     shows_diff: bool
     contents: Sequence[str] = ()
+    lists_unchanged: bool = False
+    """Whether the result has an entry for each flow that stays as it is; Ansible handles each of them several times."""
     started: float = field(default_factory=time.monotonic)
     plan: Plan = field(default_factory=Plan)
     pruning: Pruning = field(default_factory=Pruning)
@@ -121,6 +122,7 @@ class Run:
                     "error": outcome.error,
                 }
                 for outcome in self.outcomes_so_far()
+                if self.lists_unchanged or outcome.action != "unchanged"
             ],
             "problems": [problem.as_result() for problem in self.problems],
             "server": self.server,
@@ -207,21 +209,17 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
         # Most files have the text that is stored. Then the stored flow shows their contents, and they need no parsing.
         asked = guess_namespaces(sources) | named
         try:
-            with ThreadPoolExecutor(max_workers=1) as pool:
-                reading = pool.submit(sync.read, asked)
-                # What this finds out is kept, and the server takes longer.
-                prescan(sources)
-                stored = reading.result()
+            stored = sync.read(asked)
         except KestraError:
             # What is wrong with the files can be reported without a server.
             state.problems += parse_sources(sources)[1]
             if state.problems:
                 raise file_failure(module, state) from None
             raise
-    known: dict[str, list[Key]] = {}
+    known: dict[bytes, list[Known]] = {}
     for flow in stored.values():
         if flow.broken is None:
-            known.setdefault(flow.text, []).append(flow.key)
+            known.setdefault(flow.content, []).append((flow.namespace, flow.id, flow.text))
 
     def inspect(root: Node, text: str) -> list[Finding]:
         return findings(root, text) + runners.findings(root, module.params["task_runners"])

@@ -16,7 +16,6 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 
 Key = tuple[str, str]
 """Namespace and id: what identifies a flow within a tenant."""
+Known = tuple[str, str, str]
+"""Namespace, id and text of a flow that a server has stored."""
 
 SUFFIXES = (".yml", ".yaml")
 
@@ -52,8 +53,8 @@ _BOOLEAN = re.compile(r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|True|TRUE|Fals
 _ODD_INTEGER = re.compile(r"0x[0-9a-fA-F_]+|0b[01_]+|0[0-7_]+|[1-9][0-9]*_[0-9_]*")
 _FLOAT = re.compile(r"[0-9][0-9_]*(\.[0-9_]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)")
 _FALSE = ("false", "no", "off", "null", "~", "")
-# A marker that may begin another document.
-_LATER_DOCUMENT = re.compile("[\n\r\x85\u2028\u2029]---")
+# A marker that may begin another document, behind any line end of YAML.
+_LATER_DOCUMENT = re.compile("(?:[\n\r]|\x85|\u2028|\u2029)---".encode())
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?=[ \t\r\n]|$)", re.MULTILINE)
 # Begins with a plain word, not with a line's start, since the search for a word is several times faster.
 _NAMESPACE = re.compile(rb"namespace[\"']?[ \t]*:[ \t]*[\"']?([a-z0-9][a-z0-9._-]*)")
@@ -66,15 +67,11 @@ class Source:
     path: str
     content: bytes
 
-    @cached_property
-    def recognizable(self) -> str | None:
-        """The text, where a flow that a server has stored with this very text need not be parsed; found out once."""
-        try:
-            text = self.content.decode("utf-8")
-        except UnicodeDecodeError:
-            return None
+    @property
+    def recognizable(self) -> bool:
+        """Whether a flow that a server has stored with this very text need not be parsed."""
         # Kestra stores the text of several documents as that of the first flow, if it is given it as one.
-        return None if _LATER_DOCUMENT.search(text) else text
+        return b"---" not in self.content or _LATER_DOCUMENT.search(self.content) is None
 
 
 @dataclass(frozen=True)
@@ -242,22 +239,17 @@ def guess_namespaces(sources: Iterable[Source]) -> set[str]:
     return {name.decode("ascii") for name in found}
 
 
-def prescan(sources: Iterable[Source]) -> int:
-    """Decode each file before `parse_sources` needs it; return how many may need no parsing."""
-    return sum(source.recognizable is not None for source in sources)
-
-
 def parse_sources(
     sources: Iterable[Source],
     namespace_map: Mapping[str, str] | None = None,
-    known: Mapping[str, Sequence[Key]] | None = None,
+    known: Mapping[bytes, Sequence[Known]] | None = None,
     inspect: Callable[[Node, str], Sequence[Finding]] | None = None,
 ) -> tuple[list[Flow], list[Problem]]:
     """Return the flows of the files, and everything that is wrong with any of the files.
 
     A file with a problem yields no flow. The problems are in the order of the files and their lines. C(namespace_map)
     renames namespaces, and those below them, in the line of the text that has the namespace. C(known) has the flows
-    that a server has stored, by their texts: a file with such a text needs no parsing, since Kestra has read it.
+    that a server has stored, by their contents: a file with such a content needs no parsing, since Kestra has read it.
     C(inspect) examines each flow that is parsed; its findings are not problems yet.
     """
     flows: list[Flow] = []
@@ -280,11 +272,13 @@ def parse_sources(
     return flows, problems
 
 
-def _recognize(source: Source, known: Mapping[str, Sequence[Key]]) -> Flow | None:
-    """Return the flow of a file with the very text that the server has stored for one flow."""
-    text = source.recognizable
-    keys = known.get(text, ()) if text is not None else ()
-    return Flow(*keys[0], source.path, text) if text is not None and len(keys) == 1 else None
+def _recognize(source: Source, known: Mapping[bytes, Sequence[Known]]) -> Flow | None:
+    """Return the flow of a file with the very bytes that the server has stored for one flow."""
+    flows = known.get(source.content, ())
+    if len(flows) != 1 or not source.recognizable:
+        return None
+    namespace, flow_id, text = flows[0]
+    return Flow(namespace, flow_id, source.path, text)
 
 
 def _parse(

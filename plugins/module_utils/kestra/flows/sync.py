@@ -140,9 +140,17 @@ class FlowSync:
             if single is None:
                 del listed[key]
             else:
-                texts[key] = str(single.get("source", ""))
+                texts[key] = str(single.get("source", "")).encode("utf-8", errors="surrogateescape")
         return {
-            key: Stored(key[0], key[1], texts[key], _revision(entry), broken(entry), bool(entry.get("draft")))
+            key: Stored(
+                key[0],
+                key[1],
+                texts[key].decode("utf-8", errors="surrogateescape"),
+                _revision(entry),
+                broken(entry),
+                bool(entry.get("draft")),
+                texts[key],
+            )
             for key, entry in listed.items()
         }
 

@@ -56,6 +56,7 @@ def test_check_mode_tells_what_the_run_does_and_writes_nothing(tmp_path: Path) -
         real = load(tmp_path, server, "--diff").last
         assert len(server.flow_writes) == 2
         again = load(tmp_path, server).last
+        named = load(tmp_path, server, list_unchanged=True).last
     assert checked["changed"] and real["changed"] and not again["changed"]
     assert set(checked) >= KEYS and set(checked) == set(real) == set(again) | {"diff"}
     assert checked["summary"] == real["summary"] == {
@@ -67,9 +68,14 @@ def test_check_mode_tells_what_the_run_does_and_writes_nothing(tmp_path: Path) -
     assert [(f["id"], f["action"], f["revision"]) for f in real["flows"]] == [
         ("new", "created", 1),
         ("old", "updated", 2),
+    ]
+    assert again["flows"] == [] and again["summary"]["unchanged"] == 3
+    assert [(f["id"], f["action"], f["revision"]) for f in named["flows"]] == [
+        ("new", "unchanged", 1),
+        ("old", "unchanged", 2),
         ("same", "unchanged", 1),
     ]
-    assert [f["revision"] for f in checked["flows"]] == [None, 1, 1]
+    assert [f["revision"] for f in checked["flows"]] == [None, 1]
     assert real["flows"][0]["file"] == str(tmp_path / "files" / "flows" / "new.yml")
     assert real["server"] == {"version": "2.0.5", "edition": "OSS"}
 

@@ -27,12 +27,14 @@ def test_a_plan_that_was_not_applied_is_reported_as_planned() -> None:
     state = Run(shows_diff=False, plan=PLAN)
     assert state.summary_text() == "1 created, 0 updated, 1 unchanged"
     result = state.result("done")
-    assert [flow["state"] for flow in result["flows"]] == ["planned", "previous"]
+    assert [(flow["id"], flow["state"]) for flow in result["flows"]] == [("new", "planned")]
+    state.lists_unchanged = True
+    assert [flow["state"] for flow in state.result("done")["flows"]] == ["planned", "previous"]
     assert [item["id"] for item in result["plan"]] == ["new"] and "diff" not in result
 
 
 def test_a_failure_before_the_first_write_marks_changes_as_skipped() -> None:
-    state = Run(shows_diff=True, plan=PLAN)
+    state = Run(shows_diff=True, plan=PLAN, lists_unchanged=True)
     keys = state.failure()
     assert "msg" not in keys and keys.keys() | {"msg"} == state.result("").keys()
     assert [flow["action"] for flow in keys["flows"]] == ["skipped", "unchanged"]
@@ -44,7 +46,7 @@ def test_a_failure_keeps_what_was_done() -> None:
         Outcome(PLAN.items[0], "failed", error="HTTP 500", state="previous"),
         Outcome(PLAN.items[1], "unchanged"),
     ]
-    state = Run(shows_diff=True, plan=PLAN, outcomes=outcomes)
+    state = Run(shows_diff=True, plan=PLAN, outcomes=outcomes, lists_unchanged=True)
     assert [flow["action"] for flow in state.failure()["flows"]] == ["failed", "unchanged"]
     message = failure_message(outcomes)
     assert "1 flow could not be written:\n  a/new (1.yml): HTTP 500; the server has what it had before" in message

@@ -344,7 +344,8 @@ def test_renaming_to_what_is_no_namespace_is_a_problem() -> None:
 
 def test_a_stored_text_needs_no_parsing() -> None:
     several = GOOD + "---\nid: second\nnamespace: team.one\n"
-    known = {GOOD: [("team.one", "good")], "[": [("x", "y")], several: [("team.one", "good")]}
+    flow = ("team.one", "good", GOOD)
+    known = {GOOD.encode(): [flow], b"[": [("x", "y", "[")], several.encode(): [flow]}
     flows, problems = flow_source.parse_sources([Source("a", GOOD.encode()), Source("b", b"[")], None, known)
     assert [flow.name for flow in flows] == ["team.one/good", "x/y"] and problems == []
     # Kestra stores both documents as the text of the first flow where it is sent them at once.
