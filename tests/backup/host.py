@@ -109,7 +109,7 @@ class Host:
                     "keep": keep or KEEP,
                 }
             )
-        self.configure(targets, pause=pause)
+        self.configure(targets)
         return self
 
     def store(self, name: str) -> Path:

@@ -1,6 +1,7 @@
-"""Give a restic repository a key that opens at once. Tests call restic a thousand times, and each call tries the password.
+"""Give a restic repository a key that opens at once. Tests call restic a thousand times, and each tries the password.
 
-The format is restic's own: scrypt makes a key of the password, which encrypts the master key (AES-256-CTR, Poly1305-AES).
+The format is restic's own: scrypt makes a key of the password, which encrypts the master key with AES-256-CTR and
+Poly1305-AES.
 """
 
 from __future__ import annotations

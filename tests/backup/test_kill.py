@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -114,10 +115,8 @@ def killed(host: Host, base: Prepared, moment: Moment) -> bool:
         program.kill()
     if moment.group and program.returncode != 0:
         # What is left of the group; it may be empty.
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(program.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     program.communicate(timeout=30)
     return program.returncode == -signal.SIGKILL
 
