@@ -2,38 +2,42 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The format of an archive, and the reader that checks every byte of it. It does not run Docker or PostgreSQL.
+"""Archives of the former format, which this program only reads. It does not run Docker or PostgreSQL here.
 
-An archive is a tar of `manifest.json`, a `pg_dump` of each database and a compressed tar of each group of files.
-Formats 1 and 2 differ only in the names of files: see `former_names` of the configuration.
+An archive is a tar of `manifest.json`, a `pg_dump` of each database and a compressed tar of each group of files. It may
+be encrypted. Every byte of it is checked, in memory that depends neither on the number nor on the size of its files.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-import json
 import os
 import re
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from . import manifest as manifests
+from . import space
 from .config import Config
 from .encryption import decrypted
 from .errors import BackupError, refuse
 from .files import CHUNK
+from .manifest import MANIFEST
 from .process import pipe
 
-KIND = "devorch.orchestration backup"
-FORMAT = 2
-MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 16 * 1024 * 1024
 NAME = re.compile(r"orchestration-([0-9]{8}T[0-9]{6}Z)\.tar(\.age|\.gpg)?")
 DUMP_MAGIC = b"PGDMP"
+SMALL = 64 * 1024
+"""How much of a compressed tar is inflated at once. What is left of it is copied for each member."""
+LOOK_EVERY = 256 * 1024 * 1024
+"""After how many bytes the free space is looked at again. Compressed files may be of any size."""
 
 
 class HashingReader:
@@ -54,37 +58,62 @@ class HashingReader:
 
 @dataclass
 class Destination:
-    """Where the dumps and the files of an archive are unpacked. Without `tree`, the files are only checked."""
+    """Where the dumps and the files of an archive are unpacked."""
 
     dumps: Path
-    tree: Callable[[PurePosixPath], Path] | None = None
-    directories: list[tuple[Path, tarfile.TarInfo]] = field(default_factory=list)
+    place: Callable[[PurePosixPath], Path]
+    config: Config
+    directories: list[tuple[Path, int, int, int, float]] = field(default_factory=list)
+    written: int = LOOK_EVERY
+
+    def wrote(self, size: int) -> None:
+        """Look at the free space now and then."""
+        self.written += size
+        if self.written >= LOOK_EVERY:
+            self.written = 0
+            space.require(self.config, {self.dumps: LOOK_EVERY}, "the rest of the archive")
 
     def finish(self) -> None:
         """Set the owner, mode and time of directories, after everything is in them."""
-        for directory, entry in reversed(self.directories):
-            set_metadata(directory, entry)
+        for directory, owner, group, mode, time in reversed(self.directories):
+            set_metadata(directory, owner, group, mode, time)
+
+
+class Archive:
+    """An archive, for commands that read a backup."""
+
+    def __init__(self, config: Config, path: Path, identity: Path | None) -> None:
+        self.config, self.path, self.identity = config, path, identity
+        self.name = str(path)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def check(self, *, read_data: bool = False) -> dict[str, Any]:
+        """Check every byte, in any case, and return the manifest."""
+        return scan(self.config, self.path, self.identity)
+
+    def unpack(self, dumps: Path, place: Callable[[str], Path]) -> dict[str, Any]:
+        """Write the dumps to a directory and the files to their places, and return the manifest."""
+        items = self.config.files
+
+        def target(member: PurePosixPath) -> Path:
+            item = next(item for item in items if member.is_relative_to(item))
+            return place(item) / member.relative_to(item)
+
+        destination = Destination(dumps, target, self.config)
+        manifest = scan(self.config, self.path, self.identity, destination)
+        destination.finish()
+        return manifest
 
 
 def read_manifest(config: Config, path: Path, stream: IO[bytes] | None, size: int) -> dict[str, Any]:
     """Return the manifest; raise BackupError if this program does not understand it."""
     if stream is None or size > MANIFEST_LIMIT:
         refuse(path, f"{MANIFEST} is not a file, or is too large")
-    try:
-        manifest = json.loads(stream.read())
-    except ValueError:
-        refuse(path, f"{MANIFEST} is not JSON")
-    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
-        refuse(path, "it is not a backup of an orchestration host")
-    if not isinstance(manifest.get("format"), int) or manifest["format"] < 1:
-        refuse(path, "its format is not a number")
-    if manifest["format"] > FORMAT:
-        refuse(
-            path,
-            f"its format {manifest['format']} is newer than {FORMAT}. Use the collection that made it, or a newer one",
-        )
+    manifest = manifests.read(path, stream.read())
     parts = manifest.get("parts")
-    if not isinstance(parts, dict) or set(parts) != {*config.trees, *config.dumps}:
+    if not isinstance(parts, dict) or not config.dumps.keys() < parts.keys():
         refuse(path, "its manifest does not list the parts of a backup")
     for name, part in parts.items():
         if (
@@ -96,6 +125,13 @@ def read_manifest(config: Config, path: Path, stream: IO[bytes] | None, size: in
     return manifest
 
 
+def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a tar stream, without keeping them in memory."""
+    for entry in tar:
+        yield entry
+        tar.members.clear()  # type: ignore[attr-defined]
+
+
 def scan(
     config: Config, path: Path, identity: Path | None = None, destination: Destination | None = None
 ) -> dict[str, Any]:
@@ -104,12 +140,12 @@ def scan(
     Raise BackupError for an archive that is damaged, foreign, of a newer format, or points outside its own directories.
     """
     if not path.is_file():
-        raise BackupError(f"{path}: does not exist. Name an archive that exists; the command list shows them")
+        raise BackupError(f"{path}: does not exist. Name an archive that exists")
     manifest: dict[str, Any] | None = None
     seen: set[str] = set()
     try:
         with decrypted(path, identity) as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as tar:
-            for entry in tar:
+            for entry in members(tar):
                 if not entry.isfile():
                     refuse(path, f"{entry.name!r} is not a regular file")
                 content = tar.extractfile(entry)
@@ -140,12 +176,12 @@ def scan(
 
 def read_part(config: Config, path: Path, name: str, stream: HashingReader, destination: Destination | None) -> None:
     """Read one part to its end: a dump, or a tar of files."""
-    if name in config.trees:
-        with tarfile.open(fileobj=stream, mode="r|gz", bufsize=CHUNK) as tar:  # type: ignore[call-overload]
-            for entry in tar:
+    if name not in config.dumps:
+        with gzip.GzipFile(fileobj=stream) as inflated, tarfile.open(fileobj=inflated, mode="r|", bufsize=SMALL) as tar:  # type: ignore[call-overload]
+            for entry in members(tar):
                 target = member_path(config, path, name, entry)
-                if destination and destination.tree:
-                    unpack(tar, entry, destination.tree(target), destination)
+                if destination:
+                    unpack(tar, entry, destination.place(target), destination)
         while stream.read(CHUNK):
             pass
         return
@@ -156,6 +192,8 @@ def read_part(config: Config, path: Path, name: str, stream: HashingReader, dest
     with (destination.dumps / name).open("wb") if destination else open(os.devnull, "wb") as sink:  # noqa: PTH123
         sink.write(head)
         while data := stream.read(CHUNK):
+            if destination:
+                destination.wrote(len(data))
             sink.write(data)
 
 
@@ -169,7 +207,7 @@ def member_path(config: Config, path: Path, part: str, entry: tarfile.TarInfo) -
     for old, new in config.former_names.items():
         if target.is_relative_to(old):
             target = new / target.relative_to(old)
-    if not any(target.is_relative_to(item) for item in config.trees[part]):
+    if not any(target.is_relative_to(item) for item in config.files):
         refuse(path, f"{entry.name!r} does not belong in {part}")
     return target
 
@@ -179,44 +217,19 @@ def unpack(tar: tarfile.TarFile, entry: tarfile.TarInfo, target: Path, destinati
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if entry.isdir():
         target.mkdir(mode=0o700, exist_ok=True)
-        destination.directories.append((target, entry))
+        destination.directories.append((target, entry.uid, entry.gid, entry.mode, entry.mtime))
         return
+    destination.wrote(entry.size)
     source = pipe(tar.extractfile(entry))
     # Never through an existing file or link. So an archive that contains a path twice is refused.
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         shutil.copyfileobj(source, stream, CHUNK)
-    set_metadata(target, entry)
+    set_metadata(target, entry.uid, entry.gid, entry.mode, entry.mtime)
 
 
-def set_metadata(target: Path, entry: tarfile.TarInfo) -> None:
+def set_metadata(target: Path, owner: int, group: int, mode: int, time: float) -> None:
     """Set the owner, mode and time of a file or directory."""
-    os.chown(target, entry.uid, entry.gid)
-    target.chmod(entry.mode & 0o777)
-    os.utime(target, (entry.mtime, entry.mtime))
-
-
-def counts(manifest: dict[str, Any]) -> dict[str, int]:
-    """Return the numbers of workflows, credentials, rows and files in an archive."""
-    tables = [database["rows"] for database in manifest["databases"].values()]
-    return {
-        # Tables of n8n.
-        "workflows": sum(rows.get("public.workflow_entity", 0) for rows in tables),
-        "credentials": sum(rows.get("public.credentials_entity", 0) for rows in tables),
-        "rows": sum(sum(rows.values()) for rows in tables),
-        "files": sum(part.get("files", 0) for part in manifest["parts"].values()),
-    }
-
-
-def summary(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the description of an archive that commands print."""
-    versions = {name: image["version"] for name, image in manifest["images"].items()}
-    origin = {key: manifest[key] for key in ("created", "host", "root")}
-    return {"archive": str(path), **origin, "versions": versions, "counts": counts(manifest)}
-
-
-def list_archives(config: Config) -> list[Path]:
-    """Return the archives in the directory, oldest first."""
-    if not config.directory.is_dir():
-        return []
-    return sorted(path for path in config.directory.iterdir() if NAME.fullmatch(path.name) and path.is_file())
+    os.chown(target, owner, group)
+    target.chmod(mode & 0o777)
+    os.utime(target, (time, time))

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import signal
@@ -16,14 +15,22 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __doc__ as description
-from .archive import list_archives
+from .archive import Archive
 from .config import Config
 from .create import create
 from .errors import BackupError
+from .keep import copy
+from .leftovers import sweep, thaw
 from .lock import acquire, wait_and_acquire
 from .migrate import migrate
-from .restore import check, recover, restore
+from .restore import Source, check, recover, restore
+from .space import named
+from .state import State
+from .store import Store, first_store
 from .verify import verify
+
+PARTLY = 3
+"""The exit code of a command whose backup exists, but lacks files, or is not in each store."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,57 +40,100 @@ def parser() -> argparse.ArgumentParser:
     default = Path(sys.argv[0]).resolve().with_name("backup.json")
     top.add_argument("--config", type=Path, default=default, help="the configuration (default: %(default)s)")
     commands = top.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("create", help="create an archive")
-    command.add_argument("--plain", action="store_true", help="do not encrypt it, so that an upgrade can roll back")
+    command = commands.add_parser("create", help="create a backup, copy it to all stores, and remove old ones")
+    command.add_argument("--reason", choices=("nightly", "manual", "upgrade"), default="manual", help="why")
     command.add_argument("--wait", action="store_true", help="wait while a playbook or another backup runs")
-    commands.add_parser("list", help="list the archives")
     commands.add_parser("recover", help="put back the previous state after an interrupted restore")
+    commands.add_parser("thaw", help="unpause what an interrupted backup has paused")
+    for name, text in (("list", "list the backups"), ("copy", "copy to the stores what they lack")):
+        commands.add_parser(name, help=text).add_argument("--target", default="", help="only this store")
     for name, text in (
-        ("check", "check an archive without changing anything"),
-        ("restore", "replace the host's state with that of an archive"),
-        ("migrate", "restore an archive with another PostgreSQL and keep the previous cluster"),
-        ("verify", "restore an archive into temporary containers and count its contents"),
+        ("check", "check a backup without changing anything"),
+        ("restore", "replace the host's state with that of a backup"),
+        ("migrate", "restore a backup with another PostgreSQL and keep the previous cluster"),
+        ("verify", "restore a backup into temporary containers and count its contents"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument("archive", nargs="?", default="", help="name or path (default: the newest)")
-        if name == "migrate":
-            command.add_argument("--postgres-image", required=True, help="image of the new PostgreSQL")
-        command.add_argument("--identity", type=Path, help="private key of an encrypted archive")
+        command.add_argument(
+            "backup", nargs="?", default="", help="id, or file of an archive of the former format (default: the newest)"
+        )
+        command.add_argument("--target", default="", help="the store (default: the first)")
+        command.add_argument("--identity", type=Path, help="private key of an encrypted archive of the former format")
         command.add_argument(
             "--expected", default="{}", help='what the inventory expects, as JSON: {"versions": {"n8n": "2.41.1"}}'
         )
+        if name == "migrate":
+            command.add_argument("--postgres-image", required=True, help="image of the new PostgreSQL")
+        if name == "check":
+            command.add_argument("--read-data", action="store_true", help="read all data of the store")
     return top
 
 
-def select_archive(config: Config, name: str) -> Path:
-    """Return the archive with this name or path. Without a name, return the newest."""
-    if name:
-        return Path(name) if "/" in name else config.directory / name
-    found = list_archives(config)
-    if not found:
-        raise BackupError(f"{config.directory}: contains no archive. Run playbooks/backup.yml, or set backup_archive")
-    return found[-1]
+def select(config: Config, options: argparse.Namespace) -> Source:
+    """Return the backup that the options name: an archive of the former format, or one of a store."""
+    name = options.backup
+    if "/" in name or ".tar" in name:
+        return Archive(config, Path(name) if "/" in name else config.directory / name, options.identity)
+    return first_store(config, options.target).open().find(name)
+
+
+def list_backups(config: Config, name: str) -> dict[str, Any]:
+    """Return the backups of all stores or of one. A store that is away does not hide the others."""
+    found: list[dict[str, Any]] = []
+    unavailable = []
+    state = State(config)
+    for target in [first_store(config, name).target] if name else config.targets:
+        try:
+            backups = Store(config, target).backups()
+        except BackupError as error:
+            if name:
+                raise
+            unavailable.append({"name": target.name, "error": str(error)})
+            continue
+        found += [
+            {
+                "backup": backup.id,
+                "reason": backup.reason,
+                "host": backup.host,
+                "target": backup.target,
+                "verified": state.verified_time(backup.id),
+                "complete": backup.complete,
+            }
+            for backup in backups
+        ]
+    return {"backups": found, "unavailable": unavailable}
 
 
 def execute(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     """Execute one command and return its result."""
     if options.command == "list":
-        return {"archives": [{"archive": str(path), "size": path.stat().st_size} for path in list_archives(config)]}
+        return list_backups(config, options.target)
+    if options.command == "thaw":
+        return thaw(config)
     with wait_and_acquire(config) if options.command == "create" and options.wait else acquire(config):
+        # A playbook may have changed the configuration during the wait.
+        config = Config.read(options.config)
+        sweep(config)
         if options.command == "create":
-            # A playbook may have changed the configuration during the wait.
-            config = Config.read(options.config)
-            return create(dataclasses.replace(config, encryption="none") if options.plain else config)
+            return create(config, options.reason)
         if options.command == "recover":
             return recover(config)
-        path = select_archive(config, options.archive)
+        if options.command == "copy":
+            return copy(config, options.target)
+        source = select(config, options)
         if options.command == "check":
-            return check(config, path, options.identity, json.loads(options.expected))
+            return check(config, source, json.loads(options.expected), read_data=options.read_data)
         if options.command == "restore":
-            return restore(config, path, options.identity, json.loads(options.expected))
+            return restore(config, source, json.loads(options.expected))
         if options.command == "migrate":
-            return migrate(config, path, options.identity, options.postgres_image)
-        return verify(config, path, options.identity)
+            return migrate(config, source, options.postgres_image)
+        return verify(config, source)
+
+
+def exit_code(result: dict[str, Any]) -> int:
+    """Return the exit code of a command that has a result."""
+    failed = [target for target in result.get("targets", []) if not target["ok"]]
+    return PARTLY if failed or result.get("incomplete") else 0
 
 
 def on_signal(number: int, _frame: object) -> NoReturn:
@@ -100,8 +150,13 @@ def main() -> NoReturn:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         result = execute(Config.read(options.config), options)
-    except BackupError as error:
-        print(f"orchestration-backup: {error}", file=sys.stderr)
+    except (BackupError, OSError) as error:
+        print(f"orchestration-backup: {named(str(error))}", file=sys.stderr)
         sys.exit(1)
     print(json.dumps(result))
-    sys.exit(0)
+    for target in result.get("targets", []):
+        if not target["ok"]:
+            print(f"orchestration-backup: {target['error']}", file=sys.stderr)
+    for path in result.get("incomplete", [])[:20]:
+        print(f"orchestration-backup: {path}: could not be read, and is not in the backup", file=sys.stderr)
+    sys.exit(exit_code(result))

@@ -4,7 +4,7 @@
 
 """Docker Compose: pause, stop and start the host's services, and query their PostgreSQL.
 
-It knows nothing of archives, except for the numbers of rows in a manifest.
+It knows nothing of stores, except for the numbers of rows in a manifest.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from orchestration_backup.versions import tag
 from . import process
 from .config import Config
 from .errors import BackupError
+from .files import write_private
 
 POSTGRES = "postgres"
 """The name of the service. In the image it is also the name of the superuser and of the first database."""
 PSQL = ("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres")
+LENIENT = ("psql", "-XqAt", "-U", "postgres")
+"""It goes on after an error, and names all of them."""
 PAUSE_TIMEOUT = UNPAUSE_TIMEOUT = 60
 POLL = 2
 # The exact number of rows of each table, in the same transaction as the dump.
@@ -90,24 +93,46 @@ def unpause(config: Config, services: list[str]) -> None:
 
 @contextlib.contextmanager
 def paused(config: Config) -> Iterator[None]:
-    """Pause services, so that their files are consistent. Unpause them in any case."""
-    services = services_with_status(config, "running") if config.pause else []
+    """Pause services, so that their files are consistent. Unpause them in any case.
+
+    The journal is written first. If this program is killed, the next command or the unit thaws what it names.
+    """
+    services = services_with_status(config, "running")
     if not services:
         yield
         return
     # Docker reports a paused container as unhealthy until its next check, and the watchdog would restart it.
     watched = process.succeeds(["systemctl", "is-active", "--quiet", config.watchdog])
-    if watched:
-        process.run(["systemctl", "stop", config.watchdog])
+    write_private(config.paused, json.dumps({"services": services, "watchdog": watched}))
     try:
-        try:
-            pause(config, services)
-            yield
-        finally:
-            unpause(config, services)
-    finally:
         if watched:
+            process.run(["systemctl", "stop", config.watchdog])
+        pause(config, services)
+        yield
+    finally:
+        thaw(config)
+
+
+def thaw(config: Config) -> bool:
+    """Unpause what the pause journal names, and start the watchdog again; return whether there was a journal.
+
+    The journal stays if a service cannot be unpaused, so that the next command tries again.
+    """
+    try:
+        found = json.loads(config.paused.read_text("utf-8"))
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        found = {"services": list(config.paused_services), "watchdog": True}
+    try:
+        # Without a Compose file there is no project, and so nothing that is paused.
+        if (config.root / config.compose_file).is_file():
+            unpause(config, found["services"])
+    finally:
+        if found["watchdog"]:
             process.run(["systemctl", "start", config.watchdog])
+    config.paused.unlink()
+    return True
 
 
 def remove_containers(config: Config) -> None:
@@ -149,6 +174,11 @@ def start(config: Config, *services: str) -> None:
 def psql(config: Config, database: str, script: str) -> str:
     """Run SQL. It is passed on standard input, where no other process can read it."""
     return call(config, "exec", "-T", POSTGRES, *PSQL, "-d", database, text=script)
+
+
+def errors(output: str) -> list[str]:
+    """Return the errors in the output of LENIENT. Their lines after the first may contain a password."""
+    return [line.partition("ERROR:")[2].strip() for line in output.splitlines() if "ERROR:" in line]
 
 
 def parse_rows(lines: list[str]) -> dict[str, int]:

@@ -5,7 +5,7 @@
 """The configuration, backup.json: all that the program knows about its host. The role writes the file.
 
 Every key is required. A key that is missing or has another type is an error that names it. Paths "below the root" are
-relative, because archives contain them too.
+relative, because backups contain them too.
 """
 
 from __future__ import annotations
@@ -67,11 +67,44 @@ class N8n:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """How many backups a store keeps."""
+
+    daily: int
+    """Of the last so many days that have one, the newest backup of the day. The next two likewise."""
+    weekly: int
+    monthly: int
+    upgrade: int
+    """The newest that were made before an upgrade."""
+    manual: int
+    """The newest that were made by hand."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A store: a restic repository."""
+
+    name: str
+    repository_file: str
+    """The file with the location of the repository, which may contain a password."""
+    environment_file: str
+    """A file with the credentials, one NAME=VALUE a line; empty without."""
+    options: dict[str, str]
+    """Extended options of restic, such as sftp.command."""
+    append_only: bool
+    """Whether the store refuses to remove anything. Then nothing is removed there."""
+    upload_limit: int
+    """KiB per second; 0 is without a limit."""
+    download_limit: int
+    keep: Keep
+
+
+@dataclass(frozen=True)
 class Config:
     """The complete backup.json."""
 
     root: Path
-    """The root of the host's files, with the Compose file. An archive is restored only to the root that it is from."""
+    """The root of the host's files, with the Compose file. A backup is restored only to the root that it is from."""
     project: str
     """Name of the Compose project."""
     compose_file: str
@@ -89,20 +122,16 @@ class Config:
     data: dict[str, str]
     """Below the root: the file or directory that a service has since its first start, by service."""
     databases: tuple[Database, ...]
-    trees: dict[str, tuple[str, ...]]
-    """Files and directories below the root, by the part of the archive that contains them."""
+    files: tuple[str, ...]
+    """Files and directories below the root that are backed up."""
     former_names: dict[str, str]
-    """Old and present names of files and directories in `trees`, in archives and on hosts."""
+    """Old and present names of files and directories in `files`, in archives and on hosts."""
     directory: Path
-    """The directory of the archives."""
-    keep: int
-    """How many of the newest archives are kept in any case."""
-    keep_days: int
-    """Archives that are younger than this many days are kept too."""
-    encryption: str
-    """none, age or gpg."""
-    recipients: tuple[str, ...]
-    """The public keys that archives are encrypted for."""
+    """The directory of archives of the former format."""
+    password_file: Path
+    """The password of all stores."""
+    targets: tuple[Target, ...]
+    """The stores. A backup is made in the first one and copied to the others."""
     pause: bool
     """Whether services are paused while their files are read."""
     paused_services: tuple[str, ...]
@@ -114,11 +143,19 @@ class Config:
     kestra_stop_timeout: int
     """How many seconds containers have to stop. It is longer than Kestra waits for its tasks."""
     state_directory: Path
-    """Where archives are unpacked. It is on the file system of the root."""
+    """Where databases are dumped and unpacked. It is on the file system of the root."""
+    cache_directory: Path
+    """restic's cache of the stores that are not on this host."""
+    minimum_free: int
+    """Bytes of free space that are left to PostgreSQL."""
     lock: Path
     """The backup lock: locked while a command runs. Playbooks check it."""
     last: Path
     """The record of the last successful backup."""
+    state: Path
+    """What the program remembers: verified backups, the ids of the stores, and when they were checked and pruned."""
+    paused: Path
+    """The pause journal. It exists while services are paused."""
     journal: Path
     """The journal. It exists while a restore replaces the host's state."""
     host_lock: Path
@@ -136,23 +173,21 @@ class Config:
         except (OSError, ValueError) as error:
             raise BackupError(f"{path}: cannot be read ({error}); run site.yml again") from error
         try:
-            return build(cls, found)
+            config = build(cls, found)
+            if not config.targets:
+                raise ValueError("key targets is empty")
+            return config
         except ValueError as error:
             raise BackupError(f"{path}: {error}; run site.yml again") from error
 
     @property
-    def items(self) -> tuple[str, ...]:
-        """All files and directories that archives contain, below the root."""
-        return tuple(item for items in self.trees.values() for item in items)
-
-    @property
     def replaced(self) -> tuple[str, ...]:
         """All files and directories that a restore replaces, below the root."""
-        return (*self.items, *self.former_names, self.cluster)
+        return (*self.files, *self.former_names, self.cluster)
 
     @property
     def dumps(self) -> dict[str, Database]:
-        """The databases, by the part of an archive that contains them."""
+        """The databases, by the file of a backup that contains them."""
         return {f"{database.name}.dump": database for database in self.databases}
 
 

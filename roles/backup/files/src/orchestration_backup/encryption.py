@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Encrypt archives for public keys and decrypt them with a private key, with age or gpg.
+"""Decrypt archives of the former format with a private key, with age or gpg.
 
 It knows nothing of the contents of an archive.
 """
@@ -10,6 +10,7 @@ It knows nothing of the contents of an archive.
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,47 +18,10 @@ from pathlib import Path
 from typing import IO
 
 from . import process
-from .config import Config
 from .errors import BackupError, refuse
 from .files import CHUNK
 
 GPG = ("gpg", "--batch", "--quiet", "--no-options", "--homedir")
-
-
-def encryption_command(config: Config, directory: Path) -> list[str]:
-    """Return the command that encrypts standard input for the recipients, or an empty list without encryption."""
-    if config.encryption == "none":
-        return []
-    if not config.recipients:
-        raise BackupError("backup_recipients: is empty, so no key could decrypt the archive. Add a public key")
-    if config.encryption == "age":
-        return ["age", "--encrypt", *(argument for key in config.recipients for argument in ("--recipient", key))]
-    home = directory / "gpg"
-    home.mkdir(mode=0o700)
-    command = [*GPG, str(home), "--trust-model", "always", "--encrypt"]
-    for number, key in enumerate(config.recipients):
-        path = directory / f"recipient-{number}.asc"
-        path.write_text(key, encoding="utf-8")
-        command += ["--recipient-file", str(path)]
-    return command
-
-
-@contextlib.contextmanager
-def encrypted(stream: IO[bytes], command: list[str]) -> Iterator[IO[bytes]]:
-    """Yield a stream whose content is encrypted into the given stream, or that stream itself without a command."""
-    if not command:
-        yield stream
-        return
-    with tempfile.TemporaryFile() as errors:
-        try:
-            program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stream, stderr=errors)  # noqa: S603
-        except FileNotFoundError as error:
-            raise BackupError(f"{command[0]} is not installed. Run playbooks/backup.yml, which installs it") from error
-        # A program that ends early causes the error below.
-        with contextlib.suppress(BrokenPipeError), process.pipe(program.stdin) as target:
-            yield target
-        if program.wait() != 0:
-            raise BackupError(f"{command[0]}: {process.error_output(errors)}")
 
 
 @contextlib.contextmanager
@@ -75,10 +39,7 @@ def decrypted(path: Path, identity: Path | None) -> Iterator[IO[bytes]]:
         else:
             process.run([*GPG, home, "--import", str(identity)])
             command = [*GPG, home, "--decrypt", str(path)]
-        try:
-            program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603
-        except FileNotFoundError as error:
-            raise BackupError(f"{command[0]} is not installed. Install the package of that name") from error
+        program = process.begin(command, stdout=subprocess.PIPE, stderr=errors)
         output, refused = process.pipe(program.stdout), False
         try:
             yield output
@@ -90,8 +51,10 @@ def decrypted(path: Path, identity: Path | None) -> Iterator[IO[bytes]]:
         finally:
             output.close()
             code = program.wait()
+            killed = code < 0 and code != -signal.SIGPIPE
             if path.suffix == ".gpg":
                 process.run(["gpgconf", "--homedir", home, "--kill", "all"])
             # An archive that cannot be decrypted also looks damaged; the program's error says why.
-            if code > 0 and not refused:
-                refuse(path, f"{command[0]} cannot decrypt it: {process.error_output(errors)}")
+            if (code > 0 or killed) and not refused:
+                reason = f"it was killed by signal {-code}" if killed else process.error_output(errors)
+                refuse(path, f"{command[0]} cannot decrypt it: {reason}")

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NoReturn
 
 
@@ -22,6 +21,6 @@ class BusyError(BackupError):
         self.reason = reason
 
 
-def refuse(path: Path, reason: str) -> NoReturn:
-    """Raise BackupError for an archive."""
-    raise BackupError(f"{path}: refused: {reason}")
+def refuse(name: object, reason: str) -> NoReturn:
+    """Raise BackupError for a backup."""
+    raise BackupError(f"{name}: refused: {reason}")

@@ -2,17 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Helpers for files and times. They know nothing of archives."""
+"""Helpers for files and times. They know nothing of backups."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 CHUNK = 1024 * 1024
 
@@ -41,18 +39,25 @@ def write_private(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         Path(temporary).replace(path)
+        write_directory(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Return the size in bytes and the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while data := stream.read(CHUNK):
-            digest.update(data)
-    return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
+def write_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the disk."""
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def unlink(path: Path) -> None:
+    """Remove a file, and wait until it is gone from the disk."""
+    path.unlink()
+    write_directory(path.parent)
 
 
 def remove(path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -20,13 +21,14 @@ from .errors import BusyError
 MAX_WAIT = 6 * 3600
 """How many seconds the nightly backup waits, since a late backup is better than none."""
 POLL = 2
+HELD = "ORCHESTRATION_LOCK_HELD"
 
 
 @contextlib.contextmanager
-def acquire(config: Config) -> Iterator[None]:
+def hold(config: Config) -> Iterator[None]:
     """Hold the backup lock; raise BusyError if another command has it. Playbooks wait until it is released."""
     config.lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with config.lock.open("w") as handle:
+    with config.lock.open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -47,6 +49,18 @@ def require_no_playbook(config: Config) -> None:
 
 
 @contextlib.contextmanager
+def acquire(config: Config) -> Iterator[None]:
+    """Hold the backup lock; raise BusyError if another command has it, or if a playbook changes the host.
+
+    A playbook that runs the program says by a variable that it holds the host lock itself.
+    """
+    with hold(config):
+        if os.environ.get(HELD) != "1":
+            require_no_playbook(config)
+        yield
+
+
+@contextlib.contextmanager
 def wait_and_acquire(config: Config) -> Iterator[None]:
     """Wait until no playbook and no other command changes the host, then hold the backup lock.
 
@@ -59,7 +73,6 @@ def wait_and_acquire(config: Config) -> Iterator[None]:
         try:
             with contextlib.ExitStack() as stack:
                 stack.enter_context(acquire(config))
-                require_no_playbook(config)
                 lock = stack.pop_all()
         except BusyError as error:
             if time.monotonic() > deadline:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Restore an archive with another PostgreSQL, and keep the previous cluster beside the new one."""
+"""Restore a backup with another PostgreSQL, and keep the previous cluster beside the new one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from typing import Any
 from orchestration_backup.versions import numbers
 
 from . import compose
-from .archive import summary
 from .config import Config
 from .errors import BackupError
 from .files import filename_time, now, previous, restored
-from .restore import replace, unstage
+from .manifest import summary
+from .restore import Source, replace, unstage
 
 
-def migrate(config: Config, path: Path, identity: Path | None, postgres_image: str) -> dict[str, Any]:
+def migrate(config: Config, source: Source, postgres_image: str) -> dict[str, Any]:
     """Load the databases into another PostgreSQL. The roles start the other services."""
     services = restored(config.root / config.services_directory)
     manifest = replace(
         config,
-        path,
-        identity,
+        source,
         {},
         begin=lambda: use_image(services / f"{compose.POSTGRES}.yml", postgres_image),
         end=lambda: None,
@@ -35,7 +34,7 @@ def migrate(config: Config, path: Path, identity: Path | None, postgres_image: s
     kept = config.root / f"{config.cluster}-{numbers(server)[0]}.{filename_time(now())}"
     previous(config.root / config.cluster).rename(kept)
     unstage(config)
-    return summary(path, manifest)
+    return summary(source.name, manifest) | {"uncovered": manifest["uncovered"]}
 
 
 def use_image(path: Path, image: str) -> None:
@@ -43,5 +42,5 @@ def use_image(path: Path, image: str) -> None:
     text = path.read_text("utf-8") if path.is_file() else ""
     text, changed = re.subn(r"(?m)^( +image: ).*$", lambda match: match[1] + image, text, count=1)
     if not changed:
-        raise BackupError(f"the archive has no image in {path.name}. Run restore instead of migrate")
+        raise BackupError(f"the backup has no image in {path.name}. Run restore instead of migrate")
     path.write_text(text, encoding="utf-8")

@@ -2,55 +2,77 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Check whether an archive fits this host, and replace the host's state with it.
+"""Check whether a backup fits this host, and replace the host's state with it.
 
-A restore unpacks the archive beside the present state, writes its journal, and swaps the two by renames. If that fails,
-the previous state is put back; it is removed only when everything runs.
+A restore unpacks the backup beside the present state, writes its journal, and swaps the two by renames. If that fails,
+the previous state is put back; it is removed only when everything runs and is on the disk.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
 
 from orchestration_backup.versions import numbers, other_major
 
 from . import compose, process
-from .archive import Destination, scan, summary
 from .config import Config
 from .errors import BackupError, refuse
-from .files import previous, remove, restored, write_private
+from .files import previous, remove, restored, unlink, write_private
+from .manifest import GLOBALS, GRANTS, summary
+from .store import TEMPORARY
 
 
-def check(config: Config, path: Path, identity: Path | None, expected: dict[str, Any]) -> dict[str, Any]:
-    """Check an archive and whether it fits the inventory; return its summary."""
-    manifest = scan(config, path, identity)
-    check_fit(config, path, manifest, expected)
-    return summary(path, manifest)
+class Source(Protocol):
+    """What is restored: a backup in a store, or an archive of the former format. As text it is the name in messages."""
+
+    name: str
+    """How a command names it."""
+
+    def check(self, *, read_data: bool = False) -> dict[str, Any]:
+        """Check it and return its manifest."""
+
+    def unpack(self, dumps: Path, place: Callable[[str], Path]) -> dict[str, Any]:
+        """Write the dumps to a directory and each file or directory of the root to its place; return the manifest."""
 
 
-def check_fit(config: Config, path: Path, manifest: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Raise BackupError if an archive does not fit the host or the inventory."""
+def check(config: Config, source: Source, expected: dict[str, Any], *, read_data: bool = False) -> dict[str, Any]:
+    """Check a backup and whether it fits the inventory; return its summary."""
+    manifest = source.check(read_data=read_data)
+    check_fit(config, source, manifest, expected)
+    return summary(source.name, manifest)
+
+
+def check_fit(config: Config, source: Source, manifest: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Raise BackupError if a backup does not fit the host or the inventory."""
     if manifest["root"] != str(config.root):
         refuse(
-            path, f"it is from {manifest['root']}. Set orchestration_root to that path, because its files contain it"
+            source, f"it is from {manifest['root']}. Set orchestration_root to that path, because its files contain it"
         )
-    check_versions(path, manifest, expected.get("versions", {}))
+    check_versions(source, manifest, expected.get("versions", {}))
 
 
-def check_versions(path: Path, manifest: dict[str, Any], expected: dict[str, str]) -> None:
-    """Refuse data of another major version than the inventory expects, or of a newer version."""
+def check_versions(source: Source, manifest: dict[str, Any], expected: dict[str, str]) -> None:
+    """Refuse data of another major version than is expected, of a newer one, or of one that cannot be compared."""
     for service, version in expected.items():
-        archived = str(manifest["images"].get(service, {}).get("version", ""))
+        if service not in manifest["images"]:
+            continue
+        archived = str(manifest["images"][service]["version"])
+        if service == compose.POSTGRES and not numbers(archived):
+            # What its server said, for a tag such as latest.
+            archived = next((str(one.get("server", "")) for one in manifest["databases"].values()), archived)
         old, new = numbers(archived), numbers(version)
         # 17 stands for any 17.x.
         shared = min(len(old), len(new))
-        if other_major(archived, version) or new[:shared] < old[:shared]:
+        unknown = archived != version and not shared
+        if unknown or other_major(archived, version) or new[:shared] < old[:shared]:
             refuse(
-                path,
+                source,
                 f"it contains data of {service} {archived}, but {service}_version is {version}. Set that variable to"
                 f" {archived}, restore, and then change the version with playbooks/upgrade.yml",
             )
@@ -64,29 +86,39 @@ def require_no_interrupted_restore(config: Config) -> None:
         )
 
 
-def stage(config: Config, path: Path, identity: Path | None, expected: dict[str, Any]) -> tuple[dict[str, Any], Path]:
-    """Check an archive and unpack it beside the present state; return its manifest and the directory of the dumps."""
+def stage(config: Config, source: Source, expected: dict[str, Any]) -> tuple[dict[str, Any], Path]:
+    """Check a backup and unpack it beside the present state; return its manifest and the directory of the dumps."""
     dumps = unpacked_dumps(config)
     dumps.mkdir(mode=0o700)
-
-    def target(member: PurePosixPath) -> Path:
-        item = next(item for item in config.items if member.is_relative_to(item))
-        return restored(config.root / item) / member.relative_to(item)
-
-    destination = Destination(dumps, target)
     try:
-        manifest = scan(config, path, identity, destination)
-        check_fit(config, path, manifest, expected)
-        destination.finish()
+        manifest = source.unpack(dumps, lambda item: restored(config.root / item))
+        check_fit(config, source, manifest, expected)
+        keep_access(config)
     except BaseException:
         unstage(config)
         raise
     return manifest, dumps
 
 
+def keep_access(config: Config) -> None:
+    """Keep the host's own secrets of the stores, if it has any: with those of the backup, its stores may be shut."""
+    secrets = config.root / config.secrets_directory
+    used = [str(config.password_file)]
+    for target in config.targets:
+        used += [target.repository_file, target.environment_file, *target.options.values()]
+    for path in sorted(secrets.iterdir()) if secrets.is_dir() else []:
+        if any(str(path) in text for text in used):
+            copy = restored(secrets) / path.name
+            copy.parent.mkdir(mode=0o700, exist_ok=True)
+            status = path.stat()
+            write_private(copy, path.read_text("utf-8"))
+            os.chown(copy, status.st_uid, status.st_gid)
+            copy.chmod(status.st_mode & 0o7777)
+
+
 def unpacked_dumps(config: Config) -> Path:
     """Return the directory of the dumps while a restore runs."""
-    return config.state_directory / ".restoring"
+    return config.state_directory / TEMPORARY
 
 
 def unstage(config: Config) -> None:
@@ -94,6 +126,7 @@ def unstage(config: Config) -> None:
     for item in config.replaced:
         remove(restored(config.root / item))
         remove(previous(config.root / item))
+        remove((config.root / item).parent / TEMPORARY)
     remove(unpacked_dumps(config))
 
 
@@ -128,38 +161,37 @@ def recover(config: Config) -> dict[str, Any]:
     return {"recovered": True}
 
 
-def restore(config: Config, path: Path, identity: Path | None, expected: dict[str, Any]) -> dict[str, Any]:
-    """Replace the host's state with that of an archive. Put the previous state back if that fails."""
-    manifest = replace(config, path, identity, expected, begin=lambda: None, end=lambda: compose.start(config))
+def restore(config: Config, source: Source, expected: dict[str, Any]) -> dict[str, Any]:
+    """Replace the host's state with that of a backup. Put the previous state back if that fails."""
+    manifest = replace(config, source, expected, begin=lambda: None, end=lambda: compose.start(config))
     unstage(config)
-    return summary(path, manifest)
+    return summary(source.name, manifest) | {"uncovered": manifest.get("uncovered", [])}
 
 
 def replace(
     config: Config,
-    path: Path,
-    identity: Path | None,
+    source: Source,
     expected: dict[str, Any],
     *,
     begin: Callable[[], None],
     end: Callable[[], None],
 ) -> dict[str, Any]:
-    """Replace the host's state, keep the previous one beside it, and return the archive's manifest.
+    """Replace the host's state, keep the previous one beside it, and return the backup's manifest.
 
-    `begin` is called when the archive is unpacked and nothing has changed yet, `end` when the databases are loaded.
-    Raise BackupError: for an archive that does not fit, before anything is changed; for any other failure, after the
+    `begin` is called when the backup is unpacked and nothing has changed yet, `end` when the databases are loaded.
+    Raise BackupError: for a backup that does not fit, before anything is changed; for any other failure, after the
     previous state was put back.
     """
     process.run(["docker", "compose", "version"])
     recover(config)
-    manifest, dumps = stage(config, path, identity, expected)
+    manifest, dumps = stage(config, source, expected)
     try:
         begin()
     except BaseException:
         unstage(config)
         raise
     present = [item for item in config.replaced if (config.root / item).exists()]
-    write_private(config.journal, json.dumps({"archive": str(path), "present": present}))
+    write_private(config.journal, json.dumps({"backup": source.name, "present": present}))
     try:
         compose.stop(config)
         swap(config)
@@ -169,18 +201,22 @@ def replace(
             (config.root / directory).chmod(0o755)
         compose.start(config, compose.POSTGRES)
         create_databases(config)
-        load(config, manifest, dumps)
+        manifest["uncovered"] = [*manifest.get("uncovered", []), *load(config, manifest, dumps)]
         end()
+        # A loss of power must not leave empty files and no previous ones.
+        for place in {(config.root / item).parent for item in config.replaced}:
+            if place.is_dir():
+                process.synchronise(place)
     except BaseException as error:
         reason = error if isinstance(error, BackupError) else BackupError(f"{type(error).__name__}: {error}")
         try:
             recover(config)
         except BackupError as second:
             raise BackupError(
-                f"{path}: could not be restored: {reason}. The previous state is back, but does not start: {second}"
+                f"{source}: could not be restored: {reason}. The previous state is back, but does not start: {second}"
             ) from error
-        raise BackupError(f"{path}: could not be restored, so the previous state is back: {reason}") from error
-    config.journal.unlink()
+        raise BackupError(f"{source}: could not be restored, so the previous state is back: {reason}") from error
+    unlink(config.journal)
     return manifest
 
 
@@ -198,11 +234,52 @@ def create_databases(config: Config) -> None:
             compose.psql(config, "postgres", statement)
 
 
-def load(config: Config, manifest: dict[str, Any], dumps: Path) -> None:
-    """Load the dumps into empty databases, and compare the number of rows of each table with the manifest."""
+def load(config: Config, manifest: dict[str, Any], dumps: Path) -> list[str]:
+    """Load the dumps into empty databases, and compare the number of rows of each table with the manifest.
+
+    Return what could not be created: roles and grants of others are no reason to leave the host without its data.
+    """
+
+    def lenient(script: str) -> list[str]:
+        command = ["docker", "compose", "exec", "-T", compose.POSTGRES, *compose.LENIENT, "-d", "postgres"]
+        return compose.errors(process.output(command, cwd=config.root, text=script))
+
+    failed = lenient(foreign_roles(config, dumps))
+    if permissions(dumps):
+        failed.append("permissions of roles other than the owners, which archives of the former format do not have")
     for dump, database in config.dumps.items():
         with (dumps / dump).open("rb") as source:
             options = ["--exit-on-error", "--single-transaction", "-U", "postgres", "-d", database.name]
+            options += permissions(dumps)
             compose.call(config, "exec", "-T", compose.POSTGRES, "pg_restore", *options, source=source)
         rows = compose.psql(config, database.name, compose.COUNT_ROWS)
         compose.compare_rows(database.name, manifest, compose.parse_rows(rows.splitlines()))
+    return failed + lenient(text_of(dumps / GRANTS))
+
+
+def permissions(dumps: Path) -> list[str]:
+    """Return the option that leaves out permissions, if the backup does not have the roles that they are for."""
+    return [] if (dumps / GLOBALS).is_file() else ["--no-acl"]
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file; nothing if a backup of an older program does not have it."""
+    return path.read_text("utf-8") if path.is_file() else ""
+
+
+def foreign_roles(config: Config, dumps: Path) -> str:
+    """Return the SQL that creates the roles which neither the image nor this program creates."""
+    known = "|".join(re.escape(name) for name in ("postgres", *(database.owner for database in config.databases)))
+    made = re.compile(rf'(CREATE ROLE "?({known})"?;|ALTER ROLE "?({known})"? WITH |CREATE TABLESPACE )')
+    return "".join(one for one in statements(text_of(dumps / GLOBALS)) if not made.match(one.lstrip()))
+
+
+def statements(script: str) -> Iterator[str]:
+    """Yield the statements of a script of pg_dumpall without comments, each with its line end.
+
+    Names and texts in quotes may contain anything, a line end too.
+    """
+    quoted = r"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^"';])+;\n"""
+    for match in re.finditer(rf"(?m)^(?:--.*|\\.*|)\n|({quoted})", script):
+        if match[1]:
+            yield match[1]

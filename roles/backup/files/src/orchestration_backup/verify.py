@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Verify an archive: restore it into temporary containers on an isolated network, and count their contents.
+"""Verify a backup: restore it into temporary containers on an isolated network, and count their contents.
 
 The host's own services are not touched.
 """
@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from . import compose, process
-from .archive import Destination, counts, scan, summary
 from .config import Config
 from .environment_file import parse
 from .errors import BackupError
-from .files import iso_time, now, write_private
+from .files import iso_time, now, remove, write_private
+from .manifest import GRANTS, counts, summary
+from .restore import Source, foreign_roles, permissions, text_of
+from .state import State
 
+STAGING = ".verifying"
+"""The directory of the restored files, in the state directory."""
+LABEL = "devorch.orchestration.verify"
+"""What containers and networks of a verification carry, with the project, so that leftovers are found."""
 # An export activates no workflow. Decrypted credentials stay in the container's memory; only their number is printed.
 SCRATCH = "/scratch"
 DECRYPT = f"""
@@ -40,20 +44,18 @@ class Sandbox:
     """Temporary containers on an isolated network. They are removed at the end, with their data."""
 
     def __init__(self, config: Config, manifest: dict[str, Any], directory: Path) -> None:
-        self.name = f"{config.project}-verify-{secrets.token_hex(4)}"
+        self.name = f"{config.project}-verify"
+        self.label = ("--label", f"{LABEL}={config.project}")
         self.config = config
         self.manifest = manifest
         self.directory = directory
 
     def __enter__(self) -> Sandbox:
-        process.run(["docker", "network", "create", "--internal", self.name])
+        process.run(["docker", "network", "create", "--internal", *self.label, self.name])
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        containers = process.run(["docker", "ps", "--all", "--quiet", "--filter", f"network={self.name}"]).split()
-        if containers:
-            process.run(["docker", "rm", "--force", "--volumes", *containers])
-        process.run(["docker", "network", "rm", self.name])
+        sweep(self.config)
 
     def start(
         self,
@@ -63,11 +65,11 @@ class Sandbox:
         once: bool = False,
         environment: dict[str, str] | None = None,
     ) -> str:
-        """Run a container of the image that the archive names. With `once`, wait for its end and return its output."""
+        """Run a container of the image that the backup names. With `once`, wait for its end and return its output."""
         name = f"{self.name}-{service}"
         mode = ["--rm"] if once else ["--detach", "--network-alias", service]
         image = self.manifest["images"][service]["image"]
-        run = ["docker", "run", *mode, "--name", name, "--network", self.name, *options, image, *command]
+        run = ["docker", "run", *mode, *self.label, "--name", name, "--network", self.name, *options, image, *command]
         return process.run(run, environment=environment)
 
     def execute(self, service: str, *command: str, **options: Any) -> str:
@@ -104,21 +106,28 @@ class Sandbox:
         )
         return ["--env-file", str(path), *(option for name in several for option in ("--env", name))], several
 
-    def databases(self) -> None:
-        """Load the databases, and compare their numbers of rows."""
+    def tolerant(self, script: str) -> str:
+        """Run SQL that may fail in parts; return its output with the errors."""
+        command = ["docker", "exec", "--interactive", f"{self.name}-{compose.POSTGRES}", *compose.LENIENT]
+        return process.output(command, text=script)
+
+    def databases(self) -> list[str]:
+        """Load the databases, and compare their numbers of rows; return what could not be created."""
         postgres = compose.POSTGRES
         self.start(postgres, "--env", "POSTGRES_HOST_AUTH_METHOD=trust")
         self.wait(postgres, "pg_isready", "--quiet", "--host", "127.0.0.1", "--username", "postgres")
+        for database in self.config.databases:
+            self.execute(postgres, *compose.PSQL, "-c", f"CREATE ROLE {database.owner} LOGIN")
+        uncovered = compose.errors(self.tolerant(foreign_roles(self.config, self.directory)))
         for dump, database in self.config.dumps.items():
             name, owner = database.name, database.owner
-            role = ("-c", f"CREATE ROLE {owner} LOGIN")
-            self.execute(
-                postgres, *compose.PSQL, *role, "-c", f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0"
-            )
+            self.execute(postgres, *compose.PSQL, "-c", f"CREATE DATABASE {name} OWNER {owner} TEMPLATE template0")
             with (self.directory / dump).open("rb") as source:
-                self.execute(postgres, "pg_restore", "--exit-on-error", "-U", "postgres", "-d", name, source=source)
+                command = ["pg_restore", "--exit-on-error", *permissions(self.directory), "-U", "postgres", "-d", name]
+                self.execute(postgres, *command, source=source)
             rows = self.execute(postgres, *compose.PSQL, "-d", name, text=compose.COUNT_ROWS)
             compose.compare_rows(name, self.manifest, compose.parse_rows(rows.splitlines()))
+        return uncovered + compose.errors(self.tolerant(text_of(self.directory / GRANTS)))
 
     def n8n(self) -> int:
         """Decrypt the stored credentials with the restored key, in the container only; return their number."""
@@ -134,7 +143,7 @@ class Sandbox:
         decrypted = int(shown.splitlines()[-1])
         if decrypted != expected:
             raise BackupError(
-                f"n8n: only {decrypted} of {expected} credentials can be decrypted with the key of the archive"
+                f"n8n: only {decrypted} of {expected} credentials can be decrypted with the key of the backup"
             )
         return decrypted
 
@@ -167,21 +176,47 @@ class Sandbox:
         return found
 
 
-def verify(config: Config, path: Path, identity: Path | None) -> dict[str, Any]:
-    """Restore an archive into temporary containers, count their contents, and record the archive as verified."""
-    with tempfile.TemporaryDirectory(dir=config.state_directory, prefix=".verifying-") as temporary:
-        root = Path(temporary)
-        destination = Destination(root, lambda member: root / member)
-        manifest = scan(config, path, identity, destination)
-        destination.finish()
+def sweep(config: Config) -> None:
+    """Remove the containers and networks of verifications, of this one or of one that was killed."""
+    label = f"label={LABEL}={config.project}"
+    containers = process.run(["docker", "ps", "--all", "--quiet", "--filter", label]).split()
+    if containers:
+        process.run(["docker", "rm", "--force", "--volumes", *containers])
+    networks = process.run(["docker", "network", "ls", "--quiet", "--filter", label]).split()
+    if networks:
+        process.run(["docker", "network", "rm", *networks])
+
+
+def verify(config: Config, source: Source) -> dict[str, Any]:
+    """Restore a backup into temporary containers, count their contents, and remember the result."""
+    root = config.state_directory / STAGING
+    root.mkdir(mode=0o700)
+    try:
+        manifest = source.unpack(root, lambda item: root / item)
         with Sandbox(config, manifest, root) as sandbox:
-            sandbox.databases()
-            result = summary(path, manifest)
+            uncovered = sandbox.databases()
+            result = summary(source.name, manifest) | {"uncovered": uncovered}
             result["counts"] |= {"decrypted": sandbox.n8n(), **sandbox.kestra()}
-    result["verified"] = iso_time(now())
+    except BaseException as error:
+        remember(config, source, {"ok": False, "error": str(error) or type(error).__name__})
+        raise
+    finally:
+        remove(root)
+    result["verified"] = remember(config, source, {"ok": True, "counts": result["counts"]})
     if config.last.is_file():
         record = json.loads(config.last.read_text("utf-8"))
-        if record.get("archive") == str(path):
+        if record.get("backup") == source.name:
             record |= {"verified": result["verified"], "counts": result["counts"]}
             write_private(config.last, json.dumps(record, indent=2))
     return result
+
+
+def remember(config: Config, source: Source, result: dict[str, Any]) -> str:
+    """Write the result of a trial restore to the state, and return its time."""
+    state, time = State(config), iso_time(now())
+    # A failure later on, such as that of a busy host, does not make a backup that was restored once a bad one.
+    if result["ok"] or not state.verified_time(source.name):
+        state.verified[source.name] = {"time": time, **result}
+    state.latest_verification = {"backup": source.name, "time": time, **result}
+    state.write()
+    return time

@@ -1,0 +1,327 @@
+# Copyright (c) 2026, devorch maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one place that runs restic and knows how its versions differ: 0.14 (Debian 12), 0.16, 0.18 (Debian 13).
+
+Repository, password and credentials are passed in files and in the environment of restic, never as arguments.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from . import process
+from .config import Config, Target
+from .errors import BackupError
+
+# Of Go: collect garbage early, and hard before the memory of a small host is gone.
+MEMORY = {"GOGC": "25", "GOMEMLIMIT": "180MiB"}
+LOCK_WAIT = 300
+"""How many seconds a lock of another host is waited for."""
+LOCK_POLL = 5
+INCOMPLETE = 3
+"""The exit code of a backup that has left out files which it could not read."""
+
+
+class ResticError(BackupError):
+    """restic failed."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot of a repository: a part of a backup."""
+
+    id: str
+    original: str
+    """The id in the store that it was made in."""
+    time: str
+    host: str
+    backup: str
+    part: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Added:
+    """What restic says about a new snapshot."""
+
+    snapshot: str
+    bytes_added: int
+    files: int
+    unread: list[str]
+    """Files that could not be read."""
+
+
+@functools.lru_cache(maxsize=1)
+def version() -> tuple[int, ...]:
+    """Return the version of restic."""
+    found = re.search(r"restic (\d+)\.(\d+)(?:\.(\d+))?", process.run(["restic", "version"]))
+    if not found:
+        raise BackupError("restic: 'restic version' prints no version. Install restic of the distribution")
+    return tuple(int(number or 0) for number in found.groups())
+
+
+def writes_sparse() -> bool:
+    """Return whether restic restores sparse files with their holes."""
+    return version() >= (0, 15)
+
+
+def read_environment(path: str) -> dict[str, str]:
+    """Return the variables of a file with one NAME=VALUE a line."""
+    if not path:
+        return {}
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except OSError as error:
+        raise BackupError(f"{path}: cannot be read ({error}); run site.yml again") from error
+    return {name: value for name, equals, value in (line.partition("=") for line in lines) if equals}
+
+
+class Repository:
+    """A restic repository. `source` is another one, whose snapshots are copied."""
+
+    def __init__(self, config: Config, target: Target, source: Target | None = None) -> None:
+        self.config = config
+        self.target = target
+        self.source = source
+        self.absent = ""
+        """Why `identity` found no repository."""
+
+    @property
+    def location(self) -> str:
+        """Where the repository is. For messages, see `target.name`: a location may contain a password."""
+        try:
+            return Path(self.target.repository_file).read_text("utf-8").strip()
+        except OSError as error:
+            raise BackupError(f"{self.target.repository_file}: cannot be read ({error}); run site.yml again") from error
+
+    @property
+    def local(self) -> Path | None:
+        """The directory of a local repository."""
+        location = self.location.removeprefix("local:")
+        return Path(location) if location.startswith("/") else None
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of restic: ours, and the credentials of the stores."""
+        credentials: dict[str, str] = {}
+        for target in (self.source, self.target):
+            if target:
+                for name, value in read_environment(target.environment_file).items():
+                    if credentials.setdefault(name, value) != value:
+                        raise BackupError(
+                            f"backup_targets: {name} of {target.name} differs from that of another store, and a copy"
+                            " between both has one environment. Put a local store first"
+                        )
+        return {"TZ": "UTC", "LC_ALL": "C.UTF-8", "RESTIC_PROGRESS_FPS": "0.02", **MEMORY, **credentials}
+
+    def command(self, *arguments: str, cache: bool = True) -> list[str]:
+        """Return the command line."""
+        config, target = self.config, self.target
+        command = ["restic", "--json", "--repository-file", target.repository_file]
+        command += ["--password-file", str(config.password_file)]
+        if self.local and (not self.source or Repository(config, self.source).local):
+            command.append("--no-cache")
+        elif cache:
+            command += ["--cache-dir", str(config.cache_directory), "--cleanup-cache"]
+        options = {**(self.source.options if self.source else {}), **target.options}
+        for name, value in options.items():
+            command += ["--option", f"{name}={value}"]
+        for limit, rate in (("upload", target.upload_limit), ("download", target.download_limit)):
+            if rate:
+                command += [f"--limit-{limit}", str(rate)]
+        return [*command, *arguments]
+
+    def lines(
+        self, *arguments: str, cwd: Path | None = None, target: IO[bytes] | None = None, accepted: tuple[int, ...] = ()
+    ) -> Iterator[str]:
+        """Run restic and yield the lines of its output; raise ResticError if it fails. Wait for another host's lock."""
+        deadline = time.monotonic() + LOCK_WAIT
+        while True:
+            with tempfile.TemporaryFile() as errors:
+                program = process.begin(
+                    self.command(*arguments),
+                    cwd=cwd,
+                    env={**os.environ, **self.environment()},
+                    stdin=subprocess.DEVNULL,
+                    stdout=target or subprocess.PIPE,
+                    stderr=errors,
+                )
+                try:
+                    if not target:
+                        for line in process.pipe(program.stdout):
+                            yield line.decode(errors="replace")
+                    code = program.wait()
+                finally:
+                    if program.poll() is None:
+                        program.kill()
+                        program.wait()
+                    if program.stdout:
+                        program.stdout.close()
+                said = process.error_output(errors)
+            if code == 0:
+                return
+            if code in accepted:
+                yield from said.splitlines()
+                return
+            if "already locked" in said and time.monotonic() < deadline:
+                print(f"orchestration-backup: {self.target.name} is locked by another host", file=sys.stderr)
+                time.sleep(LOCK_POLL)
+                continue
+            raise ResticError(f"{self.target.name}: {self.explain(code, said)}")
+
+    def explain(self, code: int, said: str) -> str:
+        """Return why restic failed. A location may contain a password, so it is left out."""
+        words = [message(line).replace(self.location, self.target.name) for line in said.splitlines()[-6:]]
+        reason = " / ".join(word for word in words if word)
+        if code == 12 or "wrong password" in said:
+            return f"the password is wrong. Set backup_password to that of the store ({reason})"
+        return f"restic failed with exit code {code}: {reason}"
+
+    def run(self, *arguments: str, **options: Any) -> str:
+        """Run restic and return its output."""
+        return "".join(self.lines(*arguments, **options))
+
+    def reading(self) -> list[str]:
+        """Return the option of commands that only read. A lock that is left behind could not be removed there."""
+        return ["--no-lock"] if self.target.append_only else []
+
+    def identity(self) -> str:
+        """Return the id of the repository, or nothing if there is none."""
+        try:
+            return str(json.loads(self.run("cat", "config", "--no-lock"))["id"])
+        except ResticError as error:
+            if re.search(r"exit code 10:|Is there a repository at", str(error)):
+                self.absent = str(error)
+                return ""
+            raise
+
+    def initialise(self) -> None:
+        """Create the repository. One that snapshots are copied to cuts files as its source does."""
+        self.run("init", *self.from_source(), *(["--copy-chunker-params"] if self.source else []))
+
+    def from_source(self) -> list[str]:
+        """Return the options that name the source."""
+        if not self.source:
+            return []
+        password = str(self.config.password_file)
+        return ["--from-repository-file", self.source.repository_file, "--from-password-file", password]
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return the snapshots of backups, oldest first. Others are not ours."""
+        found = []
+        for entry in json.loads(self.run("snapshots", "--no-lock") or "null") or []:
+            tags = dict(tag.partition("=")[::2] for tag in entry.get("tags") or [])
+            if "backup" in tags and "part" in tags:
+                found.append(
+                    Snapshot(
+                        entry["id"],
+                        entry.get("original") or entry["id"],
+                        entry["time"],
+                        entry["hostname"],
+                        tags["backup"],
+                        tags["part"],
+                        tags.get("reason", ""),
+                    )
+                )
+        return sorted(found, key=lambda snapshot: (snapshot.backup, snapshot.time))
+
+    def backup(
+        self, directory: Path, items: list[str], tags: dict[str, str], moment: str, host: str, parent: str
+    ) -> Added:
+        """Save files and directories below a directory, with their paths relative to it."""
+        tagged = [part for name, value in tags.items() for part in ("--tag", f"{name}={value}")]
+        options = [*tagged, "--time", moment, "--host", host, *(["--parent", parent] if parent else [])]
+        with tempfile.NamedTemporaryFile(prefix="orchestration-") as names:
+            names.write(b"".join(os.fsencode(item) + b"\0" for item in items))
+            names.flush()
+            summary: dict[str, Any] = {}
+            unread = []
+            arguments = ["backup", "--quiet", *options, "--files-from-raw", names.name]
+            for line in self.lines(*arguments, cwd=directory, accepted=(INCOMPLETE,)):
+                entry = parsed(line)
+                if entry.get("message_type") == "summary":
+                    summary = entry
+                if entry.get("message_type") == "error":
+                    unread.append(str(entry.get("item", "")))
+        if not summary.get("snapshot_id"):
+            raise ResticError(f"{self.target.name}: restic names no new snapshot")
+        return Added(
+            summary["snapshot_id"],
+            int(summary["data_added"]),
+            int(summary["total_files_processed"]),
+            sorted(set(unread)),
+        )
+
+    def read(self, snapshot: str, path: str) -> bytes:
+        """Return the content of one small file of a snapshot."""
+        with tempfile.TemporaryFile() as content:
+            self.run("dump", *self.reading(), snapshot, path, target=content)
+            content.seek(0)
+            return content.read()
+
+    def restore(self, snapshot: str, target: Path, items: list[str]) -> None:
+        """Restore files and directories of a snapshot below a directory; all without items."""
+        included = [part for item in items for part in ("--include", f"/{escaped(item)}")]
+        sparse = ["--sparse"] if writes_sparse() else []
+        self.run("restore", snapshot, *self.reading(), "--quiet", "--target", str(target), *sparse, *included)
+
+    def copy(self, snapshots: list[str]) -> None:
+        """Copy snapshots of the source. Those that are here already are left out by restic."""
+        self.run("copy", "--quiet", *self.from_source(), *snapshots)
+
+    def check(self, subset: str = "") -> None:
+        """Check the structure of the repository, and read a subset of its data such as 1/7 or 100%."""
+        self.run("check", *self.reading(), "--quiet", *([f"--read-data-subset={subset}"] if subset else []))
+
+    def forget(self, snapshots: list[str]) -> None:
+        """Remove snapshots. Their data stay until `prune`."""
+        if snapshots:
+            self.run("forget", "--quiet", *snapshots)
+
+    def prune(self) -> None:
+        """Remove the data that no snapshot needs."""
+        self.run("prune", "--quiet")
+
+    def unlock(self) -> None:
+        """Remove the locks of restic processes that do not run any more."""
+        self.run("unlock", "--quiet")
+
+
+def parsed(line: str) -> dict[str, Any]:
+    """Return a line of restic's JSON; nothing for other text."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def message(line: str) -> str:
+    """Return the text of a line of restic's error output, which is JSON in newer versions."""
+    entry = parsed(line)
+    error = entry.get("error")
+    text = entry.get("message") or (error.get("message") if isinstance(error, dict) else error) or line
+    return str(text).strip()
+
+
+def restic_time(at: datetime) -> str:
+    """Return a time as restic reads it."""
+    return at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def escaped(item: str) -> str:
+    """Return a path as a pattern of restic."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", item)
