@@ -221,6 +221,18 @@ class Host:
         shutil.rmtree(self.live, ignore_errors=True)
         subprocess.run(["cp", "-a", self.directory / "base", self.live], check=True)
 
+    def lose(self) -> None:
+        """Lose the host with its disk. The new one has the configuration, and the keys that were kept elsewhere."""
+        password = Path(self.setting("password_file"))
+        text = password.read_text()
+        for path in (self.root, self.live / "cache"):
+            shutil.rmtree(path, ignore_errors=True)
+        password.parent.mkdir(parents=True)
+        password.write_text(text)
+        self.state_directory.mkdir()
+        state = json.loads(self.stand_in.read_text())
+        self.stand_in.write_text(json.dumps(state | {"services": {}}))
+
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of the program: our programs come first, and temporary files have their own place."""
         path = os.pathsep.join(map(str, [*self.programs, HERE / "programs", os.environ["PATH"]]))

@@ -21,7 +21,7 @@ from .host import Host, next_second
 CLOCK = str(Path(__file__).with_name("clock"))
 MIB = 1024**2
 # How long a store that never answers may hold up a run.
-HANG_LIMIT = 300
+HANG_LIMIT = 100
 
 
 @pytest.fixture(scope="module")
