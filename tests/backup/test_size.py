@@ -39,8 +39,9 @@ def measured(host: Host, *arguments: str) -> Cost:
         program = host.begin(*arguments)
         assert program.stdout and program.stderr
         _pid, status, usage = os.wait4(program.pid, 0)
+        program.returncode = os.waitstatus_to_exitcode(status)
         stream.write(program.stdout.read() + program.stderr.read())
-    assert os.waitstatus_to_exitcode(status) == 0, log.read_text()
+    assert program.returncode == 0, log.read_text()
     return Cost(time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
