@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,8 @@ class Docker:
         self.config, self.failing = config, failing
         self.commands: list[str] = []
         self.scripts: list[str] = []
+        self.environments: list[tuple[str, dict[str, str]]] = []
+        self.answers: dict[str, str] = {}
         self.real = process.run
         monkeypatch.setattr(process, "run", self)
         monkeypatch.setattr(process, "output", self)
@@ -225,11 +228,15 @@ class Docker:
         text = " ".join(command)
         self.commands.append(text)
         self.scripts.append(options.get("text") or "")
+        if "--env-file" in command:
+            assert command[command.index("--env") + 1] == "KEY"
+            file = Path(command[command.index("--env-file") + 1])
+            self.environments.append((file.read_text(), options["environment"]))
         if "up" in command and "postgres" in command:
             # Docker does not create what it mounts.
             made = [(self.config.root / name).stat().st_mode & 0o777 for name in self.config.cluster_directories]
             assert made == [0o755, 0o755]
-            (self.config.root / "data/postgres/fresh").mkdir(parents=True)
+            (self.config.root / "data/postgres/fresh").mkdir(parents=True, exist_ok=True)
         if "{{.Health}}" in text and not self.failing:
             return "postgres running healthy\nother running"
         if self.failing and self.failing in text + self.scripts[-1]:
@@ -238,7 +245,7 @@ class Docker:
         if options.get("text") == compose.COUNT_ROWS:
             n8n = "public.workflow_entity|2\npublic.credentials_entity|0"
             return n8n if command[-1] == "n8n" else "public.flows|5"
-        return ""
+        return next((answer for part, answer in self.answers.items() if part in text), "")
 
 
 def tree(root: Path) -> dict[str, tuple[int, bytes]]:
@@ -251,3 +258,46 @@ def tree(root: Path) -> dict[str, tuple[int, bytes]]:
         content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
         found[name] = (path.lstat().st_mode, content)
     return found
+
+
+class Copied:
+    """A backup that is a copy of the host's files, for tests of what does not depend on the store."""
+
+    def __init__(self, config: Config, directory: Path) -> None:
+        self.name = "20260131T120000Z"
+        self.config, self.directory = config, directory
+        for item in config.files:
+            copy(config.root / item, directory / item)
+        (directory / "dumps").mkdir()
+        for dump in config.dumps:
+            (directory / "dumps" / dump).write_bytes(b"PGDMP")
+        (directory / "dumps" / "globals.sql").touch()
+        self.manifest: dict[str, Any] = {
+            "root": str(config.root),
+            "created": "2026-01-31T12:00:00Z",
+            "host": "here",
+            "images": {name: {"image": f"{name}:{version}", "version": version} for name, version in VERSIONS.items()},
+            "databases": {
+                "kestra": {"server": "17.2", "rows": {"public.flows": 5}},
+                "n8n": {"server": "17.2", "rows": {"public.workflow_entity": 2, "public.credentials_entity": 0}},
+            },
+            "files": len(FILES),
+        }
+
+    def check(self, *, read_data: bool = False) -> dict[str, Any]:
+        """Return the manifest."""
+        return self.manifest
+
+    def unpack(self, dumps: Path, place: Callable[[str], Path]) -> dict[str, Any]:
+        """Copy everything."""
+        for item in self.config.files:
+            copy(self.directory / item, place(item))
+        shutil.copytree(self.directory / "dumps", dumps, dirs_exist_ok=True)
+        return self.manifest
+
+
+def copy(source: Path, place: Path) -> None:
+    """Copy a file or a directory, if it exists."""
+    if source.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, place)  # type: ignore[operator]

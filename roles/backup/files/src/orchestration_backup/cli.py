@@ -113,11 +113,11 @@ def execute(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     with wait_and_acquire(config) if options.command == "create" and options.wait else acquire(config):
         # A playbook may have changed the configuration during the wait.
         config = Config.read(options.config)
-        sweep(config)
-        if options.command == "create":
-            return create(config, options.reason)
+        sweep(config, restores=options.command != "recover")
         if options.command == "recover":
             return recover(config)
+        if options.command == "create":
+            return create(config, options.reason)
         if options.command == "copy":
             return copy(config, options.target)
         source = select(config, options)

@@ -55,6 +55,12 @@ def survey(config: Config) -> dict[str, Any]:
     return found
 
 
+def below(config: Config, path: str) -> str:
+    """Return a path that restic names, which may be that of the host or of the snapshot, as it is below the root."""
+    found = Path(path)
+    return str(found.relative_to(config.root)) if found.is_relative_to(config.root) else path.lstrip("/")
+
+
 def save_files(config: Config, store: Store, backup: str, tags: dict[str, str], parent: str) -> Added:
     """Save the files. If some could not be read, try once more."""
     items = [item for item in config.files if os.path.lexists(config.root / item)]
@@ -68,7 +74,8 @@ def save_files(config: Config, store: Store, backup: str, tags: dict[str, str], 
         )
         added += saved.bytes_added
         # What does not exist any more is not missing in the backup.
-        unread = [path for path in saved.unread if os.path.lexists(config.root / path.lstrip("/")) or not path]
+        named = [below(config, path) for path in saved.unread]
+        unread = [path for path in named if os.path.lexists(config.root / path)]
         if not unread:
             break
         parent = saved.snapshot

@@ -16,12 +16,16 @@ from .lock import hold
 from .restore import recover
 
 
-def sweep(config: Config) -> None:
-    """Put right what a run that was killed has paused, stopped or left behind: plaintext, containers and networks."""
+def sweep(config: Config, *, restores: bool = True) -> None:
+    """Put right what a run that was killed has paused, stopped or left behind: plaintext, containers and networks.
+
+    Without `restores`, the caller puts back the previous state after an interrupted restore itself.
+    """
     remove_staging(config)
-    for mend in (compose.thaw, verify.sweep, recover):
+    for mend in (compose.thaw, verify.sweep, *([recover] if restores else [])):
         try:
-            mend(config)
+            if mend(config) == {"recovered": True}:
+                print("orchestration-backup: a restore was interrupted; the previous state is back", file=sys.stderr)
         except BackupError as error:
             # A host whose Docker does not run is restored or copied all the same.
             print(f"orchestration-backup: after an interrupted run: {error}", file=sys.stderr)

@@ -269,8 +269,9 @@ def text_of(path: Path) -> str:
 
 def foreign_roles(config: Config, dumps: Path) -> str:
     """Return the SQL that creates the roles which neither the image nor this program creates."""
-    known = "|".join(re.escape(name) for name in ("postgres", *(database.owner for database in config.databases)))
-    made = re.compile(rf'(CREATE ROLE "?({known})"?;|ALTER ROLE "?({known})"? WITH |CREATE TABLESPACE )')
+    names = [re.escape(name) for name in ("postgres", *(database.owner for database in config.databases))]
+    known = "|".join(form for name in names for form in (name, f'"{name}"'))
+    made = re.compile(rf"CREATE ROLE ({known});|ALTER ROLE ({known}) WITH |CREATE TABLESPACE ")
     return "".join(one for one in statements(text_of(dumps / GLOBALS)) if not made.match(one.lstrip()))
 
 
