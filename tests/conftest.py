@@ -70,7 +70,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     with log.open("w") as stream:
         # Each process of the tests does it, one after the other: what the first has built, the second finds.
         lock = os.environ["DEVORCH_CACHE"] + "/tests.lock"
-        script = 'set -e; "$@" engine; "$@" build; "$@" build testhost:bookworm; "$@" registry'
+        script = 'set -e; "$@" engine; "$@" build; "$@" build testhost:bookworm stores; "$@" registry'
         command = ["flock", lock, "bash", "-c", script, "bash", *BUILD]
         _building.append(subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT))
 

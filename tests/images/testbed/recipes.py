@@ -154,6 +154,10 @@ def _apt_repository() -> Recipe:
     return Recipe("aptrepo", "localhost/devorch-aptrepo:latest", context=IMAGES_DIR / "aptrepo")
 
 
+def _stores() -> Recipe:
+    return Recipe("stores", "localhost/devorch-stores:latest", context=IMAGES_DIR / "stores", minutes=2)
+
+
 FACTORIES: dict[str, Callable[[], Recipe]] = {
     "debian:trixie": lambda: _debian("trixie"),
     "testhost:trixie": lambda: _testhost("trixie"),
@@ -168,6 +172,7 @@ FACTORIES: dict[str, Callable[[], Recipe]] = {
     "debian:bookworm": lambda: _debian("bookworm"),
     "testhost:bookworm": lambda: _testhost("bookworm"),
     "dind": _dind,
+    "stores": _stores,
     "controller:2.20": lambda: _controller("2.20"),
     "controller:2.21": lambda: _controller("2.21"),
 }
