@@ -68,7 +68,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Keep the settings of a namespace
+- name: Ensure the settings of a namespace
   devorch.orchestration.kestra_namespace:
     namespace: company.team
     description: Flows of the team

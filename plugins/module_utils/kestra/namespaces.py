@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
 
 OWN = ("id", "deleted", "description", "variables", "allowedNamespaces")
-"""Properties that are no settings: they have options of their own, or are the server's affair."""
+"""Properties that cannot be settings: they have options of their own, or the server sets them."""
 
 Namespace = Mapping[str, Any]
 
@@ -127,6 +127,6 @@ class Namespaces:
         return self.read(name)
 
     def delete(self, name: str) -> None:
-        """Delete a namespace; one that is gone already is no error."""
+        """Delete a namespace; one that is gone already is accepted."""
         path = self.client.path("namespaces", name)
         self.client.request("DELETE", path, f"delete namespace {name}", expected=(200, 204, 404))
