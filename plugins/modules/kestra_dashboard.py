@@ -32,7 +32,7 @@ options:
   content:
     description:
       - Text of the dashboard, as in Kestra's editor. Required if O(state=present).
-      - A different number of line breaks at the end is no difference.
+      - The number of line breaks at the end is ignored.
     type: str
 attributes:
   check_mode:
@@ -54,14 +54,14 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Keep a dashboard as its file says
+- name: Ensure a dashboard from its file
   devorch.orchestration.kestra_dashboard:
     id: errors
     content: "{{ lookup('ansible.builtin.file', 'errors.yaml') }}"
     username: admin@example.org
     password: "{{ kestra_password }}"
 
-- name: Keep a dashboard with one chart
+- name: Ensure a dashboard with one chart
   devorch.orchestration.kestra_dashboard:
     id: states
     content: |

@@ -68,7 +68,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Keep the settings of a namespace
+- name: Ensure the settings of a namespace
   devorch.orchestration.kestra_namespace:
     namespace: company.team
     description: Flows of the team
@@ -142,9 +142,8 @@ def run(module: AnsibleModule, client: KestraClient, settings: dict[str, Any]) -
     if problem:
         raise Failure(problem)
     client.http.hide(text for text in texts_in(settings) if len(text) >= SHORTEST_SECRET)
-    wanted = wanted_properties(
-        *(module.params[each] for each in ("description", "variables", "allowed_namespaces")), settings
-    )
+    options = module.params
+    wanted = wanted_properties(options["description"], options["variables"], options["allowed_namespaces"], settings)
     namespaces = Namespaces(client)
     before = namespaces.read(name)
     properties = different(before or {}, wanted)

@@ -81,8 +81,8 @@ def test_namespaces_of_the_enterprise_edition(kestra: Kestra, namespace: str) ->
     """A stand-in, which the test server has for requests with its header."""
     sdk = client(kestra)
     sdk._session.headers.update(ENTERPRISE)
-    wanted = Namespace(id=namespace, deleted=False, description="x", variables={"a": 1})
-    assert sdk.namespaces.create_namespace(TENANT, wanted).variables == {"a": 1}
+    wanted = Namespace(id=namespace, deleted=False, description="x", variables={"a": {"b": 1}})
+    assert sdk.namespaces.create_namespace(TENANT, wanted).variables == {"a": {"b": 1}}
     wanted.description = "y"
     assert sdk.namespaces.update_namespace(namespace, TENANT, wanted).description == "y"
     assert sdk.namespaces.namespace(namespace, TENANT).description == "y"

@@ -50,7 +50,7 @@ def text_problems(text: str, dashboard_id: str) -> list[str]:
     if node is None:
         problems.append(f"it has no id; add the line 'id: {dashboard_id}'")
     elif node.kind != "scalar" or node.text != dashboard_id:
-        written = f"id {node.text}" if node.kind == "scalar" else "an id that is no text"
+        written = f"id {node.text}" if node.kind == "scalar" else "an id of another type"
         problems.append(f"line {node.line}: it has {written}, and the task has {dashboard_id}")
     return problems
 

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient
 
 OWN = ("id", "deleted", "description", "variables", "allowedNamespaces")
-"""Properties that are no settings: they have options of their own, or are the server's affair."""
+"""Properties that cannot be settings: they have options of their own, or the server sets them."""
 
 Namespace = Mapping[str, Any]
 
@@ -58,11 +58,11 @@ def wanted_properties(
 def different(stored: Namespace, wanted: Mapping[str, Any]) -> list[str]:
     """Return the names of the properties that differ. What is empty is the same as what is not there.
 
-    A server fills settings up, so that of those only what is given counts.
+    A server fills settings up, so that of those only what is given counts. It leaves nulls out of its answers.
     """
 
     def same(name: str) -> bool:
-        now, then = stored.get(name), wanted[name]
+        now, then = _without_nulls(stored.get(name)), _without_nulls(wanted[name])
         if name == "allowedNamespaces":
             return _names(now) == _names(then)
         if not now and not then and not isinstance(then, bool):
@@ -74,6 +74,12 @@ def different(stored: Namespace, wanted: Mapping[str, Any]) -> list[str]:
 
 def _names(allowed: Any) -> list[str]:
     return sorted(str(each.get("namespace")) for each in allowed or [])
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 def _contains(now: Any, then: Any) -> bool:
@@ -121,6 +127,6 @@ class Namespaces:
         return self.read(name)
 
     def delete(self, name: str) -> None:
-        """Delete a namespace; one that is gone already is no error."""
+        """Delete a namespace; one that is gone already is accepted."""
         path = self.client.path("namespaces", name)
         self.client.request("DELETE", path, f"delete namespace {name}", expected=(200, 204, 404))

@@ -177,7 +177,7 @@ def _findings(raw: Mapping[str, Any], target: tuple[int, ...]) -> list[dict[str,
     """Return what the text of a stored flow has that a server of the version C(target) lacks."""
     text = str(raw.get("source") or "")
     problem = broken(raw)
-    found = []
+    found: list[dict[str, Any]] = []
     if problem is not None:
         found.append({"line": None, "message": f"Kestra cannot read it: {problem}", "refused": True})
     try:

@@ -56,6 +56,7 @@ def test_settings(settings: dict[str, Any], is_2: bool, refused: bool) -> None:
         ({"description": "a"}, {"description": ""}, ["description"]),
         ({"variables": {"a": 1, "b": 2}}, {"variables": {"a": 1}}, ["variables"]),
         ({"variables": {"a": 1}}, {"variables": {"a": "1"}}, ["variables"]),
+        ({"variables": {"a": [{}]}}, {"variables": {"a": [{"b": None}], "c": None}}, []),
         ({}, {"secretReadOnly": False}, ["secretReadOnly"]),
         ({"concurrency": {"limit": 1, "behavior": "QUEUE"}}, {"concurrency": {"limit": 1}}, []),
         ({"concurrency": {"limit": 1}}, {"concurrency": {"limit": 2}}, ["concurrency"]),
