@@ -29,7 +29,7 @@ from .errors import BackupError
 from .files import CHUNK
 
 # Of Go: collect garbage early, and hard before the memory of a small host is gone.
-MEMORY = {"GOGC": "25", "GOMEMLIMIT": "180MiB"}
+MEMORY = {"GOGC": "50", "GOMEMLIMIT": "160MiB"}
 LOCK_WAIT = 300
 """How many seconds a lock of another host is waited for."""
 LOCK_POLL = 5
@@ -268,7 +268,9 @@ class Repository:
             names.flush()
             summary: dict[str, Any] = {}
             unread = []
-            arguments = ["backup", "--quiet", *options, "--files-from-raw", names.name]
+            # Without the first walk over all files, which only a progress bar needs.
+            scan = ["--no-scan"] if version() >= (0, 15) else []
+            arguments = ["backup", "--quiet", *scan, *options, "--files-from-raw", names.name]
             for line in self.lines(*arguments, cwd=directory, accepted=(INCOMPLETE,)):
                 entry = parsed(line)
                 if entry.get("message_type") == "summary":
