@@ -181,6 +181,8 @@ def test_secrets_of_a_store_are_no_arguments_and_in_no_message(tmp_path: Path) -
     assert found.environment()["AWS_SECRET_ACCESS_KEY"] == "hidden=key"
     said = "Fatal: unable to open repo at rest:http://user:hidden@127.0.0.1:9/: refused"
     assert found.explain(1, said) == "restic failed with exit code 1: Fatal: unable to open repo at off-site: refused"
+    elsewhere = "Fatal: Head http://user:hid@den@127.0.0.1:9/config: refused"
+    assert found.explain(1, elsewhere).endswith("Fatal: Head http://127.0.0.1:9/config: refused")
     both = write_config(tmp_path, target("local", tmp_path, environment_file=str(tmp_path / "other")), remote)
     (tmp_path / "other").write_text("AWS_SECRET_ACCESS_KEY=different\n")
     with pytest.raises(BackupError, match="AWS_SECRET_ACCESS_KEY of off-site differs from that of another store"):

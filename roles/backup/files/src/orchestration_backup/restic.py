@@ -201,7 +201,8 @@ class Repository:
 
     def explain(self, code: int, said: str) -> str:
         """Return why restic failed. A location may contain a password, so it is left out."""
-        words = [message(line).replace(self.location, self.target.name) for line in said.splitlines()[-4:]]
+        # A copy names the other store too, and restic may write a location in another way.
+        words = [masked(message(line).replace(self.location, self.target.name)) for line in said.splitlines()[-4:]]
         reason = " / ".join(word for word in words if word)
         if code == 12 or "wrong password" in said:
             return f"the password is wrong. Set backup_password to that of the store ({reason})"
@@ -336,6 +337,11 @@ def message(line: str) -> str:
     error = entry.get("error")
     text = entry.get("message") or (error.get("message") if isinstance(error, dict) else error) or line
     return str(text).strip()
+
+
+def masked(text: str) -> str:
+    """Return a text without the login in its URLs."""
+    return re.sub(r"://[^/\s]*@", "://", text)
 
 
 def restic_time(at: datetime) -> str:
