@@ -31,7 +31,8 @@ options:
   host:
     description:
       - Result of M(devorch.orchestration.host_info) for the host.
-      - C(backup_schedule) is only checked if RV(devorch.orchestration.host_info#module:calendars) has that schedule.
+      - C(backup_schedule) and C(backup_verify_schedule) are only checked if
+        RV(devorch.orchestration.host_info#module:calendars) has that schedule.
     type: dict
     required: true
   upgrade:

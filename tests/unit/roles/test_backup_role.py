@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ..playbook import play
 from ..templating import ROOT, SERVICE_ROLES, evaluate, holds, load, tasks, variables
 
 UNITS = "/etc/systemd/system"
+EXPORTED = ("backup_password", "n8n_encryption_key", "kestra_encryption_key")
 TARGETS = [{"name": "offsite", "repository": "s3:https://host/bucket", "environment": {"AWS_ACCESS_KEY_ID": "hunter2"}}]
 
 
@@ -184,3 +186,91 @@ def test_password_of_the_backups_is_not_renewed() -> None:
     told = [evaluate(item["message"], facts) for item in check["loop"] if not evaluate(item["that"], facts)]
     assert len(told) == 1 and told[0].startswith("rotate_secrets: backup_password can't be renewed.")
     assert "backup" not in evaluate("{{ rotate_secrets_roles }}", facts)
+
+
+def moved(tmp_path: Path, what: str) -> Any:
+    """Run the task file that copies a store to the controller, or back."""
+    facts = {
+        "backup_directory": str(tmp_path / "host"),
+        "backup_fetch": str(tmp_path / "copies"),
+        "backup_upload": str(tmp_path / "copies" / "localhost"),
+        "orchestration_root": str(tmp_path),
+    }
+    own = yaml.safe_load((ROOT / f"roles/backup/tasks/{what}.yml").read_text("utf-8"))
+    for task in own:
+        # Whoever runs the tests is the owner.
+        for key in ("owner", "group"):
+            task.get("ansible.builtin.copy", {}).pop(key, None)
+    files = [
+        str(ROOT / f"roles/{role}/{kind}/main.yml") for role in ("common", "backup") for kind in ("defaults", "vars")
+    ]
+    extra = ["--extra-vars", json.dumps(facts)]
+    return play(tmp_path, own, *extra, play_keys={"vars_files": files})
+
+
+def test_a_copy_of_the_store_gets_what_it_lacks_and_becomes_the_store_of_an_empty_host(tmp_path: Path) -> None:
+    store, copy = tmp_path / "host/repository", tmp_path / "copies/localhost"
+    names = ["config", "data/aa/aa11", "index/1", "keys/1", "snapshots/1", "locks/1"]
+    for name in names:
+        (store / name).parent.mkdir(parents=True, exist_ok=True)
+        (store / name).write_text(name)
+    fetched = moved(tmp_path, "fetch")
+    assert fetched.returncode == 0, fetched.output
+    (copy / "data/aa/aa11").write_text("a part of it: the run was killed")
+    (store / "snapshots/2").write_text("new")
+    assert moved(tmp_path, "fetch").returncode == 0
+    found = {str(path.relative_to(copy)): path.read_text() for path in copy.rglob("*") if path.is_file()}
+    assert found == {**{name: name for name in names[:-1]}, "snapshots/2": "new"}
+    (tmp_path / "host").rename(tmp_path / "gone")
+    uploaded = moved(tmp_path, "upload")
+    assert uploaded.returncode == 0, uploaded.output
+    assert {str(path.relative_to(store)): path.read_text() for path in store.rglob("*") if path.is_file()} == found
+    assert {path.stat().st_mode & 0o777 for path in store.rglob("*") if path.is_file()} == {0o600}
+    # A run that was killed is run again. Another store is never mixed with this one.
+    assert moved(tmp_path, "upload").returncode == 0
+    (store / "config").write_text("another")
+    refused = moved(tmp_path, "upload")
+    assert refused.returncode != 0 and "backup_upload: " in refused.output and "is another store" in refused.output
+
+
+def test_exported_keys_are_in_no_command_line_and_in_no_result(tmp_path: Path) -> None:
+    tasks_of = list(tasks(load("playbooks/export_keys.yml")[0]["tasks"]))
+    (encrypt,) = [task for task in tasks_of if task["name"] == "Encrypt the keys on the host"]
+    (tmp_path / "secrets").mkdir()
+    for name in ("backup_password", "n8n_encryption_key"):
+        (tmp_path / "secrets" / name).write_text(f"hunter-{name}\n")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/age").write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/argv\ncat > {tmp_path}/given\necho encrypted\n'
+    )
+    (tmp_path / "bin/age").chmod(0o755)
+    found = [{"item": name, "stat": {"exists": name != "kestra_encryption_key"}} for name in EXPORTED]
+    facts = known(orchestration_root=str(tmp_path), export_keys_found={"results": found}, export_keys_wanted=["age1x"])
+    argv = evaluate(encrypt["ansible.builtin.command"]["argv"], facts | encrypt["vars"])
+    run = subprocess.run(
+        argv, env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    )
+    assert "hunter" not in f"{argv} {run.stdout} {run.stderr} {(tmp_path / 'argv').read_text()}"
+    assert (tmp_path / "argv").read_text() == "--encrypt --armor --recipient age1x\n"
+    assert json.loads((tmp_path / "given").read_text()) == {
+        "backup_password": "hunter-backup_password",
+        "n8n_encryption_key": "hunter-n8n_encryption_key",
+    }
+
+
+@pytest.mark.parametrize(
+    ("recipients", "accepted"),
+    [
+        (["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"], True),
+        (["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA me@here"], True),
+        ([], False),
+        ("age1x", False),
+        (["AGE-SECRET-KEY-1X"], False),
+        (["-oother"], False),
+    ],
+)
+def test_keys_are_exported_for_public_keys_only(recipients: Any, accepted: bool) -> None:
+    content = load("playbooks/export_keys.yml")[0]
+    (check,) = [task for task in tasks(content["tasks"]) if task["name"] == "Check for whom the keys are"]
+    facts = known(export_keys_recipients=recipients) | content["vars"]
+    assert holds(check["ansible.builtin.assert"]["that"], facts) is accepted

@@ -65,11 +65,34 @@ def _password(situation: Situation) -> Iterator[str]:
         )
 
 
+def _stores(situation: Situation) -> list[dict[str, Any]]:
+    directory = situation.text("backup_directory", f"{situation.root}/backups")
+    return repository.stores(situation.items("backup_targets"), directory, "", {})
+
+
 def _local_path(situation: Situation) -> str:
     """Return the directory of the local store; an empty text if it is not on the host."""
-    directory = situation.text("backup_directory", f"{situation.root}/backups")
-    path = repository.stores(situation.items("backup_targets"), directory, "", {})[0]["path"]
-    return str(path).rstrip("/")
+    return str(_stores(situation)[0]["path"]).rstrip("/")
+
+
+def _settings(store: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a process of restic is given for a store."""
+    name, options = store["config"]["name"], store["config"]["options"]
+    lines = store["secrets"].get(repository.secret_name(name, "environment"), {"value": ""})["value"].splitlines()
+    return {**options, **{variable: value for variable, _equals, value in (line.partition("=") for line in lines)}}
+
+
+def _copied(situation: Situation) -> Iterator[str]:
+    """Everything is copied from the first store, by one process for both."""
+    first, *others = _stores(situation)
+    settings = _settings(first)
+    for store in others:
+        differing = sorted(key for key, value in _settings(store).items() if settings.get(key, value) != value)
+        if differing:
+            yield (
+                f"backup_targets.{store['config']['name']}: {listed(differing)} differs from that of the store"
+                f" '{repository.LOCAL}', from which everything is copied. Let that store be a directory of the host."
+            )
 
 
 def _kept(name: str, keep: Mapping[str, Any]) -> Iterator[str]:
@@ -184,6 +207,6 @@ def _place(situation: Situation, label: str, path: str) -> Iterator[str]:
         )
 
 
-DEPLOYMENT: tuple[Rule, ...] = (_backup, _password, _keep, _targets)
+DEPLOYMENT: tuple[Rule, ...] = (_backup, _password, _keep, _targets, _copied)
 REMOVAL: tuple[Rule, ...] = ()
 WARNINGS: tuple[Rule, ...] = ()

@@ -35,23 +35,25 @@ HOLE = 1024 * 1024
 def survey(config: Config) -> dict[str, Any]:
     """Return the sizes of the files, also on the disk, the sparse ones, and what a restore cannot bring back."""
     found: dict[str, Any] = {"bytes": 0, "allocated": 0, "sparse": [], "left_out": []}
-    pending = [config.root / item for item in config.files]
+    # Texts instead of Path, which takes half of the time for many files.
+    pending = [str(config.root / item) for item in config.files]
+    skip = len(str(config.root)) + 1
     while pending:
         path = pending.pop()
         # A file that is removed meanwhile does not exist at the end of the backup either.
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            status = path.lstat()
+            status = os.lstat(path)
             if stat.S_ISDIR(status.st_mode):
                 with os.scandir(path) as entries:
-                    pending += [Path(entry.path) for entry in entries]
+                    pending += [entry.path for entry in entries]
             elif stat.S_ISREG(status.st_mode):
                 on_disk = status.st_blocks * 512
                 found["bytes"] += status.st_size
                 found["allocated"] += on_disk
                 if on_disk + HOLE <= status.st_size:
-                    found["sparse"].append(str(path.relative_to(config.root)))
+                    found["sparse"].append(path[skip:])
             elif stat.S_ISSOCK(status.st_mode):
-                found["left_out"].append(str(path.relative_to(config.root)))
+                found["left_out"].append(path[skip:])
     return found
 
 

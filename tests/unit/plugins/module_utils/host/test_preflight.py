@@ -513,6 +513,17 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (store(upload_limit="-1"), {}, "backup_targets.offsite.upload_limit: is not a whole number of KiB per second."),
     (store(keep={"hourly": 1}), {}, "backup_targets.offsite.keep: does not know hourly."),
     (
+        {
+            "backup_targets": [
+                {"name": "local", "repository": "s3:https://a/b", "environment": {"AWS_ACCESS_KEY_ID": "one"}},
+                {"name": "other", "repository": "s3:https://c/d", "environment": {"AWS_ACCESS_KEY_ID": "two"}},
+                {"name": "third", "repository": "s3:https://e/f", "environment": {"AWS_ACCESS_KEY_ID": "one"}},
+            ]
+        },
+        {},
+        "backup_targets.other: AWS_ACCESS_KEY_ID differs from that of the store 'local'",
+    ),
+    (
         {"backup_verify_schedule": "never"},
         {"calendars": {"never": "Failed to parse"}},
         "backup_verify_schedule: systemd does not read 'never' (Failed to parse).",
