@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
 from ansible_collections.devorch.orchestration.plugins.modules.host_lock import is_locked
-from orchestration_backup import cli, compose, lock, process
+from orchestration_backup import cli, compose, leftovers, lock, process, space
 from orchestration_backup.config import Config
 from orchestration_backup.errors import BackupError, BusyError
 
@@ -76,9 +78,9 @@ def test_nightly_backup_uses_the_configuration_that_the_playbook_wrote(
     hold(config, since=5)
     monkeypatch.setattr(time, "sleep", playbook_ends)
     monkeypatch.setattr(cli, "sweep", lambda found, restores: None)
-    monkeypatch.setattr(cli, "create", lambda found, reason: {"target": found.targets[0].name, "reason": reason})
+    monkeypatch.setattr(cli, "create", lambda found, reason, copies: {"made": (found.targets[0].name, reason, copies)})
     options = cli.parser().parse_args(["--config", str(path), "create", "--wait", "--reason", "nightly"])
-    assert cli.execute(Config.read(path), options) == {"target": "other", "reason": "nightly"}
+    assert cli.execute(Config.read(path), options) == {"made": ("other", "nightly", True)}
 
 
 @pytest.mark.parametrize("since", [4000, -10])
@@ -275,3 +277,48 @@ def test_program_that_is_run_ends_with_the_backup_program(tmp_path: Path) -> Non
     while child.exists() and "Z (zombie)" not in (child / "status").read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not child.exists() or "Z (zombie)" in (child / "status").read_text()
+
+
+def test_thaw_leaves_the_pause_of_a_run_that_goes_on(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit of a backup that could not begin must not unpause what a backup by hand has paused."""
+    config.paused.write_text(json.dumps({"services": ["n8n"], "watchdog": False}))
+    monkeypatch.setattr(process, "run", lambda command, **options: "")
+    with lock.hold(config):
+        assert leftovers.thaw(config) == {"thawed": False}
+    assert config.paused.exists()
+    assert leftovers.thaw(config) == {"thawed": True}
+    assert not config.paused.exists()
+
+
+def test_next_command_puts_an_interrupted_restore_right(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config.root / ".secrets.previous").mkdir()
+    config.journal.write_text(json.dumps({"present": ["secrets"]}))
+    monkeypatch.setattr(process, "run", lambda command, **options: "")
+    leftovers.sweep(config, restores=False)
+    assert config.journal.exists()
+    leftovers.sweep(config)
+    assert not config.journal.exists() and not (config.root / ".secrets.previous").exists()
+    assert "a restore was interrupted; the previous state is back" in capsys.readouterr().err
+
+
+def test_host_whose_docker_does_not_answer_can_be_swept(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(command: list[str], **_options: object) -> str:
+        raise BackupError("Docker does not answer")
+
+    config.paused.write_text(json.dumps({"services": ["n8n"], "watchdog": False}))
+    (config.state_directory / ".verifying").mkdir()
+    monkeypatch.setattr(process, "run", refuse)
+    leftovers.sweep(config)
+    assert config.paused.exists() and not (config.state_directory / ".verifying").exists()
+    assert "after an interrupted run: Docker does not answer" in capsys.readouterr().err
+
+
+def test_full_disk_is_named() -> None:
+    reason = str(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x"))
+    advice = "The disk is full: free space, or enlarge the file system"
+    assert space.named(reason) == f"{reason}. {advice}" == space.named(space.named(reason))
+    assert space.named("other") == "other"

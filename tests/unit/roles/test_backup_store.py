@@ -93,7 +93,7 @@ def test_damaged_store_is_told_and_nothing_is_removed_there(few: Config, tmp_pat
         pack.chmod(0o600)
         os.truncate(pack, pack.stat().st_size // 2)
     (local, second, _away) = keep.keep_copies(few, made=new)
-    assert local["ok"] is False and "local: restic failed" in local["error"]
+    assert local["ok"] is False and "local: the store is damaged or cannot be read: Load(<data/" in local["error"]
     assert second["ok"] is False
     assert listed(few, "local") == {OLD: True, new: True}
 
@@ -181,10 +181,15 @@ def test_secrets_of_a_store_are_no_arguments_and_in_no_message(tmp_path: Path) -
     assert found.environment()["AWS_SECRET_ACCESS_KEY"] == "hidden=key"
     said = "Fatal: unable to open repo at rest:http://user:hidden@127.0.0.1:9/: refused"
     assert found.explain(1, said) == "restic failed with exit code 1: Fatal: unable to open repo at off-site: refused"
+    elsewhere = "Fatal: Head http://user:hid@den@127.0.0.1:9/config: refused"
+    assert found.explain(1, elsewhere).endswith("Fatal: Head http://127.0.0.1:9/config: refused")
     both = write_config(tmp_path, target("local", tmp_path, environment_file=str(tmp_path / "other")), remote)
     (tmp_path / "other").write_text("AWS_SECRET_ACCESS_KEY=different\n")
-    with pytest.raises(BackupError, match="AWS_SECRET_ACCESS_KEY of off-site differs from that of another store"):
+    with pytest.raises(BackupError, match="AWS_SECRET_ACCESS_KEY of off-site differs from that of the first store"):
         Store(both, both.targets[1]).repository.environment()
+    jump = write_config(tmp_path, target("local", tmp_path, options={"sftp.command": "ssh other"}), remote)
+    with pytest.raises(BackupError, match=r"sftp\.command of off-site differs"):
+        Store(jump, jump.targets[1]).repository.command("copy")
 
 
 def test_lines_of_newer_and_older_versions_are_understood() -> None:

@@ -29,6 +29,7 @@ from .state import State
 from .store import Store, first_store
 from .verify import verify
 
+WAIT = "wait while a playbook or another backup runs"
 PARTLY = 3
 """The exit code of a command whose backup exists, but lacks files, or is not in each store."""
 
@@ -42,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     command = commands.add_parser("create", help="create a backup, copy it to all stores, and remove old ones")
     command.add_argument("--reason", choices=("nightly", "manual", "upgrade"), default="manual", help="why")
-    command.add_argument("--wait", action="store_true", help="wait while a playbook or another backup runs")
+    command.add_argument("--wait", action="store_true", help=WAIT)
+    command.add_argument("--no-copy", action="store_true", help="only make it in the first store")
     commands.add_parser("recover", help="put back the previous state after an interrupted restore")
     commands.add_parser("thaw", help="unpause what an interrupted backup has paused")
     for name, text in (("list", "list the backups"), ("copy", "copy to the stores what they lack")):
@@ -54,23 +56,23 @@ def parser() -> argparse.ArgumentParser:
         ("verify", "restore a backup into temporary containers and count its contents"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument(
-            "backup", nargs="?", default="", help="id, or file of an archive of the former format (default: the newest)"
-        )
+        command.add_argument("backup", nargs="?", default="", help="id, or file of a tar archive (default: the newest)")
         command.add_argument("--target", default="", help="the store (default: the first)")
-        command.add_argument("--identity", type=Path, help="private key of an encrypted archive of the former format")
+        command.add_argument("--identity", type=Path, help="private key of an encrypted tar archive")
         command.add_argument(
             "--expected", default="{}", help='what the inventory expects, as JSON: {"versions": {"n8n": "2.41.1"}}'
         )
         if name == "migrate":
             command.add_argument("--postgres-image", required=True, help="image of the new PostgreSQL")
+        if name == "verify":
+            command.add_argument("--wait", action="store_true", help=WAIT)
         if name == "check":
             command.add_argument("--read-data", action="store_true", help="read all data of the store")
     return top
 
 
 def select(config: Config, options: argparse.Namespace) -> Source:
-    """Return the backup that the options name: an archive of the former format, or one of a store."""
+    """Return the backup that the options name: a tar archive, or one of a store."""
     name = options.backup
     if "/" in name or ".tar" in name:
         return Archive(config, Path(name) if "/" in name else config.directory / name, options.identity)
@@ -110,14 +112,14 @@ def execute(config: Config, options: argparse.Namespace) -> dict[str, Any]:
         return list_backups(config, options.target)
     if options.command == "thaw":
         return thaw(config)
-    with wait_and_acquire(config) if options.command == "create" and options.wait else acquire(config):
+    with wait_and_acquire(config) if getattr(options, "wait", False) else acquire(config):
         # A playbook may have changed the configuration during the wait.
         config = Config.read(options.config)
         sweep(config, restores=options.command != "recover")
         if options.command == "recover":
             return recover(config)
         if options.command == "create":
-            return create(config, options.reason)
+            return create(config, options.reason, copies=not options.no_copy)
         if options.command == "copy":
             return copy(config, options.target)
         source = select(config, options)

@@ -35,23 +35,25 @@ HOLE = 1024 * 1024
 def survey(config: Config) -> dict[str, Any]:
     """Return the sizes of the files, also on the disk, the sparse ones, and what a restore cannot bring back."""
     found: dict[str, Any] = {"bytes": 0, "allocated": 0, "sparse": [], "left_out": []}
-    pending = [config.root / item for item in config.files]
+    # Texts instead of Path, which takes half of the time for many files.
+    pending = [str(config.root / item) for item in config.files]
+    skip = len(str(config.root)) + 1
     while pending:
         path = pending.pop()
         # A file that is removed meanwhile does not exist at the end of the backup either.
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            status = path.lstat()
+            status = os.lstat(path)
             if stat.S_ISDIR(status.st_mode):
                 with os.scandir(path) as entries:
-                    pending += [Path(entry.path) for entry in entries]
+                    pending += [entry.path for entry in entries]
             elif stat.S_ISREG(status.st_mode):
                 on_disk = status.st_blocks * 512
                 found["bytes"] += status.st_size
                 found["allocated"] += on_disk
                 if on_disk + HOLE <= status.st_size:
-                    found["sparse"].append(str(path.relative_to(config.root)))
+                    found["sparse"].append(path[skip:])
             elif stat.S_ISSOCK(status.st_mode):
-                found["left_out"].append(str(path.relative_to(config.root)))
+                found["left_out"].append(path[skip:])
     return found
 
 
@@ -126,8 +128,8 @@ def collect(
     return manifest, files
 
 
-def create(config: Config, reason: str) -> dict[str, Any]:
-    """Create a backup, copy it, remove old ones, and return the record of the last backup."""
+def create(config: Config, reason: str, *, copies: bool = True) -> dict[str, Any]:
+    """Create a backup, copy it to all stores if `copies`, remove old ones, and return the record of the last backup."""
     started = time.monotonic()
     require_no_interrupted_restore(config)
     compose_file = config.root / config.compose_file
@@ -170,7 +172,7 @@ def create(config: Config, reason: str) -> dict[str, Any]:
     }
     # First without the results of the stores, because a copy may take hours.
     write_private(config.last, json.dumps(record, indent=2))
-    record["targets"] = keep_copies(config, made=backup)
+    record["targets"] = keep_copies(config, made=backup, only="" if copies else config.targets[0].name)
     record |= {"finished": iso_time(now()), "seconds": round(time.monotonic() - started)}
     write_private(config.last, json.dumps(record, indent=2))
     return record

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,12 +26,16 @@ from typing import IO, Any
 from . import process
 from .config import Config, Target
 from .errors import BackupError
+from .files import CHUNK
 
 # Of Go: collect garbage early, and hard before the memory of a small host is gone.
-MEMORY = {"GOGC": "25", "GOMEMLIMIT": "180MiB"}
+MEMORY = {"GOGC": "50", "GOMEMLIMIT": "160MiB"}
 LOCK_WAIT = 300
 """How many seconds a lock of another host is waited for."""
 LOCK_POLL = 5
+LOCAL_ATTEMPTS, REMOTE_ATTEMPTS = 5, 20
+DAMAGED = -1
+"""The exit code of restic that was ended because it could not read a file."""
 INCOMPLETE = 3
 """The exit code of a backup that has left out files which it could not read."""
 
@@ -114,17 +118,27 @@ class Repository:
         location = self.location.removeprefix("local:")
         return Path(location) if location.startswith("/") else None
 
+    @property
+    def targets(self) -> list[Target]:
+        """The store, after the one that it is copied from."""
+        return [target for target in (self.source, self.target) if target]
+
+    @staticmethod
+    def merged(stores: list[tuple[str, dict[str, str]]]) -> dict[str, str]:
+        """Return the settings of both stores of a copy, which one process has; raise BackupError if they differ."""
+        found: dict[str, str] = {}
+        for store, settings in stores:
+            for name, value in settings.items():
+                if found.setdefault(name, value) != value:
+                    raise BackupError(
+                        f"backup_targets: {name} of {store} differs from that of the first store, from which everything"
+                        " is copied in one process. Let the first store be a directory of this host"
+                    )
+        return found
+
     def environment(self) -> dict[str, str]:
         """Return the environment of restic: ours, and the credentials of the stores."""
-        credentials: dict[str, str] = {}
-        for target in (self.source, self.target):
-            if target:
-                for name, value in read_environment(target.environment_file).items():
-                    if credentials.setdefault(name, value) != value:
-                        raise BackupError(
-                            f"backup_targets: {name} of {target.name} differs from that of another store, and a copy"
-                            " between both has one environment. Put a local store first"
-                        )
+        credentials = self.merged([(target.name, read_environment(target.environment_file)) for target in self.targets])
         return {"TZ": "UTC", "LC_ALL": "C.UTF-8", "RESTIC_PROGRESS_FPS": "0.02", **MEMORY, **credentials}
 
     def command(self, *arguments: str, cache: bool = True) -> list[str]:
@@ -136,8 +150,7 @@ class Repository:
             command.append("--no-cache")
         elif cache:
             command += ["--cache-dir", str(config.cache_directory), "--cleanup-cache"]
-        options = {**(self.source.options if self.source else {}), **target.options}
-        for name, value in options.items():
+        for name, value in self.merged([(one.name, one.options) for one in self.targets]).items():
             command += ["--option", f"{name}={value}"]
         for limit, rate in (("upload", target.upload_limit), ("download", target.download_limit)):
             if rate:
@@ -146,48 +159,64 @@ class Repository:
 
     def lines(
         self, *arguments: str, cwd: Path | None = None, target: IO[bytes] | None = None, accepted: tuple[int, ...] = ()
-    ) -> Iterator[str]:
-        """Run restic and yield the lines of its output; raise ResticError if it fails. Wait for another host's lock."""
+    ) -> list[str]:
+        """Run restic and return the lines it prints; raise ResticError if it fails. Wait for another host's lock."""
         deadline = time.monotonic() + LOCK_WAIT
         while True:
-            with tempfile.TemporaryFile() as errors:
+            with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
                 program = process.begin(
                     self.command(*arguments),
                     cwd=cwd,
                     env={**os.environ, **self.environment()},
                     stdin=subprocess.DEVNULL,
-                    stdout=target or subprocess.PIPE,
+                    stdout=target or output,
                     stderr=errors,
                 )
                 try:
-                    if not target:
-                        for line in process.pipe(program.stdout):
-                            yield line.decode(errors="replace")
-                    code = program.wait()
+                    code = self.wait(program, errors)
                 finally:
-                    if program.poll() is None:
-                        program.kill()
-                        program.wait()
-                    if program.stdout:
-                        program.stdout.close()
-                said = process.error_output(errors)
-            if code == 0:
-                return
-            if code in accepted:
-                yield from said.splitlines()
-                return
-            if "already locked" in said and time.monotonic() < deadline:
-                print(f"orchestration-backup: {self.target.name} is locked by another host", file=sys.stderr)
-                time.sleep(LOCK_POLL)
-                continue
-            raise ResticError(f"{self.target.name}: {self.explain(code, said)}")
+                    program.kill()
+                    program.wait()
+                said, answer = process.error_output(errors), process.error_output(output)
+            if code == 0 or code in accepted:
+                return answer.splitlines() + (said.splitlines() if code else [])
+            if "already locked" not in said or time.monotonic() > deadline:
+                raise ResticError(f"{self.target.name}: {self.explain(code, said)}")
+            print(f"orchestration-backup: {self.target.name} is locked", file=sys.stderr, flush=True)
+            time.sleep(LOCK_POLL)
+            # The process that holds it may not run any more.
+            for locked in self.targets:
+                if not locked.append_only:
+                    Repository(self.config, locked).unlock()
+
+    def wait(self, program: subprocess.Popen[Any], errors: IO[bytes]) -> int:
+        """Wait for the end of restic, and return its exit code.
+
+        It reads a damaged file again and again for a quarter of an hour, and then the next one. So end it after some
+        attempts: on a disk they do not help, and elsewhere not for long.
+        """
+        limit = LOCAL_ATTEMPTS if self.local else REMOTE_ATTEMPTS
+        while True:
+            try:
+                return int(program.wait(timeout=1))
+            except subprocess.TimeoutExpired:
+                pass
+            # The position of the file is that of restic too, so it must not change.
+            size = os.fstat(errors.fileno()).st_size
+            said = os.pread(errors.fileno(), CHUNK, max(0, size - CHUNK))
+            attempts = Counter(re.findall(rb"(Load\(<[^>]*>).* returned error, retrying", said))
+            if any(number >= limit for number in attempts.values()):
+                return DAMAGED
 
     def explain(self, code: int, said: str) -> str:
         """Return why restic failed. A location may contain a password, so it is left out."""
-        words = [message(line).replace(self.location, self.target.name) for line in said.splitlines()[-6:]]
+        # A copy names the other store too, and restic may write a location in another way.
+        words = [masked(message(line).replace(self.location, self.target.name)) for line in said.splitlines()[-4:]]
         reason = " / ".join(word for word in words if word)
         if code == 12 or "wrong password" in said:
             return f"the password is wrong. Set backup_password to that of the store ({reason})"
+        if code == DAMAGED:
+            return f"the store is damaged or cannot be read: {reason}"
         return f"restic failed with exit code {code}: {reason}"
 
     def run(self, *arguments: str, **options: Any) -> str:
@@ -249,7 +278,9 @@ class Repository:
             names.flush()
             summary: dict[str, Any] = {}
             unread = []
-            arguments = ["backup", "--quiet", *options, "--files-from-raw", names.name]
+            # Without the first walk over all files, which only a progress bar needs.
+            scan = ["--no-scan"] if version() >= (0, 15) else []
+            arguments = ["backup", "--quiet", *scan, *options, "--files-from-raw", names.name]
             for line in self.lines(*arguments, cwd=directory, accepted=(INCOMPLETE,)):
                 entry = parsed(line)
                 if entry.get("message_type") == "summary":
@@ -315,6 +346,11 @@ def message(line: str) -> str:
     error = entry.get("error")
     text = entry.get("message") or (error.get("message") if isinstance(error, dict) else error) or line
     return str(text).strip()
+
+
+def masked(text: str) -> str:
+    """Return a text without the login in its URLs."""
+    return re.sub(r"://[^/\s]*@", "://", text)
 
 
 def restic_time(at: datetime) -> str:

@@ -209,7 +209,9 @@ def dig_holes(root: Path, paths: list[str]) -> None:
     """Make files sparse again that had holes."""
     for path in paths:
         if (root / path).is_file() and not (root / path).is_symlink():
+            status = (root / path).stat()
             process.run(["fallocate", "--dig-holes", str(root / path)])
+            os.utime(root / path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def first_store(config: Config, name: str = "") -> Store:
