@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores import SERVERS, Store, require_programs, rest
+from tests.stores import SERVERS, Store, rest
 
 from .host import Host, next_second
 
 
 @pytest.fixture(scope="module", params=[*SERVERS, "append-only"])
 def store(images: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    require_programs()
     directory = tmp_path_factory.mktemp(request.param)
     with ExitStack() as stack:
         if request.param == "append-only":

@@ -210,30 +210,23 @@ def sftp(directory: Path, *, network: str = "") -> Iterator[Store]:
 
 @contextmanager
 def s3(directory: Path, *, network: str = "") -> Iterator[Store]:
-    """An S3 server, with TLS and one access key."""
+    """An S3 server that checks signatures, with one access key. It has no TLS."""
     directory.mkdir(parents=True, exist_ok=True)
     data, access, secret = directory / "data", secrets.token_hex(8), secrets.token_urlsafe(24)
-    public, private = certificate(directory, "store-s3")
-    (directory / "attributes").mkdir(exist_ok=True)
+    users = directory / "users.toml"
+    users.write_text(f'[[users]]\naccess_key = "{access}"\nsecret_key = "{secret}"\n')
 
     def command(port: int) -> list[str]:
-        options = ["--port", f":{port}", "--access", access, "--secret", secret]
-        options += ["--cert", "/etc/tls.crt", "--key", "/etc/tls.key"]
-        return ["versitygw", *options, "posix", "--sidecar", "/attributes", "/store"]
+        return ["nanio", "serve", "--data-dir", "/store", "--port", str(port), "--options", "/etc/users.toml"]
 
-    mounts = (
-        f"{public}:/etc/tls.crt:ro",
-        f"{private}:/etc/tls.key:ro",
-        f"{directory / 'attributes'}:/attributes",
-    )
-    with served("s3", data, 7070, command, *mounts, network=network) as (container, port):
+    with served("s3", data, 9000, command, f"{users}:/etc/users.toml:ro", network=network) as (container, port):
         credentials = {
             "AWS_ACCESS_KEY_ID": access,
             "AWS_SECRET_ACCESS_KEY": secret,
             "AWS_DEFAULT_REGION": "us-east-1",
-            "SSL_CERT_FILE": str(public),
         }
-        yield Store("s3", container, data / "backups", f"s3:https://127.0.0.1:{port}/backups", credentials)
+        repository = f"s3:http://127.0.0.1:{port}/backups/repository"
+        yield Store("s3", container, data / "backups" / "repository", repository, credentials)
 
 
 SERVERS: dict[str, Callable[[Path], Any]] = {"rest": rest, "sftp": sftp, "s3": s3}

@@ -155,7 +155,7 @@ def _apt_repository() -> Recipe:
 
 
 def _stores() -> Recipe:
-    return Recipe("stores", "localhost/devorch-stores:latest", context=IMAGES_DIR / "stores", minutes=2)
+    return Recipe("stores", "localhost/devorch-stores:latest", context=IMAGES_DIR / "stores")
 
 
 FACTORIES: dict[str, Callable[[], Recipe]] = {
