@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import tomllib
 from typing import Any
 
 import pytest
 
-from ..templating import evaluate, load, tasks, variables
+from ..templating import ROOT, evaluate, load, tasks, variables
 
 COMMAND = "ansible.builtin.command"
 
@@ -45,3 +46,19 @@ def test_owners_change_only_in_a_tree_of_another_user_and_through_no_link(files:
     }
     assert evaluate(task[COMMAND]["argv"], known)[:2] == ["chown", "-hRP"]
     assert evaluate("{{ " + task["when"][1] + " }}", known) is changes
+
+
+def test_configuration_has_the_limits_of_tokens_and_the_interfaces() -> None:
+    known = variables("common", "sidecar") | {
+        "orchestration_root": "/opt/orchestration",
+        "sidecar_allowed_interfaces": ["docker0", "br-own"],
+        "sidecar_max_cpus": 8,
+        "sidecar_max_disk": "100G",
+        "sidecar_limits": {"kestra": {"instances": 3, "memory": "8G"}, "admin": {"cpus": "4"}},
+    }
+    text = (ROOT / "roles/sidecar/templates/sidecar.toml.j2").read_text("utf-8")
+    found = tomllib.loads(evaluate(text.split("\n", 1)[1], known))
+    assert found["interfaces"] == ["docker0", "br-own"]
+    assert (found["max_cpus"], found["max_disk"], found["host_names"]) == (8, "100G", [])
+    assert "max_memory" not in found
+    assert found["limits"] == {"kestra": {"instances": 3, "memory": "8G"}, "admin": {"cpus": "4"}}

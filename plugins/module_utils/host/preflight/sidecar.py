@@ -90,7 +90,7 @@ def _sidecar_limits(situation: Situation) -> Iterator[str]:
             wanted = {"instances": NUMBER, "cpus": NUMBER, "memory": SIZE, "disk": SIZE}.get(str(key))
             if wanted is None or isinstance(value, bool) or not wanted.fullmatch(str(value)):
                 yield (
-                    f"sidecar_limits: {token}: '{key}: {value}' is no limit. Set instances and cpus to numbers, and"
+                    f"sidecar_limits: {token}: '{key}: {value}' is not a limit. Set instances and cpus to numbers, and"
                     " memory and disk to numbers with M or G."
                 )
 

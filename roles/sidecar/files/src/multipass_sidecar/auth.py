@@ -33,7 +33,7 @@ MAX_BODY = 4 * 1024**2
 BODY_SECONDS = 30
 """How long to wait for each piece of a body."""
 WHOLE_BODY_SECONDS = 60
-"""How long to wait for all of a body that is no file."""
+"""How long to wait for all of a body that is not a file."""
 BURST_SECONDS = 4
 REFUSALS_PER_SECOND = 10.0
 """How many requests without a valid token are refused with 401, per address. More are refused with 429."""

@@ -53,6 +53,12 @@ class Environments:
                 stream.flush()
                 os.fsync(stream.fileno())
             draft.replace(path)
+            # The new name is in the directory only after this.
+            directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
         except OSError as error:
             raise ApiError(503, "storage", f"the state directory cannot be used: {error.strerror}") from error
         return new

@@ -417,9 +417,7 @@ class Multipass:
             if found is None:
                 raise exec_failure(process.returncode or 0, errors)
             if found[1] == b"cd":
-                detail = (
-                    f"working_directory: {request.working_directory} is no directory that the instance's user may use"
-                )
+                detail = f"working_directory: the user of the instance cannot use {request.working_directory}; check it"
                 raise ApiError(422, "not-accepted", detail)
         return models.Executed(
             exit_code=None if timed_out or found is None else int(found[1]),
