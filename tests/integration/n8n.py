@@ -81,11 +81,8 @@ class N8n:
 
     def says(self, path: str, text: str) -> bool:
         """Wait until a webhook answers this: n8n publishes in the background, on a busy machine after seconds."""
-        wait_until(
-            f"{path} says {text}",
-            lambda: self.webhook(path).text == json.dumps({"says": text}, separators=(",", ":")),
-            10,
-        )
+        answer = json.dumps({"says": text}, separators=(",", ":"))
+        wait_until(f"{path} says {text}", lambda: self.webhook(path).text == answer, 10)
         return True
 
 
