@@ -111,6 +111,8 @@ options:
     description:
       - Seconds to wait until n8n answers the webhooks of what was published, and no longer those of what was
         unpublished. After that, the module warns. V(0) does not wait.
+      - If only the content behind a webhook has changed, n8n does not show when it is live, and the module waits 2
+        seconds.
       - This is found out without running a workflow. Set V(0) if webhooks are answered by another process or path.
     type: int
     default: 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import tempfile
 import time
@@ -77,6 +78,12 @@ class N8n:
         """Return the answer of a webhook that was just published."""
         wait_until(f"{path} is answered", lambda: self.webhook(path).status_code == 200, 10)
         return self.webhook(path).text
+
+    def says(self, path: str, text: str) -> bool:
+        """Wait until a webhook answers this: n8n publishes in the background, on a busy machine after seconds."""
+        answer = json.dumps({"says": text}, separators=(",", ":"))
+        wait_until(f"{path} says {text}", lambda: self.webhook(path).text == answer, 10)
+        return True
 
 
 def n8n_environment(postgres: Postgres, database: str, password: str, **more: str) -> dict[str, str]:

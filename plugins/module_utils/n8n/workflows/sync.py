@@ -37,6 +37,8 @@ DONE: Mapping[str, str] = {"create": "created", "update": "updated", "prune": "p
 GRACE = 60
 """Seconds that putting back may take when the time for the run is over."""
 PAUSE = 0.1
+PUBLISHING = 2.0
+"""Seconds in which n8n, which publishes in the background, has exchanged the content behind a webhook."""
 NOT_TRIED = "not tried, since another workflow failed before"
 
 
@@ -389,7 +391,8 @@ class WorkflowSync:
             if id(item) in done and item.stored is not None and item.stored.active
             for hook in webhooks(item.stored.live)
         } - {hook for item in live for hook in webhooks(item.resolved or {})}
-        end = time.monotonic() + seconds
+        started = time.monotonic()
+        end = started + seconds
         late: list[str] = []
         for wanted, hooks in ((True, present), (False, absent)):
             for method, path in sorted(hooks):
@@ -401,6 +404,10 @@ class WorkflowSync:
                         late.append(f"n8n {what} {method} {path} after {seconds:g} seconds. Check its log.")
                         break
                     time.sleep(PAUSE)
+        # Which version is behind a webhook that was there before, n8n shows to its page only.
+        replaced = [item for item in plan.changes if id(item) in done and item.stored and item.stored.active]
+        if any("publish" in item.changes for item in replaced):
+            time.sleep(max(0.0, min(seconds, PUBLISHING) - (time.monotonic() - started)))
         return late
 
     def _record(self, records: Records, steps: Sequence[Progress]) -> None:
