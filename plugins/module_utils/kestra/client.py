@@ -196,7 +196,7 @@ def _deflated(content: bytes) -> dict[str, bytes] | None:
         return None
     files: dict[str, bytes] = {}
     place, view = begin, memoryview(content)
-    for _ in range(count):
+    for _entry in range(count):
         flags, method, checksum, packed, unpacked, name_size, extra, note, header = _ENTRY.unpack_from(content, place)
         if content[place : place + len(_ENTRY_MARK)] != _ENTRY_MARK or flags & ~_PLAIN_FLAGS:
             return None

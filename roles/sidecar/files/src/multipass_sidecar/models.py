@@ -31,15 +31,6 @@ NewName = Annotated[
     # The longest name of a host, which multipass does not check.
     StringConstraints(max_length=63),
 ]
-Image = Annotated[
-    str,
-    # An alias or a version, with or without a remote, but no URL; or a file of the host, if an allow list permits it.
-    StringConstraints(
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9._:-]{0,99}|file:///[A-Za-z0-9._/-]+)$", min_length=1, max_length=1024
-    ),
-    AfterValidator(lambda text: no_address(text)),
-]
-Query = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=100)]
 
 
 def no_address(text: str) -> str:
@@ -47,6 +38,17 @@ def no_address(text: str) -> str:
     if text.startswith(("file", "http")) and not text.startswith("file:///"):
         raise ValueError("an image cannot begin with 'file' or 'http'")
     return text
+
+
+Image = Annotated[
+    str,
+    # An alias or a version, with or without a remote, but no URL; or a file of the host, if an allow list permits it.
+    StringConstraints(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._:-]{0,99}|file:///[A-Za-z0-9._/-]+)$", min_length=1, max_length=1024
+    ),
+    AfterValidator(no_address),
+]
+Query = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=100)]
 
 
 def without_control_characters(text: str) -> str:
