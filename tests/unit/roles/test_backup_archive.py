@@ -318,3 +318,18 @@ def test_archive_that_would_fill_the_disk_is_not_unpacked_to_its_end(
         full = dataclasses.replace(config, minimum_free=10**18)
         restore.restore(full, Archive(full, archive, None), {})
     assert tree(config.root) == before
+
+
+def test_killed_decryption_is_named(
+    config: Config, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive looks cut short then, and the reason would be lost."""
+    program = tmp_path / "path" / "age"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nhead -c 9000 {archive}\nkill -9 $$\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    encrypted = archive.with_suffix(".tar.age")
+    encrypted.write_bytes(b"age")
+    with pytest.raises(BackupError, match="refused: age cannot decrypt it: it was killed by signal 9"):
+        restore.check(config, Archive(config, encrypted, tmp_path / "key"), {})

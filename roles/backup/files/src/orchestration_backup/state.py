@@ -16,7 +16,7 @@ VERIFIED_LIMIT = 200
 
 
 class State:
-    """The file state.json. Nothing in it is needed to restore."""
+    """The state of the program. Nothing in it is needed to restore."""
 
     def __init__(self, config: Config) -> None:
         self.path = config.state
