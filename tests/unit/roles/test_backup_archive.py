@@ -314,7 +314,7 @@ def test_archive_that_would_fill_the_disk_is_not_unpacked_to_its_end(
 ) -> None:
     before = tree(config.root)
     Docker(config, monkeypatch)
-    with pytest.raises(BackupError, match="MiB of free space, and the rest of the archive needs 256 MiB besides"):
+    with pytest.raises(BackupError, match="MiB of free space, and the rest of the archive needs 256 MiB and"):
         full = dataclasses.replace(config, minimum_free=10**18)
         restore.restore(full, Archive(full, archive, None), {})
     assert tree(config.root) == before

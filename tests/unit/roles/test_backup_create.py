@@ -79,7 +79,7 @@ def test_backup_is_created_checked_and_restored(config: Config, docker: Path, mo
     (config.root / "data/n8n/config").write_text("changed since")
     standin = Docker(config, monkeypatch)
     full = dataclasses.replace(config, minimum_free=10**18)
-    with pytest.raises(BackupError, match=r"MiB of free space, and restoring .* needs .* MiB besides the reserve"):
+    with pytest.raises(BackupError, match=r"MiB of free space, and restoring .* needs .* MiB and the reserve"):
         restore.restore(full, Stored(store.first_store(full), store.first_store(full).backups()[0]), {})
     assert restore.restore(config, source, {"versions": VERSIONS})["backup"] == source.id
     restored = {path: entry for path, entry in tree(config.root).items() if not path.startswith("data/postgres")}
@@ -191,7 +191,7 @@ def test_files_that_cannot_be_read_are_tried_again_and_named(
 
 
 def test_backup_that_would_fill_the_disk_is_refused(config: Config, docker: Path) -> None:
-    with pytest.raises(BackupError, match="MiB of free space, and a backup needs 16 MiB besides the reserve"):
+    with pytest.raises(BackupError, match="MiB of free space, and a backup needs 16 MiB and the reserve"):
         create.create(dataclasses.replace(config, minimum_free=10**18), "nightly")
     assert not (config.state_directory / create.STAGING).exists()
 

@@ -4,6 +4,6 @@
 
 """Back up, check, restore and verify an orchestration host: its databases, files, secrets and configuration.
 
-The program needs Python 3.10 or newer, Docker and restic, and age or gpg for encrypted archives of the former format.
+The program needs Python 3.10 or newer, Docker and restic, and age or gpg for encrypted tar archives.
 The host has the package as one zip file, which also contains the collection's `versions.py`.
 """

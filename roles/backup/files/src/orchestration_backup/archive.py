@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Archives of the former format, which this program only reads. It does not run Docker or PostgreSQL here.
+"""Tar archives of formats 1 and 2, which this program only reads. It does not run Docker or PostgreSQL here.
 
 An archive is a tar of `manifest.json`, a `pg_dump` of each database and a compressed tar of each group of files. It may
 be encrypted. Every byte of it is checked, in memory that depends neither on the number nor on the size of its files.

@@ -56,11 +56,9 @@ def parser() -> argparse.ArgumentParser:
         ("verify", "restore a backup into temporary containers and count its contents"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument(
-            "backup", nargs="?", default="", help="id, or file of an archive of the former format (default: the newest)"
-        )
+        command.add_argument("backup", nargs="?", default="", help="id, or file of a tar archive (default: the newest)")
         command.add_argument("--target", default="", help="the store (default: the first)")
-        command.add_argument("--identity", type=Path, help="private key of an encrypted archive of the former format")
+        command.add_argument("--identity", type=Path, help="private key of an encrypted tar archive")
         command.add_argument(
             "--expected", default="{}", help='what the inventory expects, as JSON: {"versions": {"n8n": "2.41.1"}}'
         )
@@ -74,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def select(config: Config, options: argparse.Namespace) -> Source:
-    """Return the backup that the options name: an archive of the former format, or one of a store."""
+    """Return the backup that the options name: a tar archive, or one of a store."""
     name = options.backup
     if "/" in name or ".tar" in name:
         return Archive(config, Path(name) if "/" in name else config.directory / name, options.identity)

@@ -26,7 +26,7 @@ POSTGRES = "postgres"
 """The name of the service. In the image it is also the name of the superuser and of the first database."""
 PSQL = ("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-U", "postgres")
 LENIENT = ("psql", "-XqAt", "-U", "postgres")
-"""It goes on after an error, and names all of them."""
+"""It continues after an error, and names all of them."""
 PAUSE_TIMEOUT = UNPAUSE_TIMEOUT = 60
 POLL = 2
 # The exact number of rows of each table, in the same transaction as the dump.
@@ -95,7 +95,7 @@ def unpause(config: Config, services: list[str]) -> None:
 def paused(config: Config) -> Iterator[None]:
     """Pause services, so that their files are consistent. Unpause them in any case.
 
-    The journal is written first. If this program is killed, the next command or the unit thaws what it names.
+    The journal is written first. If this program is killed, the next command or the unit unpauses what it names.
     """
     services = services_with_status(config, "running")
     if not services:

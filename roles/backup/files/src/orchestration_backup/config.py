@@ -127,7 +127,7 @@ class Config:
     former_names: dict[str, str]
     """Old and present names of files and directories in `files`, in archives and on hosts."""
     directory: Path
-    """The directory of archives of the former format."""
+    """The directory of tar archives."""
     password_file: Path
     """The password of all stores."""
     targets: tuple[Target, ...]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Decrypt archives of the former format with a private key, with age or gpg.
+"""Decrypt tar archives with a private key, with age or gpg.
 
 It knows nothing of the contents of an archive.
 """

@@ -38,7 +38,7 @@ def remove_staging(config: Config) -> None:
 
 
 def thaw(config: Config) -> dict[str, Any]:
-    """Unpause what an interrupted run has paused. A run that goes on does that itself."""
+    """Unpause what an interrupted run has paused. A run that continues does that itself."""
     try:
         with hold(config):
             remove_staging(config)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The manifest of a backup: what it contains, and of which host. Archives of the former format have one too."""
+"""The manifest of a backup: what it contains, and of which host. Tar archives have one too."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 """Run other programs. The error of one that fails contains its error output.
 
-A program ends with this one, also if this one is killed: no dump and no restic goes on without the backup lock.
+A program ends with this one, also if this one is killed: no dump and no restic continues without the backup lock.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from .store import TEMPORARY
 
 
 class Source(Protocol):
-    """What is restored: a backup in a store, or an archive of the former format. As text it is the name in messages."""
+    """What is restored: a backup in a store, or a tar archive. As text it is the name in messages."""
 
     name: str
     """How a command names it."""
@@ -237,7 +237,7 @@ def create_databases(config: Config) -> None:
 def load(config: Config, manifest: dict[str, Any], dumps: Path) -> list[str]:
     """Load the dumps into empty databases, and compare the number of rows of each table with the manifest.
 
-    Return what could not be created: roles and grants of others are no reason to leave the host without its data.
+    Return what could not be created: the host needs its data also without the roles and grants of others.
     """
 
     def lenient(script: str) -> list[str]:
@@ -246,7 +246,7 @@ def load(config: Config, manifest: dict[str, Any], dumps: Path) -> list[str]:
 
     failed = lenient(foreign_roles(config, dumps))
     if permissions(dumps):
-        failed.append("permissions of roles other than the owners, which archives of the former format do not have")
+        failed.append("permissions of roles other than the owners, which tar archives do not have")
     for dump, database in config.dumps.items():
         with (dumps / dump).open("rb") as source:
             options = ["--exit-on-error", "--single-transaction", "-U", "postgres", "-d", database.name]

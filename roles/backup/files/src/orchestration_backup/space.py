@@ -30,7 +30,7 @@ def require(config: Config, sizes: dict[Path, int], purpose: str) -> None:
         free = shutil.disk_usage(path).free
         if free < size + config.minimum_free:
             raise BackupError(
-                f"{path}: has {mebibytes(free)} MiB of free space, and {purpose} needs {mebibytes(size)} MiB besides"
+                f"{path}: has {mebibytes(free)} MiB of free space, and {purpose} needs {mebibytes(size)} MiB and"
                 f" the reserve of {mebibytes(config.minimum_free)} MiB. Free space, or enlarge the file system"
             )
 
