@@ -274,7 +274,8 @@ def _stores(backup: Facts) -> Iterator[Finding]:
             yield Finding("backup", subject, WARNING, "does not have the last backup", "Run backup.yml.")
         elif not target.get("ok"):
             hint = "Correct the cause and run backup.yml, which copies what is missing."
-            yield Finding("backup", subject, WARNING, f"has failed: {target.get('error') or 'unknown'}", hint)
+            reason = str(target.get("error") or "unknown").removeprefix(f"{name}: ")
+            yield Finding("backup", subject, WARNING, f"has failed: {reason}", hint)
         elif target.get("future"):
             message = f"has backups that are dated in the future: {', '.join(map(str, target['future']))}"
             hint = "Look at the clock of the host. They are never removed by themselves."
