@@ -15,8 +15,8 @@ name: backup_stores
 short_description: List the stores of backups with their files
 version_added: 0.3.0
 description:
-  - Returns for each store of C(backup_targets) what the backup program is told about it, and the contents of its secret
-    files. The first is the local store.
+  - Returns for each store of C(backup_targets) what the backup program has to know about it, and the contents of its
+    secret files. The first is the local store.
 author: devorch maintainers (@devorch)
 positional: directory, secrets, keep, proxies
 options:

@@ -240,7 +240,7 @@ def check_backup(facts: Facts, limits: Limits, now: datetime) -> Iterator[Findin
         yield Finding("backup", "databases", WARNING, message, hint)
         return
     if backup and backup.get("paused") and not backup.get("running"):
-        hint = "'orchestration-backup thaw' on the host starts them. The watchdog does that by itself."
+        hint = "The watchdog starts them. If it does not run, 'systemctl start orchestration-watchdog.service' does."
         yield Finding("backup", "pause", CRITICAL, "services are paused, and the backup was killed", hint)
     if backup is None or backup.get("none"):
         yield Finding("backup", "last", WARNING, "no backup", "Run backup.yml.")
@@ -256,7 +256,7 @@ def check_backup(facts: Facts, limits: Limits, now: datetime) -> Iterator[Findin
     hint = "" if status == OK else "Run backup.yml, and look at the timer that should."
     yield Finding("backup", "last", status, f"{age(old)} old: {backup['backup']}", hint)
     if backup.get("archive"):
-        message = "is an archive of the former format"
+        message = "is an archive of the previous format"
         yield Finding("backup", "format", WARNING, message, "Run backup.yml: it makes the first one in a store.")
         return
     if not backup.get("exists", True):
@@ -274,7 +274,8 @@ def _stores(backup: Facts) -> Iterator[Finding]:
             yield Finding("backup", subject, WARNING, "does not have the last backup", "Run backup.yml.")
         elif not target.get("ok"):
             hint = "Correct the cause and run backup.yml, which copies what is missing."
-            yield Finding("backup", subject, WARNING, f"has failed: {target.get('error') or 'unknown'}", hint)
+            reason = str(target.get("error") or "unknown").removeprefix(f"{name}: ")
+            yield Finding("backup", subject, WARNING, f"has failed: {reason}", hint)
         elif target.get("future"):
             message = f"has backups that are dated in the future: {', '.join(map(str, target['future']))}"
             hint = "Look at the clock of the host. They are never removed by themselves."

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The stores of backups: repositories as restic names them, and what the backup program is told about each."""
+"""The stores of backups: repositories as restic names them, and what the backup program has to know about each."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def _store(
 
 
 def _options(repository: Repository, paths: Mapping[str, str]) -> dict[str, str]:
-    """Return restic's options. ssh asks nobody, and knows only the hosts that it was told."""
+    """Return restic's options. ssh never asks, and trusts only the hosts in its file."""
     if repository.kind != "sftp" or not repository.host:
         return {}
     command = ["ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=30", "-o", "ConnectTimeout=30"]

@@ -50,6 +50,8 @@ EXCEPTIONS: Mapping[tuple[str, str], str] = {
     ("CONTRIBUTING.md", "hand over"): "the list of the words",
     ("CONTRIBUTING.md", "somebody, nobody"): "the list of the words",
     ("roles/backup/vars/main.yml", "former_names: {former: rollback}"): "a directory in older archives",
+    ("roles/backup/templates/orchestration-backup.service.j2", "}} thaw"): "a command",
+    ("roles/postgres/templates/orchestration-watchdog.sh.j2", '" thaw'): "a command",
     ("changelogs/fragments/rollback-directory.yml", "``former/``"): "the old name of the directory",
     ("changelogs/fragments/kestra-flows-state.yml", "``former``"): "the old name of the state",
 }

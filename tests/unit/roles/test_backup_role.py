@@ -104,7 +104,7 @@ def test_which_backup_is_restored(given: dict[str, Any], arguments: list[str]) -
     [
         (
             {"backup_archive": "a.tar", "backup_snapshot": "x"},
-            "backup_archive: an archive of the former format is in no",
+            "backup_archive: an archive of the previous format is in no",
         ),
         ({"backup_target": "other"}, "backup_target: there is no store 'other'. Set one of local, offsite,"),
         ({"backup_archive": "a.tar.age"}, "backup_identity: the archive is encrypted."),

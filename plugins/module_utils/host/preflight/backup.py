@@ -169,7 +169,7 @@ def _target(situation: Situation, label: str, target: Mapping[str, Any]) -> Iter
         )
     if key and not target.get("known_hosts"):
         yield (
-            f"{label}.known_hosts: is missing, so nobody knows whether the server is the right one. Set what"
+            f"{label}.known_hosts: is missing, so it is unknown whether the server is the right one. Set what"
             f" 'ssh-keyscan {parsed.host or 'HOST'}' prints, and compare the key with the server's."
         )
     for limit in ("upload_limit", "download_limit"):

@@ -188,7 +188,7 @@ BAD: list[tuple[Callable[[dict[str, Any]], None], str, str, str]] = [
         "critical",
         "the trial restore of 20261124T070000Z failed: 5 of 6",
     ),
-    (put("backup", "archive", value=True), "backup", "warning", "is an archive of the former format"),
+    (put("backup", "archive", value=True), "backup", "warning", "is an archive of the previous format"),
     (
         put("backup", "targets", 1, value={"name": "offsite", "ok": False, "error": "no route"}),
         "backup",
