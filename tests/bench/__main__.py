@@ -36,6 +36,8 @@ NOTES = (
     "the files on the controller, the transfer, the start of Python and the return of the result.",
     "The floor: `http.client` on one connection. It asks for the version, lists the flows (1,000 per page) and "
     "fetches one archive of their sources. It does not use the answers, and it never reads a file.",
+    "The empty module: a task in a play of its own, as kestra_flows has it, of a module that has no options and only "
+    "returns. No task can take less.",
     "The concurrent client: `http.client` in 8 threads with a connection each. It reads as the floor does, compares "
     "the texts, validates what it writes (100 flows per request, as kestra_flows does) and writes. It keeps no "
     "record, finds no drift, rolls nothing back and parses no YAML.",
@@ -73,6 +75,7 @@ class Run:
             "KESTRA_USERNAME": self.server.username,
             "KESTRA_PASSWORD": self.server.password,
             "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callbacks"),
+            "ANSIBLE_LIBRARY": str(HERE / "library"),
             "ANSIBLE_CALLBACKS_ENABLED": "bench",
             "ANSIBLE_DISPLAY_OK_HOSTS": "false",
             "ANSIBLE_LOCALHOST_WARNING": "false",
@@ -93,8 +96,8 @@ class Run:
         assert done.returncode == 0, done.stdout[-4000:]
         return [json.loads(line) for line in tasks.read_text().splitlines()]
 
-    def module(self, flows: Path, url: str | None = None, **options: Any) -> dict[str, Any]:
-        """Run kestra_flows as a task and return what is known of it."""
+    def task(self, module: str, options: Mapping[str, Any], url: str | None = None) -> dict[str, Any]:
+        """Run a module as the only task of a play and return what is known of it."""
         (task,) = self.playbook(
             [
                 {
@@ -102,13 +105,23 @@ class Run:
                     "connection": "local",
                     "gather_facts": False,
                     "vars": {"ansible_python_interpreter": str(HERE / "interpreter")},
-                    "tasks": [{"devorch.orchestration.kestra_flows": {"src": str(flows), "timeout": 300, **options}}],
+                    "tasks": [{module: options}],
                 }
             ],
             url,
         )
         task["memory"] = int((self.directory / "memory").read_text()) / 1024
         return task
+
+    def module(self, flows: Path, url: str | None = None, **options: Any) -> dict[str, Any]:
+        """Run kestra_flows as a task and return what is known of it."""
+        return self.task("devorch.orchestration.kestra_flows", {"src": str(flows), "timeout": 300, **options}, url)
+
+    def empty(self, size: int) -> None:
+        """Measure the task of a module that does nothing."""
+        took = self.task("bench_empty", {})["took"]
+        self.results.add("nothing", "empty", size, took)
+        say(f"  nothing  empty {took:.3f} s")
 
     def run_module(self, case: str, size: int, flows: Path, **expected: int) -> None:
         """Measure kestra_flows in a case, and hold it to what it should have done."""
@@ -160,6 +173,7 @@ def measure(run: Run, size: int) -> None:
     for _ in range(ROUNDS["nothing"]):
         run.timed("nothing", "floor", size, lambda: run.server.read(names, size))
         run.run_module("nothing", size, files, unchanged=size)
+        run.empty(size)
         if others:
             run.timed("nothing", "concurrent", size, lambda: clients.concurrent(run.server, files))
     if others:

@@ -17,6 +17,7 @@ CASES = {
 TOOLS = {
     "module": "kestra_flows, the module's own time",
     "task": "kestra_flows, the whole task",
+    "empty": "the whole task of an empty module",
     "floor": "the floor: version, list, export, on one connection",
     "concurrent": "a plain concurrent client, 8 in flight",
     "kestrapy": "a sequential kestrapy script",
@@ -100,6 +101,11 @@ def targets(results: Results, middle: int = 1000, large: int = 10_000) -> list[T
             1.25,
             results.ratio("nothing", "module", "floor", middle),
         ),
+        Target(
+            f"nothing changed, {middle} flows: the whole task, divided by that of an empty module",
+            2,
+            results.ratio("nothing", "task", "empty", middle),
+        ),
         Target(f"nothing changed, {middle} flows: requests", 3 + middle / 1000, results.requests.get(middle)),
         Target(
             f"nothing changed, {middle} flows: the uri loop per flow, divided by the whole task",
@@ -115,7 +121,7 @@ def targets(results: Results, middle: int = 1000, large: int = 10_000) -> list[T
         ),
         Target(
             f"all changed, {middle} flows: the whole task, divided by the concurrent client",
-            1.15,
+            1.05,
             results.ratio("all", "task", "concurrent", middle),
         ),
     ]

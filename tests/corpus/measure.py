@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
-    dump_plan,
     make_plan,
     validation_batches,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.saved_plan import dump_plan
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     guess_namespaces,
     parse_sources,

@@ -57,6 +57,7 @@ PURE = (
     "module_utils.kestra.flows.locate",
     "module_utils.kestra.flows.plan",
     "module_utils.kestra.flows.record",
+    "module_utils.kestra.flows.saved_plan",
     "module_utils.kestra.flows.source",
     "module_utils.kestra.flows.yaml_nodes",
     "module_utils.kestra.namespace_files.plan",

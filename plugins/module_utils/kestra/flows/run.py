@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One run of the module kestra_flows: read the files, plan, validate and write, and report what became of each flow."""
+"""One run of the module kestra_flows: read the files, plan, validate and write, and report what became of each flow.
+
+What is imported in a function is not needed where nothing has changed; a host compiles what it imports in every run.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,15 @@ import time
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import KestraClient, KestraError
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import runners
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding, findings
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
     DRIFT_WORDS,
     Plan,
     Pruning,
-    SavedPlan,
     Stored,
-    dump_plan,
-    load_plan,
     make_plan,
     mark_drift,
     most_pruned,
@@ -47,9 +45,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     read_all,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import DONE, FlowSync, Outcome
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import Node
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import unpack
+
+if TYPE_CHECKING:
+    from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding
+    from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import Node
 
 ACTIONS = ("created", "updated", "unchanged", "pruned", "blocked", "failed", "skipped", "rolled_back")
 ALWAYS_COUNTED = ("created", "updated", "unchanged")
@@ -222,6 +223,9 @@ def read(module: AnsibleModule, sync: FlowSync, state: Run) -> Wanted:
             known.setdefault(flow.content, []).append((flow.namespace, flow.id, flow.text))
 
     def inspect(root: Node, text: str) -> list[Finding]:
+        from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import runners
+        from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import findings
+
         return findings(root, text) + runners.findings(root, module.params["task_runners"])
 
     flows, found = parse_sources(sources, module.params["namespace_map"], known, inspect)
@@ -291,9 +295,11 @@ def plan_from_files(module: AnsibleModule, client: KestraClient, sync: FlowSync,
 
 def plan_from_file(module: AnsibleModule, client: KestraClient, sync: FlowSync, state: Run) -> None:
     """Read the saved plan; raise Failure if it does not fit what the server holds now."""
+    from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.saved_plan import load_plan
+
     path = Path(module.params["plan"])
     try:
-        saved: SavedPlan = load_plan(path.read_text(encoding="utf-8"), module.params["plan_key"])
+        saved = load_plan(path.read_text(encoding="utf-8"), module.params["plan_key"])
     except OSError as error:
         raise Failure(f"The plan {path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -344,6 +350,8 @@ def run(module: AnsibleModule, client: KestraClient, state: Run) -> dict[str, An
         if item.stored and item.stored.broken:
             module.warn(f"{item.file}: Kestra cannot read the flow it has stored: {item.stored.broken}")
     if module.params["save_plan"]:
+        from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.saved_plan import dump_plan
+
         save(module, dump_plan(state.plan, identity(client), state.pruning, module.params["plan_key"]))
     if module.check_mode:
         state.changed = bool(state.plan.changes)

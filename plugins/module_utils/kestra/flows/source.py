@@ -7,6 +7,8 @@
 Nothing here talks to the network, and only `read_sources` touches the disk. The text of a flow is compared and sent as
 it is in its file; YAML is parsed for the id, the namespace, labels and the line numbers of messages alone, so that
 the differences between YAML 1.1 and 1.2 cannot change what is stored.
+
+What is imported in a function is not needed where nothing has changed; a host compiles what it imports in every run.
 """
 
 from __future__ import annotations
@@ -17,11 +19,8 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IgnoreProblem, load
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.locate import locate
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import (
     BOM,
     Node,
@@ -29,6 +28,9 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     compose,
     duplicate_keys,
 )
+
+if TYPE_CHECKING:
+    from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding
 
 Key = tuple[str, str]
 """Namespace and id: what identifies a flow within a tenant."""
@@ -117,7 +119,11 @@ class Flow:
 
     def problem(self, message: str, about: str | None = None) -> Problem:
         """Return a problem of this flow; C(about) is Kestra's message, from which the line is found."""
-        line = locate(self.text, about) if about else None
+        line = None
+        if about:
+            from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.locate import locate
+
+            line = locate(self.text, about)
         return Problem(self.file, None if line is None else line + self.first_line - 1, message)
 
 
@@ -168,6 +174,8 @@ def read_all(
 
     What a path has in common with one before it is read once.
     """
+    from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IgnoreProblem, load
+
     sources: list[Source] = []
     problems: list[Problem] = []
     read: set[str] = set()

@@ -37,7 +37,6 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     Key,
     Problem,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv import KeyStore, Value
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -192,6 +191,9 @@ class FlowSync:
     def read_records(self, namespaces: Iterable[str]) -> tuple[dict[str, Record], list[str]]:
         """Return the record of each namespace, without those that may not be read, and warnings about these."""
         names = sorted(namespaces)
+        if not names:
+            return {}, []
+        from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv import KeyStore
 
         def read(namespace: str) -> Record | KestraError:
             try:
@@ -229,6 +231,8 @@ class FlowSync:
         return earlier
 
     def _put_record(self, entry: tuple[str, Record]) -> None:
+        from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.kv import KeyStore, Value
+
         namespace, record = entry
         value = Value("JSON", record.as_value())
         try:
@@ -269,7 +273,8 @@ class FlowSync:
             return outcome
 
         for phase in (("create", "update"), ("prune",)):
-            items = [item for item in changes if item.action in phase]
+            # Kestra compares each flow with all that it holds: updates go while those are few.
+            items = sorted((item for item in changes if item.action in phase), key=lambda item: item.action == "create")
             outcomes.update((outcome.item.key, outcome) for outcome in self._each(write, items))
             if any(outcome.action == "failed" for outcome in outcomes.values()):
                 stop.set()

@@ -12,14 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any, Literal
 
-try:
-    import yaml
-
-    HAS_YAML = True
-except ImportError:
-    HAS_YAML = False
+# Loaded when the first text is parsed: where nothing has changed, none is.
+HAS_YAML = find_spec("yaml") is not None
 
 BOM = "\ufeff"
 DEEPEST = 200
@@ -78,6 +75,8 @@ def compose(text: str) -> list[Node]:
 
     The fast parser decides when it succeeds; the one in Python gives the message when it does not.
     """
+    import yaml
+
     # Both parsers count characters; the byte order mark is left out for them.
     shift = 1 if text.startswith(BOM) else 0
     text = text.removeprefix(BOM)
@@ -111,6 +110,8 @@ def compose(text: str) -> list[Node]:
 
 def _documents(events: Iterable[Any], shift: int) -> list[Node]:
     """Build the trees from the parser's events; PyYAML's own composer recurses, and its fast one crashes on depth."""
+    import yaml
+
     documents: list[Node] = []
     anchors: dict[str, Node] = {}
     open_nodes: list[Node] = []

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import plan as flow_plan
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import saved_plan
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import Item, Plan, Stored
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import Record, sha256
@@ -203,15 +204,15 @@ PRUNING = flow_plan.Pruning(10, LABELS)
 
 def test_a_saved_plan_is_the_same_plan() -> None:
     made, known = saved()
-    text = flow_plan.dump_plan(made, SERVER, PRUNING)
-    loaded = flow_plan.load_plan(text)
+    text = saved_plan.dump_plan(made, SERVER, PRUNING)
+    loaded = saved_plan.load_plan(text)
     assert loaded.server == SERVER and loaded.namespaces == {"a", "new", "team.one"}
     assert loaded.moved(known) == ([], [])
     again = loaded.on(known)
     assert [(i.name, i.action, i.before, i.after) for i in again.items] == [
         (i.name, i.action, i.before, i.after) for i in made.items
     ]
-    assert flow_plan.dump_plan(again, SERVER, PRUNING) == text
+    assert saved_plan.dump_plan(again, SERVER, PRUNING) == text
 
 
 def test_a_saved_plan_names_every_flow_that_moved_and_that_it_changes() -> None:
@@ -220,7 +221,7 @@ def test_a_saved_plan_names_every_flow_that_moved_and_that_it_changes() -> None:
     made = Plan(
         (*made.items, *flow_plan.make_plan([Flow("new", "same", "s.yml", known["new", "same"].text)], known).items)
     )
-    loaded = flow_plan.load_plan(flow_plan.dump_plan(made, SERVER, PRUNING))
+    loaded = saved_plan.load_plan(saved_plan.dump_plan(made, SERVER, PRUNING))
     known[("a", "gone")] = replace(known[("a", "gone")], text=OWNED + "# x\n", revision=2)
     known[("team.one", "good")] = replace(known[("team.one", "good")], revision=2)
     known[("new", "n")] = Stored("new", "n", "x", 7)
@@ -237,7 +238,7 @@ def test_a_saved_plan_names_every_flow_that_moved_and_that_it_changes() -> None:
 
 def test_what_is_already_as_planned_has_not_moved() -> None:
     made, known = saved()
-    loaded = flow_plan.load_plan(flow_plan.dump_plan(made, SERVER, PRUNING))
+    loaded = saved_plan.load_plan(saved_plan.dump_plan(made, SERVER, PRUNING))
     del known[("a", "gone")]
     for item in made.with_action("create", "update"):
         known[item.key] = Stored(*item.key, item.after or "", 9)
@@ -247,7 +248,7 @@ def test_what_is_already_as_planned_has_not_moved() -> None:
 def test_a_saved_plan_prunes_no_more_than_was_allowed() -> None:
     made, known = saved()
     for pruning in (flow_plan.Pruning(0, LABELS), flow_plan.Pruning(1, {"managed-by": "others"})):
-        loaded = flow_plan.load_plan(flow_plan.dump_plan(made, SERVER, pruning))
+        loaded = saved_plan.load_plan(saved_plan.dump_plan(made, SERVER, pruning))
         with pytest.raises(ValueError, match="prunes"):
             loaded.on(known)
 
@@ -264,7 +265,7 @@ def test_a_saved_plan_prunes_no_more_than_was_allowed() -> None:
 )
 def test_a_damaged_plan_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        flow_plan.load_plan(text)
+        saved_plan.load_plan(text)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ def test_switching_a_text(text: str, disabled: bool, expected: str | None) -> No
 def test_a_blocked_flow_that_was_deleted_since_is_no_longer_in_the_plan() -> None:
     made, known = saved()
     blocked = flow_plan.mark_drift(made, {}, block=True)
-    loaded = flow_plan.load_plan(flow_plan.dump_plan(blocked, SERVER, PRUNING))
+    loaded = saved_plan.load_plan(saved_plan.dump_plan(blocked, SERVER, PRUNING))
     del known[("a", "gone")]
     assert [item.name for item in loaded.on(known).items] == ["new/n", "team.one/good"]
 

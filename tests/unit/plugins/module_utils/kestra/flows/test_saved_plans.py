@@ -9,17 +9,23 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import plan as flow_plan
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import saved_plan
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import (
     Pruning,
-    SavedPlan,
     Stored,
-    dump_plan,
-    load_plan,
     make_plan,
     mark_drift,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow, parse_sources
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.saved_plan import (
+    SavedPlan,
+    dump_plan,
+    load_plan,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
+    Flow,
+    Source,
+    parse_sources,
+)
 
 from ......sampling import sample
 
@@ -129,7 +135,7 @@ def edit(text: str, lots: random.Random) -> dict[str, Any]:
 
 def again(content: dict[str, Any]) -> str:
     """Give an edited plan a checksum that fits, as somebody does on purpose."""
-    content["sha256"] = hashlib.sha256(flow_plan._canonical(content)).hexdigest()
+    content["sha256"] = hashlib.sha256(saved_plan._canonical(content)).hexdigest()
     return json.dumps(content)
 
 
@@ -170,7 +176,7 @@ def test_nothing_is_written_that_the_maker_of_a_plan_did_not_mean(seed: int) -> 
 
 def parse_sources_of(flow: Flow) -> list[Flow]:
     """Return the flows in a text."""
-    return parse_sources([flow_plan.Source(flow.file, flow.text.encode("utf-8"))])[0]
+    return parse_sources([Source(flow.file, flow.text.encode("utf-8"))])[0]
 
 
 def test_a_signed_plan_needs_its_own_key() -> None:

@@ -51,6 +51,14 @@ def texts(server: FakeKestra) -> dict[str, str]:
     return {key[1]: stored.source for key, stored in server.flows.items() if not stored.deleted}
 
 
+def test_updates_are_written_before_new_flows(server: FakeKestra) -> None:
+    server.add(flow("b").text)
+    made = plan(server, flow("a"), flow("b", more="# new\n"), flow("c"))
+    outcomes = sync(server, concurrency=1).apply(made)
+    assert [outcome.action for outcome in outcomes] == ["created", "updated", "created"]
+    assert [write.split()[0] for write in server.flow_writes] == ["PUT", "POST", "POST"]
+
+
 def test_a_hundred_flows_are_read_in_three_requests(server: FakeKestra) -> None:
     flows = [flow(f"f{n}", f"team.n{n % 7}") for n in range(100)]
     for each in flows:
