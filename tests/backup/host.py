@@ -228,6 +228,7 @@ class Host:
         for path in (self.root, self.live / "cache"):
             shutil.rmtree(path, ignore_errors=True)
         password.parent.mkdir(parents=True)
+        password.touch(mode=0o600)
         password.write_text(text)
         self.state_directory.mkdir()
         state = json.loads(self.stand_in.read_text())
