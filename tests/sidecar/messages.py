@@ -95,6 +95,7 @@ MESSAGES: list[tuple[str, str, int, str]] = [
         "not-accepted",
     ),
     ("snapshot", 'Invalid snapshot name: "-".', 422, "not-accepted"),
+    ("find", "cannot connect to the image servers", 503, "command-failed"),
     ("launch", "Available disk (1 bytes) below minimum for this image (3758096384 bytes)", 503, "command-failed"),
     ("start", f"{SEVERAL}Could not stop sshd. 'sudo systemctl stop ssh' exited with code 1.", 503, "command-failed"),
 ]

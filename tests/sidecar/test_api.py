@@ -994,6 +994,10 @@ def test_the_same_request_in_another_form_is_the_same(sidecar: Service) -> None:
     first, second = (sidecar.http.post("/instances", content=body, headers=headers) for body in bodies)
     assert (first.status_code, second.status_code) == (202, 202) and first.json()["id"] == second.json()["id"]
     sidecar.http.get(f"/jobs/{first.json()['id']}", params={"wait": 30})
+    # A key of the previous version, whose digest was another one, still names its job.
+    with sqlite3.connect(sidecar.folder / "state" / "jobs.sqlite") as other:
+        other.execute("UPDATE jobs SET fingerprint = 'abc' WHERE id = ?", (first.json()["id"],))
+    assert sidecar.http.post("/instances", content=bodies[0], headers=headers).json()["id"] == first.json()["id"]
     again = {"Idempotency-Key": f"snapshot {time.monotonic()}"}
     sidecar.done("POST", "/instances/i1/stop")
     made = [sidecar.http.post("/instances/i1/snapshots", headers=again).json()["id"] for _ in range(2)]

@@ -166,7 +166,7 @@ def test_program_serves_notifies_systemd_and_stops(program: Any, inherit: bool) 
     url = f"http://127.0.0.1:{port}"
     assert httpx.get(f"{url}/health").json()["status"] == "ok"
     assert httpx.get(f"{url}/instances").status_code == 401
-    assert httpx.get(f"{url}/instances", headers=bearer()).json() == {"instances": []}
+    assert httpx.get(f"{url}/instances", headers=bearer()).json()["instances"] == []
     public = Path(f"/proc/{process.pid}/cmdline").read_text() + Path(f"/proc/{process.pid}/environ").read_text()
     assert TOKENS["admin"] not in public
     process.send_signal(signal.SIGTERM)

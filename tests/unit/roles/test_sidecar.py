@@ -18,7 +18,7 @@ def test_user_of_the_service_can_read_the_environment_on_a_host_with_another_uma
     argvs = [
         evaluate(task[COMMAND]["argv"], known)
         for task in tasks(load("roles/sidecar/tasks/environment.yml"))
-        if COMMAND in task
+        if COMMAND in task and "chown" not in task[COMMAND]["argv"]
     ]
     readable = known["_sidecar_readable_command"]
     assert [argv[len(readable) :][:3] for argv in argvs] == [

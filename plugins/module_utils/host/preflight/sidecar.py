@@ -141,6 +141,7 @@ DEPLOYMENT: tuple[Rule, ...] = (
         ("sidecar_change_timeout", 1, 3600),
         ("sidecar_launch_timeout", 1, 14400),
         ("sidecar_max_parallel", 1, 64),
+        ("sidecar_max_cpus", 0, 4096),
         ("sidecar_max_queue", 1, 10000),
         ("sidecar_job_days", 1, 3650),
         ("sidecar_rate_limit", 1, 100000),

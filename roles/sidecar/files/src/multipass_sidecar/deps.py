@@ -99,7 +99,7 @@ class JobRequest:
         # What is asked for, and not how it is written: a client may format the same request in another way.
         content = json.dumps(body if asked is None else asked, sort_keys=True)
         request = [self._request.method, self._request.url.path, self._query(), content]
-        digest = hashlib.sha256("\0".join(request).encode(errors="surrogatepass")).hexdigest()
+        digest = "model:" + hashlib.sha256("\0".join(request).encode(errors="surrogatepass")).hexdigest()
         found = await self._repeated()
         if found is None and check and not self._has_pending(kind, target, instances):
             await service.operations.check(kind, target, body)
@@ -112,7 +112,8 @@ class JobRequest:
         job_id, fingerprint = found or await service.jobs.submit(
             job, idempotency=self._key, fingerprint=digest, check=allowed
         )
-        if fingerprint != digest:
+        # Version 1.0 stored a digest of the bytes, which cannot be compared.
+        if fingerprint.startswith("model:") and fingerprint != digest:
             detail = "this Idempotency-Key was used for another request; send a new key"
             raise ApiError(422, "key-reused", detail)
         self._request.state.audit.update(job=job_id, kind=kind, target=target, repeated=job_id != job.id)

@@ -92,8 +92,7 @@ KINDS: list[tuple[str, int, str]] = [
     (
         r"reason: instance|can only (clone|take snapshots of|restore snapshots of)|please stop instance"
         r"|cannot (shut down|start|suspend|restart|stop)\b|cannot delete snapshots of deleted instances"
-        r"|in an unknown state|instance [\"'].*[\"'] is (deleted|not running|not stopped|suspended)|has children"
-        r"|unavailable|is not available",
+        r"|in an unknown state|instance [\"'].*[\"'] is (deleted|not running|not stopped|suspended)|has children",
         409,
         "wrong-state",
     ),

@@ -415,6 +415,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"sidecar_home": ""}, {}, "sidecar_home: is empty. Set an absolute path."),
     ({"sidecar_wheels": "/a b"}, {}, "sidecar_wheels: '/a b' is not an absolute path."),
     ({"sidecar_mount_sources": ["/a", "b"]}, {}, "sidecar_mount_sources: 'b' is not an absolute path."),
+    ({"sidecar_max_cpus": -1}, {}, "sidecar_max_cpus: -1 is out of range. Set it to 0 to 4096."),
     ({"sidecar_max_memory": "8"}, {}, "sidecar_max_memory: '8' is not a size. Set a whole number with M or G."),
     ({"sidecar_limits": {"nobody": {"cpus": 1}}}, {}, "sidecar_limits: there is no token 'nobody'."),
     ({"sidecar_limits": {"kestra": {"disks": 1}}}, {}, "sidecar_limits: kestra: 'disks: 1' is not a limit."),
