@@ -115,7 +115,7 @@ def n8n_environment(postgres: Postgres, database: str, password: str, **more: st
 
 def make_key(url: str, password: str, path: Path) -> str:
     """Return an API key, which the module makes."""
-    options = {"url": url, "email": OWNER, "password": password, "path": str(path)}
+    options = {"url": url, "email": OWNER, "password": password, "path": str(path), "label": "tests"}
     result = call("n8n_api_key", options)
     assert result["changed"], result["msg"]
     return path.read_text(encoding="ascii").strip()
