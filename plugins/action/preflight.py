@@ -60,7 +60,7 @@ def read_options(role: str, roles: Path = ROLES) -> dict[str, dict[str, Any]] | 
 
 
 JSON = {"dict": '{"KEY": "value"}', "list": '["value"]'}
-OF_A_MODULE = "kestra_flows_"
+OF_A_MODULE = ("kestra_flows_", "n8n_workflows_")
 """How variables begin that a module reads, which converts texts itself."""
 
 

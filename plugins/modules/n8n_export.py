@@ -57,7 +57,7 @@ seealso:
 EXAMPLES = r"""
 - name: Export all workflows
   devorch.orchestration.n8n_export:
-    dest: "{{ backup }}"
+    dest: "{{ backup }}/all"
     prune: true
     url: http://127.0.0.1:5678
     api_key: "{{ n8n_api_key }}"
@@ -71,7 +71,7 @@ EXAMPLES = r"""
 
 - name: Load the exported workflows
   devorch.orchestration.n8n_workflows:
-    src: "{{ backup }}"
+    src: "{{ backup }}/all"
     remote_src: true
     api_key: "{{ n8n_api_key }}"
 """

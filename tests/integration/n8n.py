@@ -85,6 +85,10 @@ class N8n:
         wait_until(f"{path} says {text}", lambda: self.webhook(path).text == answer, 10)
         return True
 
+    def refused(self, path: str, status: int = 403) -> None:
+        """Wait until a webhook answers with an error."""
+        wait_until(f"{path} answers {status}", lambda: self.webhook(path).status_code == status, 10)
+
 
 def n8n_environment(postgres: Postgres, database: str, password: str, **more: str) -> dict[str, str]:
     """Return what the role gives the container, as far as these tests need it."""
@@ -111,7 +115,7 @@ def n8n_environment(postgres: Postgres, database: str, password: str, **more: st
 
 def make_key(url: str, password: str, path: Path) -> str:
     """Return an API key, which the module makes."""
-    options = {"url": url, "email": OWNER, "password": password, "path": str(path)}
+    options = {"url": url, "email": OWNER, "password": password, "path": str(path), "label": "tests"}
     result = call("n8n_api_key", options)
     assert result["changed"], result["msg"]
     return path.read_text(encoding="ascii").strip()

@@ -53,7 +53,7 @@ def edited(n8n: N8n, name: str, says: str) -> None:
 
 
 def test_all_patterns_twice_exported_and_loaded_again(n8n: N8n, tmp_path: Path) -> None:
-    """A second run changes nothing and makes no version; an export is equal to what was loaded."""
+    """A second run changes nothing and makes no version. An export is equal to what was loaded."""
     credentials(n8n)
     copies = [
         json.loads(json.dumps(one).replace("p-", f"p{number}-"))
