@@ -14,14 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.sampling import LONG, SEED, sample
+from tests.sampling import SEED, sample
 
 from .host import Host, next_second
 
 CLOCK = str(Path(__file__).with_name("clock"))
 MIB = 1024**2
-# How long a store that never answers may hold up a run.
-HANG_LIMIT = 100
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +171,7 @@ def test_store_is_away(host: Host) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         remote(host, f"rest:http://user:pass%20word@127.0.0.1:{closed.getsockname()[1]}/second")
-        made = host.run("create", code=3, timeout=HANG_LIMIT)
+        made = host.run("create", code=3)
     results = {target["name"]: target for target in made["targets"]}
     assert results["local"]["ok"] and not results["second"]["ok"]
     # It is perhaps not lost.
@@ -184,33 +182,6 @@ def test_store_is_away(host: Host) -> None:
     remote(host, location)
     host.run("copy")
     assert good | {made["backup"]} <= host.complete("second")
-
-
-@contextmanager
-def hanging() -> Iterator[int]:
-    """A server that accepts connections and never answers."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(100)
-        yield server.getsockname()[1]
-
-
-# As long as the limit is, and so not in each run.
-@pytest.mark.parametrize("command", ["create", "list"] if LONG else [])
-def test_store_hangs(host: Host, command: str) -> None:
-    with hanging() as port:
-        remote(host, f"rest:http://127.0.0.1:{port}/second")
-        program = host.begin(command)
-        try:
-            output, errors = program.communicate(timeout=HANG_LIMIT)
-        except subprocess.TimeoutExpired:
-            program.kill()
-            raise
-    assert "second" in output + errors
-    if command == "create":
-        assert program.returncode == 3, output + errors
-        assert json.loads(output)["backup"] in host.complete("local")
-    assert host.left_behind() == []
 
 
 @contextmanager
