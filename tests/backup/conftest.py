@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.sampling import LONG
 from tests.stores import require_programs
+
+# It takes as long as the program waits.
+collect_ignore = [] if LONG else ["test_hangs.py"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -35,7 +35,6 @@ class Host:
         self.temporary = self.live / "tmp"
         self.config = self.live / "backup.json"
         self.stand_in = self.live / "docker.json"
-        self.programs: list[Path] = []
 
     def make(
         self, *, stores: tuple[str, ...] = ("local",), keep: dict[str, int] | None = None, pause: bool = True
@@ -236,7 +235,7 @@ class Host:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of the program: our programs come first, and temporary files have their own place."""
-        path = os.pathsep.join(map(str, [*self.programs, HERE / "programs", os.environ["PATH"]]))
+        path = os.pathsep.join([str(HERE / "programs"), os.environ["PATH"]])
         return os.environ | {
             "PATH": path,
             "TMPDIR": str(self.temporary),
@@ -245,10 +244,10 @@ class Host:
             **more,
         }
 
-    def begin(self, *arguments: str, prefix: tuple[str, ...] = (), **more: str) -> subprocess.Popen[str]:
+    def begin(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
         """Start the program."""
         return subprocess.Popen(
-            [*prefix, sys.executable, str(PROGRAM), "--config", str(self.config), *arguments],
+            [sys.executable, str(PROGRAM), "--config", str(self.config), *arguments],
             env=self.environment(**more),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

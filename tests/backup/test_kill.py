@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from .host import KEEP, Host, next_second
 
 KILLING = str(Path(__file__).with_name("killing"))
 EACH = 12
-SAMPLE = 8
+SAMPLE = 3
 # How far into the run the moments begin: a run that forgets does so at its end.
 COMMANDS: dict[str, tuple[tuple[str, ...], float]] = {
     "create": (("create",), 0.0),
@@ -65,11 +64,9 @@ def moments() -> list[Moment]:
 class Prepared:
     """A host with two stores and three backups, one of which the second store lacks."""
 
-    def __init__(self, directory: Path, command: str) -> None:
-        self.host = host = Host(directory)
-        # A run that forgets has something to forget in each store.
-        keep = KEEP | {"manual": 3 if command == "forget" else 30}
-        host.make(stores=("local", "second"), keep=keep)
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.host = directory, Host(directory)
+        host = self.host.make(stores=("local", "second"), keep=KEEP)
         for text in ("first", "second backup"):
             host.change(text)
             host.run("create", "--reason", "manual")
@@ -88,29 +85,47 @@ class Prepared:
         host.keep_base()
         self.good = {name: host.complete(name) for name in ("local", "second")}
         assert {name: len(found) for name, found in self.good.items()} == {"local": 3, "second": 2}
-        self.arguments, _first = COMMANDS[command]
-        if command in ("create", "forget"):
-            self.arguments = (*self.arguments, "--reason", "manual")
-        counted = directory / "lines"
-        started = time.monotonic()
-        host.run(*self.arguments, PYTHONPATH=KILLING, DEVORCH_KILL_COUNT=str(counted))
-        self.seconds, self.lines = time.monotonic() - started, int(counted.read_text())
-        assert host.left_behind() == []
+        self.costs: dict[str, tuple[float, int]] = {}
+
+    def go_back(self, command: str) -> None:
+        """Put everything back. A run that forgets has something to forget in each store."""
+        self.host.go_back()
+        if command == "forget":
+            keep = KEEP | {"manual": 3}
+            self.host.configure([target | {"keep": keep} for target in self.host.setting("targets")])
+
+    def arguments(self, command: str) -> tuple[str, ...]:
+        """Return the arguments of a command."""
+        found = COMMANDS[command][0]
+        return (*found, "--reason", "manual") if found == ("create",) else found
+
+    def cost(self, command: str) -> tuple[float, int]:
+        """Return the seconds and the lines of a run that is not killed."""
+        if command not in self.costs:
+            self.go_back(command)
+            counted = self.directory / "lines"
+            started = time.monotonic()
+            self.host.run(*self.arguments(command), PYTHONPATH=KILLING, DEVORCH_KILL_COUNT=str(counted))
+            self.costs[command] = (time.monotonic() - started, int(counted.read_text()))
+            assert self.host.left_behind() == []
+        return self.costs[command]
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Prepared]]:
-    yield {}
+def base(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return Prepared(tmp_path_factory.mktemp("host"))
 
 
-def killed(host: Host, base: Prepared, moment: Moment) -> bool:
-    """Run the command and kill it; return whether that was before its end."""
+def run_and_kill(base: Prepared, moment: Moment) -> None:
+    """Run the command and kill it."""
+    seconds, lines = base.cost(moment.command)
+    base.go_back(moment.command)
     more: dict[str, str] = {}
     if moment.by_line:
-        more = {"PYTHONPATH": KILLING, "DEVORCH_KILL_LINE": str(1 + int(moment.fraction * base.lines))}
-    program = host.begin(*base.arguments, **more)
+        more = {"PYTHONPATH": KILLING, "DEVORCH_KILL_LINE": str(1 + int(moment.fraction * lines))}
+    program = base.host.begin(*base.arguments(moment.command), **more)
     try:
-        program.communicate(timeout=120 if moment.by_line else moment.fraction * base.seconds)
+        program.communicate(timeout=120 if moment.by_line else moment.fraction * seconds)
     except subprocess.TimeoutExpired:
         program.kill()
     if moment.group and program.returncode != 0:
@@ -118,17 +133,12 @@ def killed(host: Host, base: Prepared, moment: Moment) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(program.pid, signal.SIGKILL)
     program.communicate(timeout=30)
-    return program.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("moment", sample(moments(), SAMPLE), ids=str)
-def test_kill(moment: Moment, prepared: dict[str, Prepared], tmp_path_factory: pytest.TempPathFactory) -> None:
-    if moment.command not in prepared:
-        prepared[moment.command] = Prepared(tmp_path_factory.mktemp(moment.command), moment.command)
-    base = prepared[moment.command]
+def test_kill(moment: Moment, base: Prepared) -> None:
     host = base.host
-    host.go_back()
-    killed(host, base, moment)
+    run_and_kill(base, moment)
     if moment.thaw:
         host.run("thaw")
         assert [problem for problem in host.left_behind() if "paused" in problem or "watchdog" in problem] == []

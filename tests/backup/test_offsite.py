@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.sampling import sample
 from tests.stores import SERVERS, Store, rest
 
 from .host import Host, next_second
 
 
-@pytest.fixture(scope="module", params=[*SERVERS, "append-only"])
+@pytest.fixture(scope="module", params=sample([*SERVERS, "append-only"], 1))
 def store(images: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     directory = tmp_path_factory.mktemp(request.param)
     with ExitStack() as stack:

@@ -54,7 +54,8 @@ def fill(directory: Path, count: int) -> None:
 
 def test_part_and_whole(tmp_path: Path) -> None:
     costs: dict[str, list[Cost]] = {}
-    for name, count in (("part", FILES // PART), ("whole", FILES)):
+    # A part to compare with only where the difference is larger than what each run costs.
+    for name, count in (*([("part", FILES // PART)] if LONG else []), ("whole", FILES)):
         host = Host(tmp_path / name).make()
         fill(host.root / "data/kestra/many", count)
         if name == "whole":

@@ -7,15 +7,18 @@ import os
 import time
 
 ahead = int(os.environ.pop("DEVORCH_CLOCK_AHEAD", "0")) * 86400
+true_time = time.time
+
+
+class Datetime(datetime.datetime):
+    """The class of datetime with a wrong clock."""
+
+    @classmethod
+    def now(cls, tz: datetime.tzinfo | None = None) -> Datetime:
+        """Return the wrong time."""
+        return cls.fromtimestamp(true_time() + ahead, tz)
+
+
 if ahead:
-    true_time, true_datetime = time.time, datetime.datetime
-
-    class Datetime(true_datetime):
-        """The class of datetime with a wrong clock."""
-
-        @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
-            return true_datetime.fromtimestamp(time.time(), tz)
-
     time.time = lambda: true_time() + ahead
     datetime.datetime = Datetime  # type: ignore[misc]
