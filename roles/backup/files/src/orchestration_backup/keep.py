@@ -34,14 +34,16 @@ def keep_copies(config: Config, *, made: str = "", only: str = "") -> list[dict[
             continue
         result: dict[str, Any] = {"name": target.name, "ok": True, "copied": [], "forgotten": [], "future": []}
         try:
-            store = Store(config, target).open(make=target != config.targets[0])
+            store = Store(config, target)
             if target == config.targets[0]:
-                source = store.backups()
+                # The run that made a backup in it has opened it.
+                source = present = (store if made else store.open()).backups()
             elif source is None:
                 raise BackupError(f"{target.name}: nothing was copied, because {config.targets[0].name} cannot be read")
             else:
-                result["copied"] = copy_missing(config, store, source, made)
-            clear(config, store, made, result)
+                result["copied"] = copy_missing(config, store.open(make=True), source, made)
+                present = store.backups()
+            clear(config, store, present, made, result)
         except (BackupError, OSError) as error:
             result |= {"ok": False, "error": named(str(error))}
         if not only or target.name == only:
@@ -78,9 +80,8 @@ def copy_missing(config: Config, store: Store, source: list[Backup], made: str) 
     return copied
 
 
-def clear(config: Config, store: Store, made: str, result: dict[str, Any]) -> None:
+def clear(config: Config, store: Store, backups: list[Backup], made: str, result: dict[str, Any]) -> None:
     """Read the new backup back, and remove old backups, leftovers of killed runs, and data that nothing needs."""
-    backups = store.backups()
     found = plan(reasons(backups), store.target.keep, at=now(), protected=protected(config, backups, made))
     result["future"] = found.future
     complete = [backup for backup in backups if backup.complete]
