@@ -18,7 +18,7 @@ description:
   - Returns for each store of C(backup_targets) what the backup program has to know about it, and the contents of its
     secret files. The first is the local store.
 author: devorch maintainers (@devorch)
-positional: directory, secrets, keep, proxies
+positional: directory, root, keep, proxies
 options:
   _input:
     description: The stores, as the variable C(backup_targets) names them.
@@ -29,8 +29,8 @@ options:
     description: Directory of the local store, unless the list has a store with the name V(local).
     type: str
     required: true
-  secrets:
-    description: Directory of the secret files on the host.
+  root:
+    description: Directory of the orchestration host.
     type: str
     required: true
   keep:
@@ -47,15 +47,16 @@ EXAMPLES = r"""
 - name: Report the names of the stores
   ansible.builtin.debug:
     msg: >-
-      {{ backup_targets | devorch.orchestration.backup_stores('/srv/backups', '/srv/secrets', {'daily': 7})
+      {{ backup_targets | devorch.orchestration.backup_stores('/srv/backups', '/opt/orchestration', {'daily': 7})
          | map(attribute='config.name') | list }}
 """
 
 RETURN = r"""
 _value:
   description:
-    - The stores. C(config) is for the backup program. C(secrets) has the contents of the secret files by name. C(path)
-      is the directory of a store on the host. C(packages) are what the store needs on the host.
+    - The stores. C(config) is for the backup program. C(secrets) has the contents of the secret files by name, and
+      C(files) those of the other files by path. C(path) is the directory of a store on the host. C(packages) are what
+      the store needs on the host.
   type: list
   elements: dict
 """

@@ -116,11 +116,11 @@ SECRETS = re.compile(r"backup_[a-z0-9-]+_(repository|environment|ssh_key|known_h
 def stores(
     targets: Any,
     directory: str,
-    secrets: str,
+    root: str,
     keep: Any,
     proxies: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return each store: what backup.json says of it, its secrets by name, and the packages that it needs.
+    """Return each store: what backup.json says of it, its files and secrets below C(root), and the packages it needs.
 
     The first is the one below C(directory), or that which C(targets) names so. What is not valid is left to the
     preflight.
@@ -130,7 +130,7 @@ def stores(
     if all(target["name"] != LOCAL for target in given):
         given.insert(0, {"name": LOCAL, "repository": f"{directory.rstrip('/')}/repository"})
     given.sort(key=lambda target: target["name"] != LOCAL)
-    return [_store(target, secrets, _mapping(keep), proxies or {}) for target in given]
+    return [_store(target, root, _mapping(keep), proxies or {}) for target in given]
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -148,9 +148,7 @@ def _text(value: Any) -> str:
         return ""
 
 
-def _store(
-    target: Mapping[str, Any], secrets: str, keep: Mapping[str, Any], proxies: Mapping[str, str]
-) -> dict[str, Any]:
+def _store(target: Mapping[str, Any], root: str, keep: Mapping[str, Any], proxies: Mapping[str, str]) -> dict[str, Any]:
     name, repository = str(target["name"]), str(target.get("repository") or "")
     environment = {str(key): _text(value) for key, value in _mapping(target.get("environment")).items()}
     try:
@@ -169,7 +167,12 @@ def _store(
     for what in ("ssh_key", "known_hosts"):
         if target.get(what):
             files[what] = f"{str(target[what]).strip()}\n"
-    paths = {what: f"{secrets}/{secret_name(name, what)}" for what in files}
+    paths = {what: f"{root}/secrets/{secret_name(name, what)}" for what in files}
+    public: dict[str, str] = {}
+    if parsed.path:
+        # A directory is not a secret.
+        paths["repository"] = f"{root}/bin/backup.{name}.repository"
+        public = {paths["repository"]: files.pop("repository")}
     return {
         "config": {
             "name": name,
@@ -184,6 +187,7 @@ def _store(
             },
         },
         "path": parsed.path,
+        "files": public,
         "secrets": {secret_name(name, what): {"value": content, "kind": "text"} for what, content in files.items()},
         "packages": [PACKAGES[parsed.kind]] if parsed.kind in PACKAGES else [],
     }

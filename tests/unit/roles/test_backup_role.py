@@ -63,21 +63,28 @@ def test_a_killed_backup_is_thawed_by_its_unit() -> None:
 
 @pytest.mark.parametrize(("targets", "kept"), [([], False), (TARGETS, True)])
 def test_purge_keeps_the_password_of_stores_elsewhere(targets: list[Any], kept: bool) -> None:
-    names = ["backup_password", "backup_offsite_environment", "backup_local_repository", "n8n_encryption_key"]
+    names = ["backup_password", "backup_offsite_environment", "n8n_encryption_key"]
     given = known(backup_targets=targets, host={"secrets": names})
     paths = evaluate("{{ _backup_purged_paths }}", given)
     secrets = sorted(path.rpartition("/")[2] for path in paths if "/secrets/" in path)
-    assert secrets == ["backup_local_repository", "backup_offsite_environment", *([] if kept else ["backup_password"])]
+    assert secrets == ["backup_offsite_environment", *([] if kept else ["backup_password"])]
     (purge,) = [task for task in load("roles/backup/tasks/remove.yml") if "_backup_purged_paths" in str(task)]
     assert not holds(purge["when"], given)
 
 
 def test_credentials_of_a_store_that_is_not_wanted_any_more_are_removed() -> None:
+    programs = "/opt/orchestration/bin"
     given = known(
         backup_targets=TARGETS,
-        host={"secrets": ["backup_former_ssh_key", "backup_offsite_environment", "backup_password", "sidecar_token"]},
+        host={
+            "secrets": ["backup_gone_ssh_key", "backup_offsite_environment", "backup_password", "sidecar_token"],
+            "files": {f"{programs}/backup.{name}": {} for name in ("json", "local.repository", "gone.repository")},
+        },
     )
-    assert evaluate("{{ _backup_former_secrets }}", given) == ["backup_former_ssh_key"]
+    assert evaluate("{{ _backup_old_files }}", given) == [
+        "/opt/orchestration/secrets/backup_gone_ssh_key",
+        f"{programs}/backup.gone.repository",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,16 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.host import 
 
 
 def stores(*targets: Any, keep: Any = None, **proxies: str) -> list[dict[str, Any]]:
-    return repository.stores(list(targets), "/b/", "/s", keep or {}, proxies)
+    return repository.stores(list(targets), "/b/", "/o", keep or {}, proxies)
 
 
 def test_the_local_store_is_first_and_needs_nothing() -> None:
     local, other = stores({"name": "other", "repository": "/srv/b", "keep": {"daily": "2"}}, keep={"weekly": 1})
     assert local["path"] == "/b/repository" and other["path"] == "/srv/b"
-    assert local["secrets"] == {"backup_local_repository": {"value": "/b/repository\n", "kind": "text"}}
+    assert local["secrets"] == {} and local["files"] == {"/o/bin/backup.local.repository": "/b/repository\n"}
     assert local["config"] == {
         "name": "local",
-        "repository_file": "/s/backup_local_repository",
+        "repository_file": "/o/bin/backup.local.repository",
         "environment_file": "",
         "options": {},
         "append_only": False,
@@ -52,7 +52,10 @@ def test_credentials_and_proxies_are_lines_of_a_secret_file() -> None:
     assert store["secrets"]["backup_s_environment"]["value"] == (
         "https_proxy=http://proxy:1\nAWS_ACCESS_KEY_ID=id\nAWS_SECRET_ACCESS_KEY=a key='$x'\nNUMBER=1\n"
     )
-    assert store["config"]["environment_file"] == "/s/backup_s_environment" and store["config"]["append_only"] is True
+    assert (
+        store["config"]["environment_file"] == "/o/secrets/backup_s_environment"
+        and store["config"]["append_only"] is True
+    )
     assert "a key" not in str(store["config"])
 
 
@@ -69,8 +72,9 @@ def test_ssh_asks_nobody_and_knows_the_server(address: str, end: str) -> None:
     given = {"name": "o", "repository": address, "ssh_key": "KEY", "known_hosts": "host key"}
     _local, store = stores(given, https_proxy="http://proxy:1")
     assert store["config"]["options"]["sftp.command"] == (
-        "ssh -o BatchMode=yes -o ServerAliveInterval=30 -o ConnectTimeout=30 -i /s/backup_o_ssh_key"
-        f" -o IdentitiesOnly=yes -o UserKnownHostsFile=/s/backup_o_known_hosts -o StrictHostKeyChecking=yes {end}"
+        "ssh -o BatchMode=yes -o ServerAliveInterval=30 -o ConnectTimeout=30 -i /o/secrets/backup_o_ssh_key"
+        " -o IdentitiesOnly=yes -o UserKnownHostsFile=/o/secrets/backup_o_known_hosts"
+        f" -o StrictHostKeyChecking=yes {end}"
     )
     # ssh reads no key without a line break at its end.
     assert store["secrets"]["backup_o_ssh_key"] == {"value": "KEY\n", "kind": "text"}
@@ -88,7 +92,7 @@ def test_ssh_asks_nobody_and_knows_the_server(address: str, end: str) -> None:
     ],
 )
 def test_what_is_not_valid_is_left_to_the_preflight(targets: Any) -> None:
-    found = repository.stores(targets, "/b", "/s", 7)
+    found = repository.stores(targets, "/b", "/o", 7)
     assert found[0]["config"]["name"] == "local" and all(store["config"]["keep"]["daily"] == 7 for store in found)
 
 
