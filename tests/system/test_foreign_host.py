@@ -137,7 +137,8 @@ class Life:
         """Check that others have all that they had, byte for byte and container for container."""
         files = self.found_files()
         changed = {path: (text, files.get(path)) for path, text in self.files.items() if files.get(path) != text}
-        assert {path: both for path, both in changed.items() if not re.fullmatch(f"/etc/({SHARED})", path)} == {}
+        others = {path: both for path, both in changed.items() if not re.fullmatch(f"/etc/({SHARED})", path)}
+        assert others == {}, "\n".join(f"{path}: {before} -> {after}" for path, (before, after) in others.items())
         for name, lines in self.lines.items():
             assert set(lines) <= set(self.host.shell(f"cat /etc/{name}").splitlines())
         daemon = json.loads(self.host.shell("cat /etc/docker/daemon.json"))

@@ -243,6 +243,10 @@ def test_a_large_answer_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None
         assert len(client.request("GET", "/", "read").content) == 10000
 
 
+USES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+USES += ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+
+
 def certificates(directory: Path) -> dict[str, Path]:
     """Make an authority, and certificates of a server and a client, with their keys."""
     made: dict[str, Path] = {}
@@ -258,7 +262,13 @@ def certificates(directory: Path) -> dict[str, Path]:
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=name in ("ca", "other"), path_length=None), critical=True)
+            # Python 3.13 refuses a certificate without these.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuers_key.public_key()), critical=False)
         )
+        if name in ("ca", "other"):
+            uses = dict.fromkeys(USES, False) | {"key_cert_sign": True, "crl_sign": True}
+            builder = builder.add_extension(x509.KeyUsage(**uses), critical=True)
         if name == "server":
             address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
             builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
