@@ -17,9 +17,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.clien
     Connection,
     KestraClient,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.module import run_with
-
-HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import HIDDEN, run_with
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import texts_in as texts_in
 
 
 def connection_argument_spec() -> dict[str, dict[str, Any]]:
@@ -94,15 +93,6 @@ def only_for_the_server(module: AnsibleModule, name: str, within: dict[str, Any]
     module.no_log_values.clear()
     module.no_log_values.update(texts_in(still))
     return given
-
-
-def texts_in(value: Any) -> set[str]:
-    """Return every text and number in a value as text, however deep it is."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return set().union(*map(texts_in, value))
-    return set() if value is None or isinstance(value, bool) or value == "" else {str(value)}
 
 
 def run_module(
