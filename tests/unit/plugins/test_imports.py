@@ -16,7 +16,7 @@ one). An arrow that is not here is an error, and so is a circle of files.
 | `kestra.namespace_files` | `http_session`, `ignore_file`, `kestra` |
 | `kestra` | `addresses`, `dates`, `http_session`, `module` |
 | `multipass` | `http_session`, `module` |
-| `n8n.export` | `n8n`, `n8n.workflows` |
+| `n8n.export` | `n8n.workflows` |
 | `n8n` | `http_session`, `module` |
 | `n8n.workflows` | `http_session`, `module`, `n8n`, `packed_files`, `source_files` |
 | `source_files` | `ignore_file` |
