@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import read_all
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflows.source import IGNORE_FILE, SUFFIXES
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import read_all
 from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_files import transfer_files
 from ansible_collections.devorch.orchestration.plugins.plugin_utils.packed_source import PackedSourceAction
 

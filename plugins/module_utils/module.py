@@ -19,6 +19,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.http_session
 # As with -vvv.
 VERY_VERBOSE = 3
 
+HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+
 
 class Failure(Exception):
     """Why a module cannot do what it was asked to, with the keys that its result has all the same."""
@@ -38,6 +40,15 @@ class Closable(Protocol):
 
 
 Client = TypeVar("Client", bound=Closable)
+
+
+def texts_in(value: Any) -> set[str]:
+    """Return every text and number in a value as text, however deep it is."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return set().union(*map(texts_in, value))
+    return set() if value is None or isinstance(value, bool) or value == "" else {str(value)}
 
 
 def run_with(

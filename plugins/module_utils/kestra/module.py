@@ -18,9 +18,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.clien
     Connection,
     KestraClient,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.module import run_with
-
-HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import HIDDEN, run_with
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import texts_in as texts_in
 
 
 def connection_argument_spec() -> dict[str, dict[str, Any]]:
@@ -104,15 +103,6 @@ def forms_of(texts: Iterable[str]) -> set[str]:
         lines = [line.strip() for line in text.splitlines()] if len(text.splitlines()) > 1 else []
         found |= {text, *(line for line in lines if len(line) >= SHORTEST_SECRET)}
     return found | {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in found for ascii_only in (True, False)}
-
-
-def texts_in(value: Any) -> set[str]:
-    """Return every text and number in a value as text, however deep it is."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return set().union(*map(texts_in, value))
-    return set() if value is None or isinstance(value, bool) or value == "" else {str(value)}
 
 
 def run_module(

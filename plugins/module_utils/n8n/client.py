@@ -95,6 +95,11 @@ class N8nClient:
         self.http = Http(connection, pool_size)
         self._has_drafts = True
 
+    @property
+    def whole_messages(self) -> list[str]:
+        """What the server said, where a message has less of it."""
+        return self.http.whole_messages
+
     def close(self) -> None:
         self.http.close()
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.http_session import LOST
+from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.canonical import canonical
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.client import N8nClient, N8nError
-from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflows.normal import canonical
 
 KIND = "credential"
 SHORTEST_NAME = 3

@@ -33,7 +33,7 @@ def failure(execution: Mapping[str, Any]) -> dict[str, Any] | None:
     data = execution.get("data")
     result = data.get("resultData") if isinstance(data, dict) else None
     error = result.get("error") if isinstance(result, dict) else None
-    if not isinstance(error, dict):
+    if not isinstance(result, dict) or not isinstance(error, dict):
         return None
     node = error.get("node")
     name = node.get("name") if isinstance(node, dict) else result.get("lastNodeExecuted")

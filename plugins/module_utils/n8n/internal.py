@@ -75,8 +75,8 @@ class N8nPage:
     def _keys(self, label: str) -> list[dict[str, Any]]:
         found, _headers = self._call("GET", "api-keys", "list the API keys")
         # The list of newer versions comes in pages, with a count.
-        entries = found.get("items", found.get("data", [])) if isinstance(found, dict) else found
-        return [entry for entry in entries if isinstance(entry, dict) and entry.get("label") == label]
+        entries = found.get("items", found.get("data")) if isinstance(found, dict) else found
+        return [entry for entry in entries or [] if isinstance(entry, dict) and entry.get("label") == label]
 
     def key_works(self, api_key: str) -> bool:
         """Return whether n8n accepts a key."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.canonical import canonical
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.client import N8nClient, N8nError
-from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflows.normal import canonical
 
 TABLE = "devorch_orchestration"
 COLUMNS = ("kind", "key", "digest", "state")

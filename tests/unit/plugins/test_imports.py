@@ -5,17 +5,21 @@ one). An arrow that is not here is an error, and so is a circle of files.
 
 | From | To |
 |---|---|
-| `action` | `host`, `ignore_file`, `kestra.flows`, `kestra.namespace_files`, `plugin_utils` |
+| `action` | `host`, `ignore_file`, `kestra.flows`, `kestra.namespace_files`, `n8n.workflows`, `plugin_utils`, `source_files` |
 | `filter` | `environment_file`, `host`, `kestra.config_schema`, `versions` |
 | `inventory` | `http_session`, `multipass` |
 | `plugin_utils` | `host`, `packed_files`, `versions` |
-| `modules` | `addresses`, `dates`, `host`, `http_session`, `ignore_file`, `kestra`, `kestra.activity`, `kestra.export`, `kestra.flows`, `kestra.namespace_files`, `module`, `multipass`, `packed_files` |
+| `modules` | `addresses`, `dates`, `host`, `http_session`, `ignore_file`, `kestra`, `kestra.activity`, `kestra.export`, `kestra.flows`, `kestra.namespace_files`, `module`, `multipass`, `n8n`, `n8n.export`, `n8n.workflows`, `packed_files` |
 | `kestra.activity` | `dates`, `kestra`, `kestra.flows` |
 | `kestra.export` | `kestra`, `kestra.flows`, `kestra.namespace_files` |
-| `kestra.flows` | `http_session`, `ignore_file`, `kestra`, `module`, `packed_files` |
+| `kestra.flows` | `http_session`, `kestra`, `module`, `packed_files`, `source_files` |
 | `kestra.namespace_files` | `http_session`, `ignore_file`, `kestra` |
 | `kestra` | `addresses`, `dates`, `http_session`, `module` |
 | `multipass` | `http_session`, `module` |
+| `n8n.export` | `n8n.workflows` |
+| `n8n` | `http_session`, `module` |
+| `n8n.workflows` | `http_session`, `module`, `n8n`, `packed_files`, `source_files` |
+| `source_files` | `ignore_file` |
 | `host` | `dates`, `environment_file`, `http_session`, `kestra`, `kestra.config_schema`, `versions` |
 | `module` | `http_session` |
 
@@ -62,7 +66,12 @@ PURE = (
     "module_utils.kestra.flows.yaml_nodes",
     "module_utils.kestra.namespace_files.plan",
     "module_utils.multipass.plan",
+    "module_utils.n8n.canonical",
+    "module_utils.n8n.workflows.normal",
+    "module_utils.n8n.workflows.plan",
+    "module_utils.n8n.workflows.source",
     "module_utils.packed_files",
+    "module_utils.source_files",
     "module_utils.versions",
 )
 SMALL = {

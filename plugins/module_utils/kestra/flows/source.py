@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From flow files to flows, without a server: find the files, read them, find what is wrong with them.
+"""From the texts of flow files to flows, without a server, and what is wrong with them.
 
-Nothing here talks to the network, and only `read_sources` touches the disk. The text of a flow is compared and sent as
+Nothing here talks to the network. The text of a flow is compared and sent as
 it is in its file; YAML is parsed for the id, the namespace, labels and the line numbers of messages alone, so that
 the differences between YAML 1.1 and 1.2 cannot change what is stored.
 
@@ -13,13 +13,10 @@ What is imported in a function is not needed where nothing has changed; a host c
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import (
     BOM,
@@ -28,6 +25,11 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     compose,
     duplicate_keys,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import LONGEST_TEXT, too_large
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Problem as Problem
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Source as Source
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import read_all as read_all
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import read_sources as read_sources
 
 if TYPE_CHECKING:
     from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding
@@ -37,8 +39,6 @@ Key = tuple[str, str]
 Known = tuple[str, str, str]
 """Namespace, id and text of a flow that a server has stored."""
 
-SUFFIXES = (".yml", ".yaml")
-
 # Kestra's own rules for the two names: io.kestra.core.models.flows.AbstractFlow.
 PATTERNS: Mapping[str, re.Pattern[str]] = {
     "id": re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]*"),
@@ -47,54 +47,14 @@ PATTERNS: Mapping[str, re.Pattern[str]] = {
 LONGEST: Mapping[str, int] = {"id": 100, "namespace": 150}
 
 _NULLS = ("", "~", "null", "Null", "NULL")
-# The limit of Kestra's parser, in characters (observed); one of UTF-8 has at most four bytes.
-LONGEST_TEXT = 3 * 1024 * 1024
-LARGEST = 4 * LONGEST_TEXT
 _BOOLEAN = re.compile(r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|True|TRUE|False|FALSE")
 # Integers that are written in another way than Kestra writes them: hexadecimal, binary, octal, with underscores.
 _ODD_INTEGER = re.compile(r"0x[0-9a-fA-F_]+|0b[01_]+|0[0-7_]+|[1-9][0-9]*_[0-9_]*")
 _FLOAT = re.compile(r"[0-9][0-9_]*(\.[0-9_]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)")
 _FALSE = ("false", "no", "off", "null", "~", "")
-# A marker that may begin another document, behind any line end of YAML.
-_LATER_DOCUMENT = re.compile("(?:[\n\r]|\x85|\u2028|\u2029)---".encode())
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?=[ \t\r\n]|$)", re.MULTILINE)
 # Begins with a plain word, not with a line's start, since the search for a word is several times faster.
 _NAMESPACE = re.compile(rb"namespace[\"']?[ \t]*:[ \t]*[\"']?([a-z0-9][a-z0-9._-]*)")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file as it was read: its path, as messages name it, and its bytes."""
-
-    path: str
-    content: bytes
-
-    @property
-    def recognizable(self) -> bool:
-        """Whether a flow that a server has stored with this very text need not be parsed."""
-        # Kestra stores the text of several documents as that of the first flow, if it is given it as one.
-        return b"---" not in self.content or _LATER_DOCUMENT.search(self.content) is None
-
-
-@dataclass(frozen=True)
-class Problem:
-    """The reason why a file cannot be loaded; C(line) counts from 1 and is None if the line is unknown.
-
-    C(no_flow) says that the file may never have been meant as one.
-    """
-
-    file: str
-    line: int | None
-    message: str
-    no_flow: bool = False
-
-    def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.message}"
-
-    def as_result(self) -> dict[str, Any]:
-        """Return the entry of a module's C(problems)."""
-        return {"file": self.file, "line": self.line, "message": self.message}
 
 
 @dataclass(frozen=True)
@@ -125,115 +85,6 @@ class Flow:
 
             line = locate(self.text, about)
         return Problem(self.file, None if line is None else line + self.first_line - 1, message)
-
-
-def read_sources(
-    path: Path, ignored: Callable[[str], bool] | None = None, suffixes: tuple[str, ...] = SUFFIXES
-) -> tuple[list[Source], list[Problem]]:
-    """Read a file, or every file with one of these suffixes below a directory, sorted by path.
-
-    Hidden files and directories are left out, and those for whose path below the directory C(ignored) is true. Files
-    that cannot be read, that are not files, or that a symbolic link takes out of the directory, and a directory
-    without any flow file, are problems; a missing path raises FileNotFoundError.
-    """
-    if not path.exists():
-        raise FileNotFoundError(str(path))
-    sources: list[Source] = []
-    problems: list[Problem] = []
-    root = os.path.realpath(path)
-    is_file = not path.is_dir()
-    for file in _flow_files(path, ignored, suffixes):
-        try:
-            # The walk follows no link to the outside, so what is not a link itself is inside.
-            if not is_file and file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(root):
-                problems.append(Problem(str(file), None, f"is a symbolic link that leads out of {path}"))
-                continue
-            # Without O_NONBLOCK a named pipe would be waited for.
-            descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as stream:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode):
-                    problems.append(Problem(str(file), None, "is not a regular file"))
-                elif status.st_size > LARGEST:
-                    problems.append(Problem(str(file), None, too_large(status.st_size, "bytes", LARGEST)))
-                else:
-                    sources.append(Source(str(file), stream.read()))
-        except OSError as error:
-            problems.append(Problem(str(file), None, f"cannot be read: {error.strerror or error}"))
-    if not sources and not problems:
-        problems.append(
-            Problem(str(path), None, f"no {' or '.join(f'*{suffix}' for suffix in suffixes)} file below this directory")
-        )
-    return sources, problems
-
-
-def read_all(
-    paths: Iterable[Path], ignore_file: str, suffixes: tuple[str, ...] = SUFFIXES
-) -> tuple[list[Source], list[Problem]]:
-    """Read several files and directories, without what their ignore files name.
-
-    What a path has in common with one before it is read once.
-    """
-    from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IgnoreProblem, load
-
-    sources: list[Source] = []
-    problems: list[Problem] = []
-    read: set[str] = set()
-    paths = list(paths)
-    several = len(paths) > 1
-    for path in paths:
-        try:
-            ignored = load(path, ignore_file) if path.is_dir() else None
-            found = read_sources(path, ignored, suffixes)
-        except IgnoreProblem as error:
-            found = [], [Problem(str(error.file), error.line, error.message)]
-        except OSError:
-            found = [], [Problem(str(path), None, "does not exist")]
-        places = {source.path: os.path.realpath(source.path) for source in found[0]} if several else {}
-        sources += (source for source in found[0] if places.get(source.path) not in read)
-        read.update(places.values())
-        problems += (problem for problem in found[1] if problem not in problems)
-    return sources, problems
-
-
-def too_large(size: int, unit: str, most: int) -> str:
-    """Return the message for a file with so many bytes or characters."""
-    return f"has {size} {unit}, and Kestra reads {most} at the most; flows of a large file can have files of their own"
-
-
-def _flow_files(path: Path, ignored: Callable[[str], bool] | None, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Yield the files to read, and links to directories outside, which are for the caller to refuse.
-
-    Links that stay inside are followed, each directory once: mounted configuration often consists of them.
-    """
-    if not path.is_dir():
-        yield path
-        return
-    top = os.path.realpath(path)
-    found: list[tuple[tuple[str, ...], Path]] = []
-    seen: set[str] = set()
-    for root, directories, files in os.walk(path, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:
-            directories.clear()
-            continue
-        seen.add(real)
-        below = Path(root).relative_to(path)
-        kept: list[str] = []
-        for name in directories:
-            if name.startswith(".") or (ignored and ignored(f"{(below / name).as_posix()}/")):
-                continue
-            if Path(os.path.realpath(Path(root, name))).is_relative_to(top):
-                kept.append(name)
-            else:
-                found.append(((*below.parts, name), Path(root, name)))
-        directories[:] = kept
-        for name in files:
-            if name.endswith(suffixes) and not name.startswith("."):
-                if ignored and ignored((below / name).as_posix()):
-                    continue
-                found.append(((*below.parts, name), Path(root, name)))
-    yield from (file for _parts, file in sorted(found))
 
 
 def guess_namespaces(sources: Iterable[Source]) -> set[str]:

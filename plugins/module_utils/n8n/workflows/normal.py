@@ -11,10 +11,11 @@ References to other workflows and to credentials are handed to the caller, who k
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.canonical import canonical
 
 # What n8n's API takes; it refuses a workflow with any other key.
 NODE_KEYS = (
@@ -201,11 +202,6 @@ def connections(given: Mapping[str, Any]) -> Iterator[Connection]:
                         str(target.get("type", "main")),
                         target.get("index", 0),
                     )
-
-
-def canonical(value: Any) -> str:
-    """Return one text for a value, whatever the order of its keys."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(form: Mapping[str, Any]) -> str:

@@ -16,8 +16,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import most_pruned
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Problem
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflows.normal import (
     CredentialReference,
     WorkflowReference,
@@ -29,6 +27,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflow
     with_references,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflows.source import Workflow
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Problem
 
 NEW = "new:"
 """Begins what stands for the id of a workflow that is still to be created; its name follows."""
@@ -470,7 +469,7 @@ def prune_problem(plan: Plan, stored: Sequence[Stored], owner_tag: str, limit: s
     """Return why the plan would prune too much, or None; a share is one of the workflows with the tag."""
     pruned = plan.with_action("prune")
     owned = len([one for one in stored if owner_tag in one.tags and not one.archived])
-    most = most_pruned(limit, owned)
+    most = int(owned * float(limit[:-1]) / 100) if limit.endswith("%") else int(limit)
     if len(pruned) <= most:
         return None
     allowed = (

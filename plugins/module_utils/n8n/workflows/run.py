@@ -14,11 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
-    Problem,
-    Source,
-    read_all,
-)
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.client import N8nClient, N8nError
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.records import Records
@@ -44,6 +39,11 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflow
     recorded,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import unpack
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import (
+    Problem,
+    Source,
+    read_all,
+)
 
 ACTIONS = ("created", "updated", "unchanged", "pruned", "blocked", "failed", "skipped", "rolled_back")
 ALWAYS_COUNTED = ("created", "updated", "unchanged")

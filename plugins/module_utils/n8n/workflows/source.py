@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Problem, Source
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflows.normal import connections
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Problem, Source
 
 SUFFIXES = (".json",)
 IGNORE_FILE = ".n8nignore"

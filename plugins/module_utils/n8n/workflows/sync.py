@@ -70,7 +70,6 @@ class Progress:
     error: str | None = None
     state: State = "previous"
     done: bool = False
-    version: int | None = None
     incomplete: bool = field(default=False)
     """Whether a reference to a workflow is left out that did not exist yet."""
 
@@ -275,13 +274,8 @@ class WorkflowSync:
         if before is None or (not stored.archived and fingerprint(Stored(before)) != fingerprint(stored)):
             step.touched = False
             raise Moved("was changed in n8n since the plan was made. Run the task again.")
-        if stored.active and "publish" not in step.item.changes and self.publish == "never":
-            after = self.client.update_workflow(stored.id, content, only_draft=True)
-        else:
-            after = self.client.update_workflow(stored.id, content)
-        counted = (before.get("versionCounter"), after.get("versionCounter"))
-        if all(isinstance(number, int) for number in counted) and counted[1] > counted[0] + 1:
-            step.version = counted[1]
+        only_draft = stored.active and self.publish == "never"
+        self.client.update_workflow(stored.id, content, only_draft=only_draft)
 
     def _tag_ids(self, names: Iterable[str]) -> list[str]:
         found: list[str] = []

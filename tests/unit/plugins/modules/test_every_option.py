@@ -30,6 +30,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "kestra_kv": {"value": "x"},
     "kestra_namespace_files": {"remote_src": True},
     "kestra_health": {"wait_timeout": 0},
+    "n8n_health": {"wait_timeout": 0},
     "n8n_workflows": {"remote_src": True},
 }
 # Options that are nothing alone, and what the module says then.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Source
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.executions import described, failure
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.export import (
     compare,
@@ -21,6 +20,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflow
     make_plan,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflows.source import parse_sources
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Source
 
 from .builders import TAG, call, node, stored
 

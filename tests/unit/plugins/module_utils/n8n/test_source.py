@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Source
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.workflows.source import parse_sources
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Source
 
 from .builders import content, link, node
 
