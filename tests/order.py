@@ -15,12 +15,18 @@ LAST = "tests/chaos/test_nothing_leaked.py"
 HOST = "host"
 
 
+# They need an n8n, and no Kestra.
+N8N = ("test_n8n_", "test_workflows_")
+
+
 def scope(nodeid: str) -> str:
     """Return what a test shares: the test host, the live servers, or nothing but its file."""
     file = nodeid.partition("::")[0]
     folder = file.split("/")[1]
     if folder in ("system", "chaos") and file not in OWN_HOST:
         return HOST
+    if folder == "integration" and file.rpartition("/")[2].startswith(N8N):
+        return "n8n"
     return folder if folder in ("integration", "controllers") else file
 
 

@@ -18,7 +18,7 @@ from .n8n import N8n
 from .test_contract import COLLECTION, check, contract
 
 # Two to five seconds each.
-CASES = 7
+CASES = 4
 GROUP = f"group/{COLLECTION}.n8n"
 # It makes the key that the others need.
 WITHOUT_KEY = ("n8n_api_key",)

@@ -19,7 +19,7 @@ from .contracts.n8n_workflows import store, write
 from .n8n import N8n
 from .n8n_patterns import PATTERNS, callee, caller, credentials, node, webhook, workflow
 
-RUNS, SHORT = 200, 3
+RUNS, SHORT = 200, 2
 FAULTS: tuple[Fault, ...] = (
     *(status(code, after=after) for code in (429, 500, 502, 503) for after in (False, True)),
     reset(),

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import yaml
 
+from ..unit.playbook import play
 from .contracts.n8n_workflows import store, write
 from .kestra import ROOT
-from .n8n import N8n
+from .n8n import OWNER, N8n
 from .n8n_patterns import webhook
 
 RECIPE = yaml.safe_load((ROOT / "docs" / "github-actions" / "workflows.yml").read_text("utf-8"))
@@ -66,3 +67,31 @@ def test_the_workflow_of_this_repository_is_loaded(n8n: N8n, tmp_path: Path) -> 
         assert code == 0 and message in output, output
         assert "canary-4711" not in output
     assert {one["name"] for one in n8n.workflows()} == {"environment-orchestration", "of others"}
+
+
+def test_the_role_makes_a_key_and_renews_it(n8n: N8n, tmp_path: Path) -> None:
+    """The entry points of the role, as playbooks/workflows.yml and playbooks/rotate_secrets.yml use them on a host."""
+    (tmp_path / "secrets").mkdir()
+    write(tmp_path / "files", webhook("one", "role"))
+    secrets = {"n8n_owner_password": n8n.password, "sidecar_token": "canary-4711", "n8n_encryption_key": "k" * 16}
+    variables = {
+        "orchestration_root": str(tmp_path),
+        "_n8n_owner_managed": True,
+        "n8n_api_url": n8n.url,
+        "n8n_owner_email": OWNER,
+        "orchestration_secrets": {"secrets": secrets},
+        "n8n_workflows_directory": str(tmp_path / "files"),
+    }
+    role = {"name": "devorch.orchestration.n8n"}
+    steps = ("workflows", "renew_api_key", "workflows")
+    tasks = [{"name": step, "ansible.builtin.include_role": {**role, "tasks_from": step}} for step in steps]
+    path = tmp_path / "secrets" / "n8n_api_key"
+    arguments = ("--extra-vars", json.dumps(variables))
+    assert play(tmp_path, tasks[:1], "--check", *arguments).returncode == 0
+    assert not path.exists() and n8n.workflows() == []
+    played = play(tmp_path, tasks, *arguments)
+    assert played.returncode == 0, played.output
+    assert "canary-4711" not in played.output and path.read_text("ascii").strip() not in played.output
+    assert [one["name"] for one in n8n.workflows()] == ["one"]
+    again = play(tmp_path, tasks[:1], *arguments)
+    assert again.returncode == 0 and not any(result.get("changed") for result in again.results)

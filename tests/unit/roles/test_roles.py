@@ -36,7 +36,7 @@ def test_argument_specification_equals_defaults(role: str) -> None:
         assert option["description"], f"{name} has no description"
         if name not in defaults:
             # What is handed to a module has the module's default.
-            handed = name.startswith("kestra_flows_")
+            handed = name.startswith(("kestra_flows_", "n8n_workflows_"))
             assert option.get("no_log") or handed, f"{name}: only secrets have no default"
 
 

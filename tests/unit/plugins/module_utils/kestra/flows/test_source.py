@@ -12,6 +12,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     Flow,
     Source,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import LARGEST
 
 from .flow_constructs import ODD_NAMES
 
@@ -55,7 +56,7 @@ BAD = {
     "duplicate top-level key": (b"id: a\nnamespace: b\nid: c\n", 3, "'id' is given twice, first in line 1"),
     "bad second document": (b"id: a\nnamespace: b\n---\nid: c d\nnamespace: b\n", 4, "does not match"),
     "the same flow twice": (b"id: a\nnamespace: b\n---\nid: a\nnamespace: b\n", 4, "is already in 0.yml:1"),
-    "more than Kestra takes": (b"id: a\nnamespace: b\n# " + b"x" * flow_source.LARGEST, None, "at the most"),
+    "more than Kestra takes": (b"id: a\nnamespace: b\n# " + b"x" * LARGEST, None, "at the most"),
     "deleted": (b"id: a\nnamespace: b\ndeleted: true\n", 3, "deleted is not false"),
     "quoted deleted": (b'id: a\nnamespace: b\n"deleted": yes\n', 3, "deleted is not false"),
     "conflict": (b"id: a\nnamespace: b\n<<<<<<< HEAD\ntasks: []\n=======\n>>>>>>> b\n", 3, "Git left the marker"),
