@@ -44,6 +44,8 @@ def render(name: str, folder: Path, database: dict[str, object] | None = None) -
         orchestration_external_database=bool(database),
         orchestration_database=database or {},
         orchestration_lock=str(folder / "run" / "orchestration.lock"),
+        orchestration_backup_pause=str(folder / "paused.json"),
+        orchestration_backup_lock=str(folder / "run" / "backup.lock"),
     )
 
 
