@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,35 @@ def test_backup_of_another_host_in_the_same_store_stays(few: Config, monkeypatch
     results = keep.keep_copies(few, made=new)
     assert (results[0]["forgotten"], results[1]["copied"]) == ([], [new])
     assert listed(few, "local") == {OLDER: True, LEFT: False, new: True}
+
+
+def test_lock_of_a_killed_run_is_removed_and_no_restic_is_run_without_one(
+    few: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.first_store(few).open(make=True)
+    locks = tmp_path / "stores/local/locks"
+    commands: list[str] = []
+    real = restic.Repository.command
+
+    def command(self: restic.Repository, *arguments: str, **options: Any) -> list[str]:
+        commands.append(arguments[0])
+        return real(self, *arguments, **options)
+
+    repository = store.first_store(few).repository
+    environment = os.environ | repository.environment()
+    killed = process.begin(repository.command("backup", "--stdin"), env=environment, stdin=subprocess.PIPE)
+    while not any(locks.iterdir()):
+        assert killed.poll() is None
+        time.sleep(0.1)
+    killed.kill()
+    killed.communicate()
+    monkeypatch.setattr(restic.Repository, "command", command)
+    store.first_store(few).open()
+    assert commands == ["cat", "unlock"] and not any(locks.iterdir())
+    store.first_store(few).open()
+    assert commands == ["cat", "unlock", "cat"]
+    locks.rmdir()
+    store.first_store(few).open()
 
 
 def test_store_that_is_gone_or_another_one_is_refused(few: Config, tmp_path: Path) -> None:

@@ -366,7 +366,10 @@ class Repository:
 
     def unlock(self) -> None:
         """Remove the locks of restic processes that do not run any more."""
-        self.run("unlock", "--quiet")
+        # To open a store takes about a second, and to look into a directory nothing.
+        locks = self.local / "locks" if self.local else None
+        if not locks or not locks.is_dir() or any(locks.iterdir()):
+            self.run("unlock", "--quiet")
 
 
 def parsed(line: str) -> dict[str, Any]:
