@@ -194,10 +194,11 @@ def _store(target: Mapping[str, Any], root: str, keep: Mapping[str, Any], proxie
 
 
 def _options(repository: Repository, paths: Mapping[str, str]) -> dict[str, str]:
-    """Return restic's options. ssh never asks, and trusts only the hosts in its file."""
+    """Return restic's options. ssh never asks, trusts only the hosts in its file, and ends if they are silent."""
     if repository.kind != "sftp" or not repository.host:
         return {}
-    command = ["ssh", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=30", "-o", "ConnectTimeout=30"]
+    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30"]
+    command += ["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"]
     if "ssh_key" in paths:
         command += ["-i", paths["ssh_key"], "-o", "IdentitiesOnly=yes"]
     if "known_hosts" in paths:

@@ -10,12 +10,13 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestration_backup import compose, create, process, restore, store
+from orchestration_backup import compose, create, databases, process, restore, store
 from orchestration_backup.config import Config
 from orchestration_backup.errors import BackupError
 from orchestration_backup.store import Stored
@@ -267,3 +268,20 @@ def test_service_that_cannot_be_unpaused_stays_in_the_journal(config: Config, mo
     assert compose.thaw(config) is True
     assert docker.paused == [] and not config.paused.exists()
     assert compose.thaw(config) is False
+
+
+def test_reason_of_the_database_needs_no_room_on_the_disk(
+    config: Config, docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker.with_name("path").joinpath("docker").write_text(
+        "#!/bin/sh\necho 'FATAL: No space left on device' >&2; exit 2\n"
+    )
+
+    def refuse(*_arguments: Any, **_options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(BackupError, match="database kestra: FATAL: No space left"):
+        databases.Snapshot(config, config.databases[0]).__enter__()
+    with pytest.raises(BackupError, match="failed with exit code 2: FATAL: No space left"):
+        databases.dump_globals(config, config.state_directory)

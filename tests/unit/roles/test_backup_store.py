@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestration_backup import keep, restic, store
+from orchestration_backup import cli, keep, process, restic, store
 from orchestration_backup.config import Config
 from orchestration_backup.errors import BackupError
 from orchestration_backup.files import filename_time, now
@@ -133,6 +138,35 @@ def test_backup_of_another_host_in_the_same_store_stays(few: Config, monkeypatch
     assert listed(few, "local") == {OLDER: True, LEFT: False, new: True}
 
 
+def test_lock_of_a_killed_run_is_removed_and_no_restic_is_run_without_one(
+    few: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.first_store(few).open(make=True)
+    locks = tmp_path / "stores/local/locks"
+    commands: list[str] = []
+    real = restic.Repository.command
+
+    def command(self: restic.Repository, *arguments: str, **options: Any) -> list[str]:
+        commands.append(arguments[0])
+        return real(self, *arguments, **options)
+
+    repository = store.first_store(few).repository
+    environment = os.environ | repository.environment()
+    killed = process.begin(repository.command("backup", "--stdin"), env=environment, stdin=subprocess.PIPE)
+    while not any(locks.iterdir()):
+        assert killed.poll() is None
+        time.sleep(0.1)
+    killed.kill()
+    killed.communicate()
+    monkeypatch.setattr(restic.Repository, "command", command)
+    store.first_store(few).open()
+    assert commands == ["cat", "unlock"] and not any(locks.iterdir())
+    store.first_store(few).open()
+    assert commands == ["cat", "unlock", "cat"]
+    locks.rmdir()
+    store.first_store(few).open()
+
+
 def test_store_that_is_gone_or_another_one_is_refused(few: Config, tmp_path: Path) -> None:
     first = store.first_store(few)
     with pytest.raises(BackupError, match=r"local: .*no such file.* Run playbooks/backup.yml"):
@@ -200,3 +234,83 @@ def test_lines_of_newer_and_older_versions_are_understood() -> None:
     )
     assert restic.message("Fatal: no repository") == "Fatal: no repository"
     assert restic.escaped("data/[a]*?") == r"data/\[a\]\*\?"
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[Config]:
+    """A host with a second store that accepts connections and never answers."""
+    install_restic()
+    make_host(tmp_path)
+    quiet = target("quiet", tmp_path)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(100)
+        Path(quiet["repository_file"]).write_text(f"rest:http://127.0.0.1:{server.getsockname()[1]}/quiet\n")
+        yield write_config(tmp_path, target("local", tmp_path), quiet)
+
+
+def test_store_that_never_answers_holds_nothing_up(silent: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restic, "FIRST_SILENCE", 2)
+    new = filename_time(now())
+    store.first_store(silent).open(make=True)
+    save(silent, new)
+    local, quiet = keep.keep_copies(silent, made=new)
+    assert local["ok"] is True
+    assert quiet["ok"] is False
+    assert quiet["error"].startswith("quiet: has not answered for 2 seconds, so restic was ended. Look whether")
+    listing = cli.list_backups(silent, "")
+    assert [backup["backup"] for backup in listing["backups"]] == [new]
+    assert [away["name"] for away in listing["unavailable"]] == ["quiet"]
+    # One that falls silent later has more time, but not for ever.
+    monkeypatch.setattr(restic, "SILENCE", 3)
+    repository = store.first_store(silent, "quiet").repository
+    repository.answered = True
+    with pytest.raises(BackupError, match="quiet: has not answered for 3 seconds"):
+        repository.copy([new])
+
+
+@pytest.mark.parametrize(
+    ("answered", "size", "code"),
+    [(True, restic.LEAST, 0), (True, 500, restic.SILENT), (False, 500, 0), (False, 1, restic.SILENT)],
+)
+def test_slow_store_is_waited_for_while_data_move(
+    answered: bool, size: int, code: int, silent: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The runtime of restic itself writes a byte every half a minute, and its lock some hundreds now and then.
+    for limit in ("FIRST_SILENCE", "SILENCE"):
+        monkeypatch.setattr(restic, limit, 3)
+    repository = store.first_store(silent, "quiet").repository
+    repository.answered = answered
+    steps = f"import os, time\nfor _ in range(12): os.write(1, bytes({size})); time.sleep(0.5)"
+    with process.in_memory() as output, process.in_memory() as errors:
+        program = process.begin([sys.executable, "-c", steps], stdout=output, stderr=errors)
+        try:
+            assert repository.wait(program, errors) == code
+        finally:
+            program.kill()
+            program.wait()
+
+
+def test_names_of_files_and_reasons_are_in_no_temporary_directory(few: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where they are, a full disk would lose the reasons, and a killed run would leave the names behind.
+    def refuse(*_arguments: Any, **_options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("TemporaryFile", "NamedTemporaryFile", "mkstemp", "mkdtemp"):
+        monkeypatch.setattr(tempfile, name, refuse)
+    repository = store.first_store(few).repository
+    repository.initialise()
+    odd = few.root / "a\nname"
+    odd.write_text("x")
+    saved = repository.backup(few.root, [odd.name], {}, moment="2026-01-01 00:00:00", host="h", parent="")
+    assert saved.files == 1 and repository.read(saved.snapshot, f"/{odd.name}") == b"x"
+    with pytest.raises(BackupError, match=r"failed with exit code 2: ls: .*/does/not/exist"):
+        process.run(["ls", "/does/not/exist"])
+
+
+def test_full_disk_is_named_wherever_restic_says_it(few: Config) -> None:
+    full = "ignoring error for /x: write /x: no space left on device"
+    counted = ["restoring"] * 5 + ["Fatal: There were 1 errors"]
+    reason = store.first_store(few).repository.explain(1, "\n".join([full, *counted]))
+    assert full in reason and reason.endswith(counted[-1])
+    assert restic.FULL.lower() in reason.lower()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ class Snapshot:
         self.config = config
 
     def __enter__(self) -> Snapshot:
-        self.errors = tempfile.TemporaryFile()
+        self.errors = process.in_memory()
         self.process = process.begin(
             [*self.command, *compose.PSQL, "-d", self.database.name],
             cwd=self.config.root,

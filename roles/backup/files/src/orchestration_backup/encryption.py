@@ -33,7 +33,7 @@ def decrypted(path: Path, identity: Path | None) -> Iterator[IO[bytes]]:
         return
     if identity is None:
         raise BackupError(f"{path}: is encrypted. Set the private key: backup_identity in a playbook, --identity here")
-    with tempfile.TemporaryDirectory(prefix="orchestration-") as home, tempfile.TemporaryFile() as errors:
+    with tempfile.TemporaryDirectory(prefix="orchestration-") as home, process.in_memory() as errors:
         if path.suffix == ".age":
             command = ["age", "--decrypt", "--identity", str(identity), str(path)]
         else:

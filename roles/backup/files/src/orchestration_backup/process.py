@@ -14,7 +14,7 @@ import errno
 import os
 import signal
 import subprocess
-import tempfile
+import time
 from pathlib import Path
 from typing import IO, Any, AnyStr
 
@@ -50,7 +50,7 @@ def run(
 
     The variables of `environment` are added to those of this program.
     """
-    with tempfile.TemporaryFile() as errors:
+    with in_memory() as errors:
         program = begin(
             command,
             cwd=cwd,
@@ -77,6 +77,16 @@ def communicate(program: subprocess.Popen[Any], text: str | None = None) -> tupl
     return answer or b"", errors or b""
 
 
+def moved(program: subprocess.Popen[Any]) -> int:
+    """Return how many bytes a program has read and written so far, on disks and in connections."""
+    try:
+        lines = Path(f"/proc/{program.pid}/io").read_text("ascii").splitlines()
+        return sum(int(line.split()[1]) for line in lines[:2])
+    except (OSError, ValueError, IndexError):
+        # It has ended, or the kernel does not count.
+        return time.monotonic_ns()
+
+
 def succeeds(command: list[str]) -> bool:
     """Return whether a command succeeds."""
     return begin(command).wait() == 0
@@ -88,6 +98,11 @@ def output(command: list[str], **options: Any) -> str:
     stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
     program = begin(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     return communicate(program, text)[0].decode(errors="replace").strip()
+
+
+def in_memory() -> IO[bytes]:
+    """Return a file in memory for what a program says: on a full disk, the reason of its failure would be lost."""
+    return os.fdopen(os.memfd_create("output"), "w+b")
 
 
 def error_output(errors: IO[bytes]) -> str:

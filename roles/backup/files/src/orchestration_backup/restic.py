@@ -15,7 +15,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from . import process
 from .config import Config, Target
 from .errors import BackupError
 from .files import CHUNK
+from .space import FULL
 
 # Of Go: collect garbage early, and hard before the memory of a small host is gone.
 MEMORY = {"GOGC": "50", "GOMEMLIMIT": "160MiB"}
@@ -34,8 +34,12 @@ LOCK_WAIT = 300
 """How many seconds a lock of another host is waited for."""
 LOCK_POLL = 5
 LOCAL_ATTEMPTS, REMOTE_ATTEMPTS = 5, 20
-DAMAGED = -1
-"""The exit code of restic that was ended because it could not read a file."""
+FIRST_SILENCE, SILENCE = 60, 900
+"""For how many seconds restic may stand still: until a store has answered once, and later."""
+FIRST_LEAST, LEAST = 100, 64 * 1024
+"""The bytes that restic moves at least if it goes on. Its runtime moves a few without end, and so does its lock."""
+DAMAGED, SILENT = -1, -2
+"""The exit codes of restic that was ended because it could not read a file, or because the store did not answer."""
 INCOMPLETE = 3
 """The exit code of a backup that has left out files which it could not read."""
 
@@ -103,6 +107,7 @@ class Repository:
         self.source = source
         self.absent = ""
         """Why `identity` found no repository."""
+        self.answered = False
 
     @property
     def location(self) -> str:
@@ -158,17 +163,24 @@ class Repository:
         return [*command, *arguments]
 
     def lines(
-        self, *arguments: str, cwd: Path | None = None, target: IO[bytes] | None = None, accepted: tuple[int, ...] = ()
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        source: IO[bytes] | None = None,
+        target: IO[bytes] | None = None,
+        accepted: tuple[int, ...] = (),
     ) -> list[str]:
         """Run restic and return the lines it prints; raise ResticError if it fails. Wait for another host's lock."""
         deadline = time.monotonic() + LOCK_WAIT
         while True:
-            with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            with process.in_memory() as output, process.in_memory() as errors:
+                if source:
+                    source.seek(0)
                 program = process.begin(
                     self.command(*arguments),
                     cwd=cwd,
                     env={**os.environ, **self.environment()},
-                    stdin=subprocess.DEVNULL,
+                    stdin=source or subprocess.DEVNULL,
                     stdout=target or output,
                     stderr=errors,
                 )
@@ -179,6 +191,7 @@ class Repository:
                     program.wait()
                 said, answer = process.error_output(errors), process.error_output(output)
             if code == 0 or code in accepted:
+                self.answered = True
                 return answer.splitlines() + (said.splitlines() if code else [])
             if "already locked" not in said or time.monotonic() > deadline:
                 raise ResticError(f"{self.target.name}: {self.explain(code, said)}")
@@ -193,9 +206,12 @@ class Repository:
         """Wait for the end of restic, and return its exit code.
 
         It reads a damaged file again and again for a quarter of an hour, and then the next one. So end it after some
-        attempts: on a disk they do not help, and elsewhere not for long.
+        attempts: on a disk they do not help, and elsewhere not for long. It also waits without end for a server that
+        accepts a connection and says nothing.
         """
         limit = LOCAL_ATTEMPTS if self.local else REMOTE_ATTEMPTS
+        moved, silent = 0, 0
+        least = LEAST if self.answered or self.local else FIRST_LEAST
         while True:
             try:
                 return int(program.wait(timeout=1))
@@ -207,16 +223,38 @@ class Repository:
             attempts = Counter(re.findall(rb"(Load\(<[^>]*>).* returned error, retrying", said))
             if any(number >= limit for number in attempts.values()):
                 return DAMAGED
+            # The seconds are counted, not measured: a clock goes on while a virtual machine stands still.
+            so_far = process.moved(program)
+            silent += 1
+            if so_far - moved >= least:
+                moved, silent = so_far, 0
+            if silent >= self.patience:
+                return SILENT
+
+    @property
+    def patience(self) -> int:
+        """For how many seconds restic may do nothing."""
+        return SILENCE if self.answered or self.local else FIRST_SILENCE
 
     def explain(self, code: int, said: str) -> str:
         """Return why restic failed. A location may contain a password, so it is left out."""
         # A copy names the other store too, and restic may write a location in another way.
-        words = [masked(message(line).replace(self.location, self.target.name)) for line in said.splitlines()[-4:]]
+        every = [masked(message(line).replace(self.location, self.target.name)) for line in said.splitlines()]
+        words, before = every[-4:], every[:-4]
+        # The last lines only count the errors.
+        if not contains_full(words):
+            words = [line for line in before if contains_full([line])][:1] + words
         reason = " / ".join(word for word in words if word)
         if code == 12 or "wrong password" in said:
             return f"the password is wrong. Set backup_password to that of the store ({reason})"
         if code == DAMAGED:
             return f"the store is damaged or cannot be read: {reason}"
+        if code == SILENT:
+            return (
+                f"has not answered for {self.patience} seconds, so restic was ended. Look whether its server or disk"
+                " works and can be reached from this host, and what its log, a firewall and a proxy say"
+                + (f" ({reason})" if reason else "")
+            )
         return f"restic failed with exit code {code}: {reason}"
 
     def run(self, *arguments: str, **options: Any) -> str:
@@ -273,15 +311,15 @@ class Repository:
         """Save files and directories below a directory, with their paths relative to it."""
         tagged = [part for name, value in tags.items() for part in ("--tag", f"{name}={value}")]
         options = [*tagged, "--time", moment, "--host", host, *(["--parent", parent] if parent else [])]
-        with tempfile.NamedTemporaryFile(prefix="orchestration-") as names:
+        # A file on the disk would stay if this program is killed.
+        with process.in_memory() as names:
             names.write(b"".join(os.fsencode(item) + b"\0" for item in items))
-            names.flush()
             summary: dict[str, Any] = {}
             unread = []
             # Without the first walk over all files, which only a progress bar needs.
             scan = ["--no-scan"] if version() >= (0, 15) else []
-            arguments = ["backup", "--quiet", *scan, *options, "--files-from-raw", names.name]
-            for line in self.lines(*arguments, cwd=directory, accepted=(INCOMPLETE,)):
+            arguments = ["backup", "--quiet", *scan, *options, "--files-from-raw", "-"]
+            for line in self.lines(*arguments, cwd=directory, source=names, accepted=(INCOMPLETE,)):
                 entry = parsed(line)
                 if entry.get("message_type") == "summary":
                     summary = entry
@@ -298,7 +336,7 @@ class Repository:
 
     def read(self, snapshot: str, path: str) -> bytes:
         """Return the content of one small file of a snapshot."""
-        with tempfile.TemporaryFile() as content:
+        with process.in_memory() as content:
             self.run("dump", *self.reading(), snapshot, path, target=content)
             content.seek(0)
             return content.read()
@@ -328,7 +366,10 @@ class Repository:
 
     def unlock(self) -> None:
         """Remove the locks of restic processes that do not run any more."""
-        self.run("unlock", "--quiet")
+        # To open a store takes about a second, and to look into a directory nothing.
+        locks = self.local / "locks" if self.local else None
+        if not locks or not locks.is_dir() or any(locks.iterdir()):
+            self.run("unlock", "--quiet")
 
 
 def parsed(line: str) -> dict[str, Any]:
@@ -346,6 +387,11 @@ def message(line: str) -> str:
     error = entry.get("error")
     text = entry.get("message") or (error.get("message") if isinstance(error, dict) else error) or line
     return str(text).strip()
+
+
+def contains_full(lines: list[str]) -> bool:
+    """Return whether lines of a program say that a disk is full."""
+    return any(FULL.lower() in line.lower() for line in lines)
 
 
 def masked(text: str) -> str:

@@ -72,8 +72,8 @@ def test_ssh_asks_nobody_and_knows_the_server(address: str, end: str) -> None:
     given = {"name": "o", "repository": address, "ssh_key": "KEY", "known_hosts": "host key"}
     _local, store = stores(given, https_proxy="http://proxy:1")
     assert store["config"]["options"]["sftp.command"] == (
-        "ssh -o BatchMode=yes -o ServerAliveInterval=30 -o ConnectTimeout=30 -i /o/secrets/backup_o_ssh_key"
-        " -o IdentitiesOnly=yes -o UserKnownHostsFile=/o/secrets/backup_o_known_hosts"
+        "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
+        " -i /o/secrets/backup_o_ssh_key -o IdentitiesOnly=yes -o UserKnownHostsFile=/o/secrets/backup_o_known_hosts"
         f" -o StrictHostKeyChecking=yes {end}"
     )
     # ssh reads no key without a line break at its end.
