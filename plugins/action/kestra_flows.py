@@ -13,7 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.devorch.orchestration.plugins.module_utils.ignore_file import IGNORE_FILE
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import (
     Problem,
     Source,
     read_all,

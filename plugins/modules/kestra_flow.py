@@ -185,8 +185,6 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     Flow,
-    Problem,
-    Source,
     parse_sources,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import DONE, FlowSync
@@ -198,6 +196,10 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.modul
     run_module,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import (
+    Problem,
+    Source,
+)
 
 
 def fail(problems: list[Problem]) -> Failure:

@@ -120,7 +120,6 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.modul
     connection_argument_spec,
     only_for_the_server,
     run_module,
-    texts_in,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.namespaces import (
     OWN,
@@ -131,7 +130,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.names
     shown,
     wanted_properties,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure, texts_in
 
 
 def run(module: AnsibleModule, client: KestraClient, settings: dict[str, Any]) -> dict[str, Any]:

@@ -207,7 +207,6 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.modul
     connection_argument_spec,
     only_for_the_server,
     run_module,
-    texts_in,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.triggers import (
     UNSCHEDULED,
@@ -216,7 +215,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.trigg
     make_plan,
     reached,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure, texts_in
 
 
 def wanted_from(params: dict[str, Any], inputs: dict[str, Any]) -> WantedTrigger:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import json
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.sampling import LONG
+from tests.unit.roles.backup_program import PROGRAM
 
 from .host import Host, next_second
 
@@ -31,18 +34,25 @@ class Cost:
     """Of the largest process."""
 
 
+# What a process has used is counted from its parent's size on, and that of the tests may be larger than all of it.
+MEASURE = """
+import json, resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+json.dump([code, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024], open(sys.argv[1], "w"))
+"""
+
+
 def measured(host: Host, *arguments: str) -> Cost:
     """Run a command to its end, with success."""
-    log = host.live / "output"
+    found = host.live / "used"
+    command = [sys.executable, "-c", MEASURE, str(found), sys.executable, str(PROGRAM), "--config", str(host.config)]
     started = time.monotonic()
-    with log.open("w") as stream:
-        program = host.begin(*arguments)
-        assert program.stdout and program.stderr
-        _pid, status, usage = os.wait4(program.pid, 0)
-        program.returncode = os.waitstatus_to_exitcode(status)
-        stream.write(program.stdout.read() + program.stderr.read())
-    assert program.returncode == 0, log.read_text()
-    return Cost(time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    program = subprocess.run([*command, *arguments], env=host.environment(), capture_output=True, text=True, check=True)
+    seconds = time.monotonic() - started
+    code, cpu, memory = json.loads(found.read_text())
+    assert code == 0, program.stdout + program.stderr
+    return Cost(seconds, cpu, memory)
 
 
 def fill(directory: Path, count: int) -> None:

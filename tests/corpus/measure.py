@@ -26,8 +26,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     guess_namespaces,
     parse_sources,
-    read_sources,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import read_sources
 
 MOST_SECONDS = 20
 MOST_BYTES = 4 << 30

@@ -32,8 +32,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.execu
     plan_action,
     state_of,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import forms_of, texts_in
-from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.module import forms_of
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure, texts_in
 
 WITH_INPUTS = ("started", "resumed", "replayed")
 

@@ -18,8 +18,7 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.clien
     Connection,
     KestraClient,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.module import HIDDEN, run_with
-from ansible_collections.devorch.orchestration.plugins.module_utils.module import texts_in as texts_in
+from ansible_collections.devorch.orchestration.plugins.module_utils.module import HIDDEN, run_with, texts_in
 
 
 def connection_argument_spec() -> dict[str, dict[str, Any]]:

@@ -5,11 +5,11 @@ one). An arrow that is not here is an error, and so is a circle of files.
 
 | From | To |
 |---|---|
-| `action` | `host`, `ignore_file`, `kestra.flows`, `kestra.namespace_files`, `n8n.workflows`, `plugin_utils`, `source_files` |
+| `action` | `host`, `ignore_file`, `kestra.namespace_files`, `n8n.workflows`, `plugin_utils`, `source_files` |
 | `filter` | `environment_file`, `host`, `kestra.config_schema`, `versions` |
 | `inventory` | `http_session`, `multipass` |
 | `plugin_utils` | `host`, `packed_files`, `versions` |
-| `modules` | `addresses`, `dates`, `host`, `http_session`, `ignore_file`, `kestra`, `kestra.activity`, `kestra.dashboards`, `kestra.export`, `kestra.flows`, `kestra.namespace_files`, `module`, `multipass`, `n8n`, `n8n.export`, `n8n.workflows`, `packed_files`, `versions` |
+| `modules` | `addresses`, `dates`, `host`, `http_session`, `ignore_file`, `kestra`, `kestra.activity`, `kestra.dashboards`, `kestra.export`, `kestra.flows`, `kestra.namespace_files`, `module`, `multipass`, `n8n`, `n8n.export`, `n8n.workflows`, `packed_files`, `source_files`, `versions` |
 | `kestra.activity` | `dates`, `kestra`, `kestra.flows` |
 | `kestra.dashboards` | `kestra`, `kestra.flows` |
 | `kestra.export` | `kestra`, `kestra.flows`, `kestra.namespace_files` |

@@ -19,8 +19,6 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     Flow,
     Key,
-    Problem,
-    Source,
     parse_sources,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.yaml_nodes import (
@@ -28,6 +26,10 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     YamlProblem,
     compose,
     labels_of,
+)
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import (
+    Problem,
+    Source,
 )
 
 Action = Literal["create", "update", "unchanged", "prune", "blocked"]

@@ -38,15 +38,17 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     Flow,
     Key,
     Known,
-    Problem,
-    Source,
     guess_namespaces,
     parse_sources,
-    read_all,
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import DONE, FlowSync, Outcome
 from ansible_collections.devorch.orchestration.plugins.module_utils.module import Failure
 from ansible_collections.devorch.orchestration.plugins.module_utils.packed_files import unpack
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import (
+    Problem,
+    Source,
+    read_all,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding

@@ -26,9 +26,9 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     Flow,
     Key,
-    Source,
     parse_sources,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Source
 
 SAVED_FORMAT = 2
 _SURROGATE = re.compile("[\ud800-\udfff]")

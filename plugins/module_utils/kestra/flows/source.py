@@ -25,11 +25,12 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
     compose,
     duplicate_keys,
 )
-from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import LONGEST_TEXT, too_large
-from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Problem as Problem
-from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Source as Source
-from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import read_all as read_all
-from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import read_sources as read_sources
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import (
+    LONGEST_TEXT,
+    Problem,
+    Source,
+    too_large,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding

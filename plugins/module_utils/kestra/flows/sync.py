@@ -35,8 +35,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     Flow,
     Key,
-    Problem,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Problem
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import parse_sources
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import (
     Source,
-    parse_sources,
     read_sources,
 )
 

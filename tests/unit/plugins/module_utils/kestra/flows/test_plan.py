@@ -12,7 +12,8 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.deprecations import Finding
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import Item, Plan, Stored
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.record import Record, sha256
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow, Problem
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Problem
 
 GOOD = "id: good\nnamespace: team.one\ntasks:\n  - id: say\n    type: io.kestra.plugin.core.log.Log\n    message: hi\n"
 

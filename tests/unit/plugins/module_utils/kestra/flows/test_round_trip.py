@@ -7,8 +7,9 @@ from pathlib import Path
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.client import Connection, KestraClient
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.export import Reader
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.plan import make_plan
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import parse_sources, read_all
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import parse_sources
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.sync import FlowSync
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import read_all
 
 from .....fake_kestra import PASSWORD, USERNAME, FakeKestra
 

@@ -23,9 +23,9 @@ from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows
 )
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
     Flow,
-    Source,
     parse_sources,
 )
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import Source
 
 from ......sampling import sample
 

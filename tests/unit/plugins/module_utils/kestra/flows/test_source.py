@@ -8,11 +8,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import locate, yaml_nodes
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import source as flow_source
-from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import (
-    Flow,
-    Source,
-)
-from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import LARGEST
+from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import LARGEST, Source
 
 from .flow_constructs import ODD_NAMES
 
