@@ -9,7 +9,13 @@ import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import locate, yaml_nodes
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows import source as flow_source
 from ansible_collections.devorch.orchestration.plugins.module_utils.kestra.flows.source import Flow
-from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import LARGEST, Source
+from ansible_collections.devorch.orchestration.plugins.module_utils.source_files import (
+    LARGEST,
+    Problem,
+    Source,
+    read_all,
+    read_sources,
+)
 
 from .flow_constructs import ODD_NAMES
 
@@ -62,7 +68,7 @@ BAD = {
 }
 
 
-def flows_of(*contents: bytes) -> tuple[list[Flow], list[flow_source.Problem]]:
+def flows_of(*contents: bytes) -> tuple[list[Flow], list[Problem]]:
     return flow_source.parse_sources([Source(f"{n}.yml", content) for n, content in enumerate(contents)])
 
 
@@ -181,7 +187,7 @@ def test_reading_a_directory(tmp_path: Path) -> None:
     (tmp_path / "d" / "loop").symlink_to(tmp_path)
     (tmp_path / "link.yml").symlink_to(tmp_path / "readme.md")
     (tmp_path / "dangling.yml").symlink_to(tmp_path / "nothing")
-    sources, problems = flow_source.read_sources(tmp_path)
+    sources, problems = read_sources(tmp_path)
     assert [os.path.relpath(s.path, tmp_path) for s in sources] == [
         "a.yml",
         "b/a.yaml",
@@ -200,21 +206,21 @@ def test_paths_that_overlap_are_read_once(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x", encoding="utf-8")
     (tmp_path / "gone.yml").symlink_to("nowhere")
     paths = [tmp_path, tmp_path / "sub", tmp_path / "sub/../a.yml", tmp_path]
-    sources, problems = flow_source.read_all(paths, "")
+    sources, problems = read_all(paths, "")
     assert [Path(source.path).name for source in sources] == ["a.yml", "b.yml"] and len(problems) == 1
 
 
 def test_reading_one_file_of_any_name(tmp_path: Path) -> None:
     (tmp_path / "flow.txt").write_bytes(b"x")
-    assert flow_source.read_sources(tmp_path / "flow.txt")[0] == [Source(str(tmp_path / "flow.txt"), b"x")]
+    assert read_sources(tmp_path / "flow.txt")[0] == [Source(str(tmp_path / "flow.txt"), b"x")]
 
 
 def test_a_directory_without_flows_is_a_problem(tmp_path: Path) -> None:
-    sources, problems = flow_source.read_sources(tmp_path)
+    sources, problems = read_sources(tmp_path)
     assert sources == []
     assert "no *.yml or *.yaml file" in str(problems[0])
     with pytest.raises(FileNotFoundError):
-        flow_source.read_sources(tmp_path / "missing")
+        read_sources(tmp_path / "missing")
 
 
 PLACES = """id: x
@@ -382,7 +388,7 @@ def test_what_leads_out_of_a_directory_or_is_no_file_is_refused(tmp_path: Path) 
     (inside / "file.yml").symlink_to(tmp_path / "outside" / "o.yml")
     (inside / "directory").symlink_to(tmp_path / "outside")
     os.mkfifo(inside / "pipe.yml")
-    sources, problems = flow_source.read_sources(inside)
+    sources, problems = read_sources(inside)
     assert [os.path.relpath(s.path, inside) for s in sources] == ["alias.yml", "real/a.yml"]
     assert [os.path.relpath(p.file, inside) for p in problems] == ["directory", "file.yml", "pipe.yml"]
     assert "leads out of" in problems[0].message and "not a regular file" in problems[2].message
@@ -394,7 +400,7 @@ def test_an_ignore_file_leaves_files_out(tmp_path: Path) -> None:
         file.parent.mkdir(exist_ok=True)
         file.write_text(GOOD, encoding="utf-8")
     (tmp_path / ".kestraignore").write_text("drafts/\nb.*\n", encoding="utf-8")
-    sources, problems = flow_source.read_all([tmp_path], ".kestraignore")
+    sources, problems = read_all([tmp_path], ".kestraignore")
     assert [os.path.relpath(s.path, tmp_path) for s in sources] == ["a.yml", "keep/drafts.yml"] and problems == []
-    assert len(flow_source.read_all([tmp_path], "")[0]) == 4
-    assert "does not exist" in str(flow_source.read_all([tmp_path / "no"], "")[1][0])
+    assert len(read_all([tmp_path], "")[0]) == 4
+    assert "does not exist" in str(read_all([tmp_path / "no"], "")[1][0])
