@@ -223,7 +223,7 @@ class Repository:
             attempts = Counter(re.findall(rb"(Load\(<[^>]*>).* returned error, retrying", said))
             if any(number >= limit for number in attempts.values()):
                 return DAMAGED
-            # The seconds are counted, not measured: a clock continues while a virtual machine stands still.
+            # The seconds are counted, not measured: a clock continues while a virtual machine is stopped.
             so_far = process.moved(program)
             silent += 1
             if so_far - moved >= least:
