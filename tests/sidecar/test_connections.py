@@ -27,7 +27,7 @@ from .service import FILES, Service, bearer
 sys.path.insert(0, str(FILES / "src"))
 
 from multipass_sidecar import connections, settings
-from multipass_sidecar.connections import interface_of, is_near
+from multipass_sidecar.connections import interface_of, is_near, is_own
 
 IDLE, SLOW, LAUNCHES = (5000, 200, 20) if LONG else (1200, 60, 6)
 PER_ADDRESS = 200
@@ -60,6 +60,12 @@ def test_only_the_networks_of_docker_are_near(client: str, interface: str, near:
 def test_this_host_is_near_and_a_neighbour_in_ipv6_is_not() -> None:
     assert is_near("127.0.0.1", ROUTES, []) and is_near("::1", "Iface\n", [])
     assert not is_near("fe80::1%eth0", ROUTES, []) and not is_near("172.17.0.5", "Iface\n", [])
+
+
+def test_any_address_of_this_host_is_its_own() -> None:
+    """A program of the host may connect from any of them to the address of a bridge."""
+    assert is_own("127.0.0.9") and is_own("::ffff:127.0.0.9") and is_own("::1")
+    assert not is_own("203.0.113.7") and not is_own("::ffff:203.0.113.7") and not is_own("2001:db8::7")
 
 
 @pytest.fixture(scope="module")

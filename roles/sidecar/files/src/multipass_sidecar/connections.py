@@ -54,6 +54,17 @@ def is_near(client: str, routes: str, interfaces: list[str]) -> bool:
     return interface in interfaces or bool(DOCKER.fullmatch(interface))
 
 
+def is_own(client: str) -> bool:
+    """Return whether an address is one of this host's, as nothing else can be bound to."""
+    family = socket.AF_INET6 if ":" in client else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((client, 0))
+        except OSError:
+            return False
+    return True
+
+
 class Connections:
     """The open connections; one object per process."""
 
@@ -65,7 +76,7 @@ class Connections:
 
     def enter(self, connection: Connection, client: str) -> bool:
         """Count a connection; return whether it may stay."""
-        if not is_near(client, ROUTES.read_text("ascii"), self._settings.interfaces):
+        if not is_near(client, ROUTES.read_text("ascii"), self._settings.interfaces) and not is_own(client):
             return False
         if self._addresses[client] >= self._settings.max_connections_per_address:
             return False
