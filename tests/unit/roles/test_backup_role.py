@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from pathlib import Path
@@ -61,15 +62,58 @@ def test_a_killed_backup_is_thawed_by_its_unit() -> None:
     assert "ExecStopPost={{ _backup_program }} thaw\n" in unit and "create --reason nightly --wait" in unit
 
 
-@pytest.mark.parametrize(("targets", "kept"), [([], False), (TARGETS, True)])
-def test_purge_keeps_the_password_of_stores_elsewhere(targets: list[Any], kept: bool) -> None:
-    names = ["backup_password", "backup_offsite_environment", "n8n_encryption_key"]
-    given = known(backup_targets=targets, host={"secrets": names})
-    paths = evaluate("{{ _backup_purged_paths }}", given)
-    secrets = sorted(path.rpartition("/")[2] for path in paths if "/secrets/" in path)
-    assert secrets == ["backup_offsite_environment", *([] if kept else ["backup_password"])]
+AWAY = [{"name": "local", "repository": "s3:https://host/bucket", "environment": {"AWS_ACCESS_KEY_ID": "hunter2"}}]
+STORE = "/opt/orchestration/backups/repository"
+STORE_FILES = ["/opt/orchestration/backups", "/opt/orchestration/bin/backup.local.repository"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({}, False),
+        ({"backup_targets": [{"name": "local", "repository": "/mnt/usb"}], "location": "/mnt/usb"}, False),
+        ({"backup_targets": TARGETS}, True),
+        ({"backup_targets": AWAY}, True),
+        # backup_targets was emptied before.
+        ({"secrets": ["backup_local_repository"]}, True),
+        ({"files": [*STORE_FILES, "/opt/orchestration/bin/backup.usb.repository"]}, True),
+        ({"state": {"local": "1", "offsite": "2"}}, True),
+        ({"location": "/mnt/usb"}, True),
+        # A purge kept the password, and removed what told why.
+        ({"files": []}, True),
+    ],
+)
+def test_purge_keeps_the_password_of_stores_elsewhere(given: dict[str, Any], kept: bool) -> None:
+    names = ["backup_password", *given.get("secrets", []), "n8n_encryption_key"]
+    texts = [json.dumps({"repositories": given.get("state", {"local": "1"})}), f"{given.get('location', STORE)}\n"]
+    facts = known(
+        backup_targets=given.get("backup_targets", []),
+        host={"secrets": names, "files": dict.fromkeys(given.get("files", STORE_FILES), {})},
+        _backup_records={"results": [{"content": base64.b64encode(text.encode()).decode()} for text in texts]},
+    )
+    paths = evaluate("{{ _backup_purged_paths }}", facts)
+    secrets = [path.rpartition("/")[2] for path in paths if "/secrets/" in path]
+    assert secrets == [*([] if kept else ["backup_password"]), *given.get("secrets", [])]
     (purge,) = [task for task in load("roles/backup/tasks/remove.yml") if "_backup_purged_paths" in str(task)]
-    assert not holds(purge["when"], given)
+    assert not holds(purge["when"], facts)
+
+
+@pytest.mark.parametrize("stores", [["local"], ["local", "offsite"]])
+def test_purge_reads_which_stores_the_host_had(tmp_path: Path, stores: list[str]) -> None:
+    """A file that is missing tells nothing."""
+    removal = yaml.safe_load((ROOT / "roles/backup/tasks/remove.yml").read_text("utf-8"))
+    (reading,) = [task for task in removal if "slurp" in str(task)]
+    shown = {"ansible.builtin.copy": {"content": "{{ _backup_stores_elsewhere }}", "dest": str(tmp_path / "found")}}
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "backups/state.json").write_text(json.dumps({"repositories": dict.fromkeys(stores, "1")}))
+    host = {"secrets": ["backup_password"], "files": {f"{tmp_path}/backups": {}}}
+    facts = {"orchestration_root": str(tmp_path), "orchestration_host": host, "backup_purge_data": True}
+    roles = [
+        str(ROOT / f"roles/{role}/{kind}/main.yml") for role in ("common", "backup") for kind in ("defaults", "vars")
+    ]
+    played = play(tmp_path, [reading, shown], "--extra-vars", json.dumps(facts), play_keys={"vars_files": roles})
+    assert played.returncode == 0, played.output
+    assert json.loads((tmp_path / "found").read_text()) == stores[1:]
 
 
 def test_credentials_of_a_store_that_is_not_wanted_any_more_are_removed() -> None:
@@ -238,6 +282,10 @@ def test_a_copy_of_the_store_gets_what_it_lacks_and_becomes_the_store_of_an_empt
     (store / "config").write_text("another")
     refused = moved(tmp_path, "upload")
     assert refused.returncode != 0 and "backup_upload: " in refused.output and "is another store" in refused.output
+    (store / "snapshots/3").write_text("of another store")
+    refused = moved(tmp_path, "fetch")
+    assert refused.returncode != 0 and f"backup_fetch: {copy} on the controller is a copy of another" in refused.output
+    assert not (copy / "snapshots/3").exists()
 
 
 def test_exported_keys_are_in_no_command_line_and_in_no_result(tmp_path: Path) -> None:
