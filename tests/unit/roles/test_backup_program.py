@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,9 +20,9 @@ from typing import Any
 import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import lock as host_lock
 from ansible_collections.devorch.orchestration.plugins.modules.host_lock import is_locked
-from orchestration_backup import cli, compose, leftovers, lock, process, space
+from orchestration_backup import cli, compose, keep, leftovers, lock, process, space
 from orchestration_backup.config import Config
-from orchestration_backup.errors import BackupError, BusyError
+from orchestration_backup.errors import BackupError, BusyError, Stopped
 
 from .backup_host import settings, target
 from .backup_program import PACKAGE, PROGRAM
@@ -315,6 +316,24 @@ def test_host_whose_docker_does_not_answer_can_be_swept(
     leftovers.sweep(config)
     assert config.paused.exists() and not (config.state_directory / ".verifying").exists()
     assert "after an interrupted run: Docker does not answer" in capsys.readouterr().err
+
+
+def test_a_signal_ends_the_copies_to_all_stores(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Stores:
+        def __init__(self, _config: Config, target: Any) -> None:
+            self.target = target
+
+        def backups(self) -> list[Any]:
+            asked.append(self.target.name)
+            cli.on_signal(signal.SIGTERM, None)
+
+    monkeypatch.setattr(keep, "Store", Stores)
+    several = dataclasses.replace(config, targets=(*config.targets, *config.targets))
+    with pytest.raises(Stopped, match="stopped by SIGTERM"):
+        keep.keep_copies(several, made="20261129T143000Z")
+    assert len(asked) == 1
 
 
 def test_full_disk_is_named() -> None:

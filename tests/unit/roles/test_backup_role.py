@@ -88,7 +88,7 @@ def test_purge_keeps_the_password_of_stores_elsewhere(given: dict[str, Any], kep
     texts = [json.dumps({"repositories": given.get("state", {"local": "1"})}), f"{given.get('location', STORE)}\n"]
     facts = known(
         backup_targets=given.get("backup_targets", []),
-        host={"secrets": names, "files": dict.fromkeys(given.get("files", STORE_FILES), {})},
+        host={"secrets": names, "files": {name: {} for name in given.get("files", STORE_FILES)}},
         _backup_records={"results": [{"content": base64.b64encode(text.encode()).decode()} for text in texts]},
     )
     paths = evaluate("{{ _backup_purged_paths }}", facts)
@@ -96,6 +96,33 @@ def test_purge_keeps_the_password_of_stores_elsewhere(given: dict[str, Any], kep
     assert secrets == [*([] if kept else ["backup_password"]), *given.get("secrets", [])]
     (purge,) = [task for task in load("roles/backup/tasks/remove.yml") if "_backup_purged_paths" in str(task)]
     assert not holds(purge["when"], facts)
+
+
+def test_purge_leaves_what_others_have_in_the_directories(tmp_path: Path) -> None:
+    removal = yaml.safe_load((ROOT / "roles/backup/tasks/remove.yml").read_text("utf-8"))
+    steps = [task for task in removal if "purge" in str(task.get("when", "")) and "slurp" not in str(task)]
+    store, archives = tmp_path / "usb", tmp_path / "archives"
+    for path in (
+        store / "config",
+        store / "keys/1",
+        store / "photo",
+        archives / "orchestration-20260131T023000Z.tar.age",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    facts = {
+        "orchestration_root": str(tmp_path / "root"),
+        "orchestration_host": {"secrets": [], "files": {}},
+        "backup_purge_data": True,
+        "backup_directory": str(archives),
+        "backup_targets": [{"name": "local", "repository": str(store)}],
+    }
+    roles = [
+        str(ROOT / f"roles/{role}/{kind}/main.yml") for role in ("common", "backup") for kind in ("defaults", "vars")
+    ]
+    played = play(tmp_path, steps, "--extra-vars", json.dumps(facts), play_keys={"vars_files": roles})
+    assert played.returncode == 0, played.output
+    assert [path.name for path in store.iterdir()] == ["photo"] and not archives.exists()
 
 
 @pytest.mark.parametrize("stores", [["local"], ["local", "offsite"]])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.devorch.orchestration.plugins.module_utils.host import repository
@@ -31,6 +32,11 @@ def _backup(situation: Situation) -> Iterator[str]:
     directory = situation.text("backup_directory")
     if situation.given("backup_directory") and not directory.startswith("/"):
         yield f"backup_directory: '{directory}' is not an absolute path. Set one that begins with /."
+    elif situation.given("backup_directory") and len(PurePosixPath(directory).parts) < 3:
+        yield (
+            f"backup_directory: '{directory}' is a directory of the system, which would be closed to all but root. Set"
+            " one below it."
+        )
     for name, example in SCHEDULES.items():
         schedule = situation.text(name)
         reason = " ".join(str(situation.host.get("calendars", {}).get(schedule, "")).split()) if schedule else ""

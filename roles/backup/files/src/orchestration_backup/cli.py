@@ -18,7 +18,7 @@ from . import __doc__ as description
 from .archive import Archive
 from .config import Config
 from .create import create
-from .errors import BackupError
+from .errors import BackupError, Stopped
 from .keep import copy
 from .leftovers import sweep, thaw
 from .lock import acquire, wait_and_acquire
@@ -139,8 +139,8 @@ def exit_code(result: dict[str, Any]) -> int:
 
 
 def on_signal(number: int, _frame: object) -> NoReturn:
-    """Raise an error for a signal, so that everything is cleaned up and put back."""
-    raise BackupError(f"stopped by {signal.Signals(number).name}")
+    """Raise Stopped for a signal, so that everything is cleaned up and put back."""
+    raise Stopped(f"stopped by {signal.Signals(number).name}")
 
 
 def main() -> NoReturn:
@@ -152,7 +152,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         result = execute(Config.read(options.config), options)
-    except (BackupError, OSError) as error:
+    except (BackupError, OSError, Stopped) as error:
         print(f"orchestration-backup: {named(str(error))}", file=sys.stderr)
         sys.exit(1)
     print(json.dumps(result))

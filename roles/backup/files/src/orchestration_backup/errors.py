@@ -13,6 +13,10 @@ class BackupError(Exception):
     """An error that stops the command. The message says what is wrong and what to do."""
 
 
+class Stopped(BaseException):
+    """The program was told to end. It is no BackupError, so that nothing continues after it."""
+
+
 class BusyError(BackupError):
     """Another process changes this host. `reason` says which."""
 

@@ -530,6 +530,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "backup_verify_schedule: systemd does not read 'never' (Failed to parse).",
     ),
     ({"backup_directory": "backups"}, {}, "backup_directory: 'backups' is not an absolute path."),
+    ({"backup_directory": "/srv/"}, {}, "backup_directory: '/srv/' is a directory of the system"),
     (
         {"backup_schedule": "never"},
         {"calendars": {"never": "Failed to parse\n"}},
