@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestration_backup import compose, create, databases, process, restore, store
+from orchestration_backup import compose, create, databases, process, restore, space, store
 from orchestration_backup.config import Config
 from orchestration_backup.errors import BackupError
 from orchestration_backup.store import Stored
@@ -97,17 +97,17 @@ def test_backup_is_created_checked_and_restored(config: Config, docker: Path, mo
 
 
 RESTIC = r"""#!/bin/sh
-case " $* " in *" backup "*) {action} ;; esac
+case " $* " in *" {command} "*) {action} ;; esac
 exec {restic} "$@"
 """
 """Real restic behind a first step of its own."""
 
 
-def put_before_restic(docker: Path, action: str) -> None:
+def put_before_restic(docker: Path, action: str, command: str = "backup") -> None:
     """Do something else before restic makes a backup."""
     restic = shutil.which("restic", path=os.environ["PATH"].partition(":")[2])
     program = docker.with_name("path") / "restic"
-    program.write_text(RESTIC.format(action=action, restic=restic))
+    program.write_text(RESTIC.format(action=action, restic=restic, command=command))
     program.chmod(0o755)
 
 
@@ -189,6 +189,90 @@ def test_files_that_cannot_be_read_are_tried_again_and_named(
     assert found.complete and len(found.snapshots) == 2, "the snapshot of the first try is removed"
     manifest: dict[str, Any] = store.first_store(config).find("").read_manifest()
     assert manifest["incomplete"] == result["incomplete"]
+
+
+def test_user_of_the_sidecar_cannot_lead_a_restore_elsewhere(
+    config: Config, docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root would write its files wherever a link of that user leads, and the user owns sidecar-data."""
+    create.create(config, "nightly")
+    victim, own = tmp_path / "victim", config.root / "sidecar-data"
+    victim.mkdir()
+    (own / "environments").rename(own / "gone")
+    (own / "environments").symlink_to("nowhere")
+    planted = f"ln -sn {victim} .restoring/sidecar-data/environments; ln -sn {victim} .environments.restored"
+    put_before_restic(
+        docker, f"(cd {own}; mv .restoring moved; mkdir -p .restoring/sidecar-data; {planted}) 2>/dev/null", "restore"
+    )
+    Docker(config, monkeypatch)
+    restore.restore(config, store.first_store(config).open().find(""), {})
+    assert list(victim.iterdir()) == []
+    assert (own / "environments/stage.json").read_text() == "{}" and not (own / "environments").is_symlink()
+    assert not [path for path in tree(config.root) if path.startswith("backups/.") and "lock" not in path]
+
+
+@pytest.mark.parametrize("item", ["data/kestra", "sidecar-data/environments"])
+def test_link_in_the_place_of_data_is_refused(config: Config, item: str) -> None:
+    (config.root / item).rename(config.root / "away")
+    (config.root / item).symlink_to(config.root / "away")
+    with pytest.raises(BackupError, match=re.escape(f"{config.root / item}: is a symbolic link, so a backup would")):
+        create.create(config, "nightly")
+    assert not config.state.exists()
+
+
+def test_room_is_looked_for_on_the_disk_of_each_item(
+    config: Config, docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config.root / "data/n8n/large").write_bytes(os.urandom(3 * 1024 * 1024))
+    create.create(config, "nightly")
+    asked: dict[Path, int] = {}
+    monkeypatch.setattr(space, "require", lambda _config, sizes, _purpose: asked.update(sizes))
+    source = store.first_store(config).open().find("")
+    source.require_space(config.state_directory / "dumps", config.restored)
+    assert asked.keys() == {config.state_directory / "dumps", config.root, config.root / "data", config.state_directory}
+    assert asked[config.root] < 1024 * 1024 < 3 * 1024 * 1024 <= asked[config.root / "data"]
+
+
+def said_by_restic(*items: str) -> list[str]:
+    error = [json.dumps({"message_type": "error", "item": item}, ensure_ascii=False) for item in items]
+    return [*error, '{"message_type":"summary","snapshot_id":"1","data_added":1,"total_files_processed":1}']
+
+
+@pytest.mark.parametrize(
+    ("linked", "item", "unread"),
+    [
+        # restic names what a link leads to.
+        (True, "{root}/data/n8n/config", ["data/n8n/config"]),
+        (True, "{root}/data/n8n/gone", []),
+        (False, "{root}/data/n8n/odd\ufffd", ["data/n8n/odd\ufffd"]),
+        (False, "{root}/data/n8n/next\x85line\u2028", ["data/n8n/next\x85line\u2028"]),
+        (False, "", ["a file that restic does not name"]),
+        (False, None, ["a file that restic does not name"]),
+    ],
+)
+def test_no_file_that_could_not_be_read_is_passed_over(
+    config: Config, tmp_path: Path, docker: Path, linked: bool, item: str | None, unread: list[str]
+) -> None:
+    (config.root / "data/n8n/next\x85line\u2028").touch()
+    real = config.root
+    if linked:
+        real = config.root.rename(tmp_path / "elsewhere")
+        config.root.symlink_to(real)
+    said = said_by_restic(*([item.format(root=real)] if item is not None else []))
+    (tmp_path / "said").write_text("\n".join(said) + "\n")
+    put_before_restic(docker, f"cat {tmp_path}/said; exit 3")
+    opened = store.first_store(config).open(make=True)
+    assert create.save_files(config, opened, "20260131T120000Z", {}, "").unread == unread
+
+
+def test_first_backup_needs_room_for_all_files(config: Config, docker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (config.root / "data/n8n/large").write_bytes(os.urandom(3 * 1024 * 1024))
+    asked: list[dict[Path, int]] = []
+    monkeypatch.setattr(space, "require", lambda _config, sizes, _purpose: asked.append(sizes))
+    added = [create.create(config, "nightly")["bytes_added"] for _time in range(2)]
+    place = store.first_store(config).repository.local
+    assert place and [sizes[place] for sizes in asked][1] == added[0]
+    assert asked[0][place] >= 3 * 1024 * 1024
 
 
 def test_backup_that_would_fill_the_disk_is_refused(config: Config, docker: Path) -> None:
