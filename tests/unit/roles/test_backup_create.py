@@ -354,6 +354,37 @@ def test_service_that_cannot_be_unpaused_stays_in_the_journal(config: Config, mo
     assert compose.thaw(config) is False
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ('"$user", public', "E'$user', E'public'"),
+        ("public;ALTER/**/ROLE/**/kestra/**/SUPERUSER;", "E'public;alter/**/role/**/kestra/**/superuser;'"),
+        ('a\',\'b; "c""d, e\'",F', "E'a''', E'''b;', E'c\"d, e''', E'f'"),
+        ("a\\'; \\! reboot", "E'a\\\\'';', E'\\\\!', E'reboot'"),
+        ('"two\nlines"', "E'two\nlines'"),
+        ('""', "E''"),
+        ("", "E''"),
+    ],
+)
+def test_owner_of_a_database_cannot_write_a_statement_for_the_restore(
+    config: Config, monkeypatch: pytest.MonkeyPatch, value: str, written: str
+) -> None:
+    """A superuser runs them."""
+
+    def psql(_config: Config, _database: str, script: str) -> str:
+        return (
+            json.dumps(["DATABASE n8n", "search_path", value]) if script == databases.LISTS.format(name="n8n") else ""
+        )
+
+    monkeypatch.setattr(compose, "psql", psql)
+    monkeypatch.setattr(compose, "call", lambda *_arguments, **_options: "")
+    databases.dump_globals(config, config.state_directory)
+    found = (config.state_directory / "grants.sql").read_text()
+    assert found == f"ALTER DATABASE n8n SET search_path TO {written};\n"
+    # The names of other settings are quoted too.
+    assert " SET %s " not in databases.DATABASE_GRANTS
+
+
 def test_reason_of_the_database_needs_no_room_on_the_disk(
     config: Config, docker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
