@@ -225,6 +225,25 @@ def test_path_that_occurs_twice_is_refused(config: Config, archive: Path, monkey
     assert tree(config.root) == before
 
 
+def test_user_of_the_sidecar_cannot_lead_an_archive_elsewhere(
+    config: Config, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, link = tmp_path / "victim", config.root / "sidecar-data/.environments.restored"
+    victim.mkdir()
+    unpack = archives.unpack
+
+    def attacked(*arguments: Any) -> None:
+        if not os.path.lexists(link):
+            link.symlink_to(victim)
+        unpack(*arguments)
+
+    monkeypatch.setattr(archives, "unpack", attacked)
+    Docker(config, monkeypatch)
+    restore.restore(config, Archive(config, archive, None), {})
+    assert list(victim.iterdir()) == []
+    assert (config.root / "sidecar-data/environments/stage.json").read_text() == "{}"
+
+
 def test_sound_archive_passes(config: Config, archive: Path) -> None:
     result = restore.check(config, Archive(config, archive, None), {"versions": VERSIONS})
     assert result["versions"] == VERSIONS

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestration_backup import compose, create, databases, process, restore, store
+from orchestration_backup import compose, create, databases, process, restore, space, store
 from orchestration_backup.config import Config
 from orchestration_backup.errors import BackupError
 from orchestration_backup.store import Stored
@@ -97,17 +97,17 @@ def test_backup_is_created_checked_and_restored(config: Config, docker: Path, mo
 
 
 RESTIC = r"""#!/bin/sh
-case " $* " in *" backup "*) {action} ;; esac
+case " $* " in *" {command} "*) {action} ;; esac
 exec {restic} "$@"
 """
 """Real restic behind a first step of its own."""
 
 
-def put_before_restic(docker: Path, action: str) -> None:
+def put_before_restic(docker: Path, action: str, command: str = "backup") -> None:
     """Do something else before restic makes a backup."""
     restic = shutil.which("restic", path=os.environ["PATH"].partition(":")[2])
     program = docker.with_name("path") / "restic"
-    program.write_text(RESTIC.format(action=action, restic=restic))
+    program.write_text(RESTIC.format(action=action, restic=restic, command=command))
     program.chmod(0o755)
 
 
@@ -191,6 +191,90 @@ def test_files_that_cannot_be_read_are_tried_again_and_named(
     assert manifest["incomplete"] == result["incomplete"]
 
 
+def test_user_of_the_sidecar_cannot_lead_a_restore_elsewhere(
+    config: Config, docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root would write its files wherever a link of that user leads, and the user owns sidecar-data."""
+    create.create(config, "nightly")
+    victim, own = tmp_path / "victim", config.root / "sidecar-data"
+    victim.mkdir()
+    (own / "environments").rename(own / "gone")
+    (own / "environments").symlink_to("nowhere")
+    planted = f"ln -sn {victim} .restoring/sidecar-data/environments; ln -sn {victim} .environments.restored"
+    put_before_restic(
+        docker, f"(cd {own}; mv .restoring moved; mkdir -p .restoring/sidecar-data; {planted}) 2>/dev/null", "restore"
+    )
+    Docker(config, monkeypatch)
+    restore.restore(config, store.first_store(config).open().find(""), {})
+    assert list(victim.iterdir()) == []
+    assert (own / "environments/stage.json").read_text() == "{}" and not (own / "environments").is_symlink()
+    assert not [path for path in tree(config.root) if path.startswith("backups/.") and "lock" not in path]
+
+
+@pytest.mark.parametrize("item", ["data/kestra", "sidecar-data/environments"])
+def test_link_in_the_place_of_data_is_refused(config: Config, item: str) -> None:
+    (config.root / item).rename(config.root / "away")
+    (config.root / item).symlink_to(config.root / "away")
+    with pytest.raises(BackupError, match=re.escape(f"{config.root / item}: is a symbolic link, so a backup would")):
+        create.create(config, "nightly")
+    assert not config.state.exists()
+
+
+def test_room_is_looked_for_on_the_disk_of_each_item(
+    config: Config, docker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config.root / "data/n8n/large").write_bytes(os.urandom(3 * 1024 * 1024))
+    create.create(config, "nightly")
+    asked: dict[Path, int] = {}
+    monkeypatch.setattr(space, "require", lambda _config, sizes, _purpose: asked.update(sizes))
+    source = store.first_store(config).open().find("")
+    source.require_space(config.state_directory / "dumps", config.restored)
+    assert asked.keys() == {config.state_directory / "dumps", config.root, config.root / "data", config.state_directory}
+    assert asked[config.root] < 1024 * 1024 < 3 * 1024 * 1024 <= asked[config.root / "data"]
+
+
+def said_by_restic(*items: str) -> list[str]:
+    error = [json.dumps({"message_type": "error", "item": item}, ensure_ascii=False) for item in items]
+    return [*error, '{"message_type":"summary","snapshot_id":"1","data_added":1,"total_files_processed":1}']
+
+
+@pytest.mark.parametrize(
+    ("linked", "item", "unread"),
+    [
+        # restic names what a link leads to.
+        (True, "{root}/data/n8n/config", ["data/n8n/config"]),
+        (True, "{root}/data/n8n/gone", []),
+        (False, "{root}/data/n8n/odd\ufffd", ["data/n8n/odd\ufffd"]),
+        (False, "{root}/data/n8n/next\x85line\u2028", ["data/n8n/next\x85line\u2028"]),
+        (False, "", ["a file that restic does not name"]),
+        (False, None, ["a file that restic does not name"]),
+    ],
+)
+def test_no_file_that_could_not_be_read_is_passed_over(
+    config: Config, tmp_path: Path, docker: Path, linked: bool, item: str | None, unread: list[str]
+) -> None:
+    (config.root / "data/n8n/next\x85line\u2028").touch()
+    real = config.root
+    if linked:
+        real = config.root.rename(tmp_path / "elsewhere")
+        config.root.symlink_to(real)
+    said = said_by_restic(*([item.format(root=real)] if item is not None else []))
+    (tmp_path / "said").write_text("\n".join(said) + "\n")
+    put_before_restic(docker, f"cat {tmp_path}/said; exit 3")
+    opened = store.first_store(config).open(make=True)
+    assert create.save_files(config, opened, "20260131T120000Z", {}, "").unread == unread
+
+
+def test_first_backup_needs_room_for_all_files(config: Config, docker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (config.root / "data/n8n/large").write_bytes(os.urandom(3 * 1024 * 1024))
+    asked: list[dict[Path, int]] = []
+    monkeypatch.setattr(space, "require", lambda _config, sizes, _purpose: asked.append(sizes))
+    added = [create.create(config, "nightly")["bytes_added"] for _time in range(2)]
+    place = store.first_store(config).repository.local
+    assert place and [sizes[place] for sizes in asked][1] == added[0]
+    assert asked[0][place] >= 3 * 1024 * 1024
+
+
 def test_backup_that_would_fill_the_disk_is_refused(config: Config, docker: Path) -> None:
     with pytest.raises(BackupError, match="MiB of free space, and a backup needs 16 MiB and the reserve"):
         create.create(dataclasses.replace(config, minimum_free=10**18), "nightly")
@@ -268,6 +352,37 @@ def test_service_that_cannot_be_unpaused_stays_in_the_journal(config: Config, mo
     assert compose.thaw(config) is True
     assert docker.paused == [] and not config.paused.exists()
     assert compose.thaw(config) is False
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ('"$user", public', "E'$user', E'public'"),
+        ("public;ALTER/**/ROLE/**/kestra/**/SUPERUSER;", "E'public;alter/**/role/**/kestra/**/superuser;'"),
+        ('a\',\'b; "c""d, e\'",F', "E'a''', E'''b;', E'c\"d, e''', E'f'"),
+        ("a\\'; \\! reboot", "E'a\\\\'';', E'\\\\!', E'reboot'"),
+        ('"two\nlines"', "E'two\nlines'"),
+        ('""', "E''"),
+        ("", "E''"),
+    ],
+)
+def test_owner_of_a_database_cannot_write_a_statement_for_the_restore(
+    config: Config, monkeypatch: pytest.MonkeyPatch, value: str, written: str
+) -> None:
+    """A superuser runs them."""
+
+    def psql(_config: Config, _database: str, script: str) -> str:
+        return (
+            json.dumps(["DATABASE n8n", "search_path", value]) if script == databases.LISTS.format(name="n8n") else ""
+        )
+
+    monkeypatch.setattr(compose, "psql", psql)
+    monkeypatch.setattr(compose, "call", lambda *_arguments, **_options: "")
+    databases.dump_globals(config, config.state_directory)
+    found = (config.state_directory / "grants.sql").read_text()
+    assert found == f"ALTER DATABASE n8n SET search_path TO {written};\n"
+    # The names of other settings are quoted too.
+    assert " SET %s " not in databases.DATABASE_GRANTS
 
 
 def test_reason_of_the_database_needs_no_room_on_the_disk(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
-from orchestration_backup import create, files, migrate, process, restore, verify
+from orchestration_backup import create, files, migrate, process, restore, space, verify
 from orchestration_backup.config import Config
 from orchestration_backup.errors import BackupError
 from orchestration_backup.state import State
@@ -186,6 +187,49 @@ def test_everything_is_on_the_disk_before_the_previous_state_goes(
     restore.restore(config, source, {})
     assert seen and all(seen)
     assert not (config.root / ".secrets.previous").exists() and not config.journal.exists()
+
+
+@pytest.mark.parametrize("mounted", ["data/kestra", "data/postgres", "data/n8n/a b", "sidecar-data"])
+def test_what_cannot_be_set_aside_is_refused_before_any_change(
+    config: Config, source: Copied, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: str
+) -> None:
+    before = changed(config)
+    docker = Docker(config, monkeypatch)
+    where = config.root / mounted
+    if mounted == "sidecar-data":
+        where.rename(tmp_path / "elsewhere")
+        where.symlink_to(tmp_path / "elsewhere")
+        reason = f"{where}: is a symbolic link or on another file system than {config.state_directory}"
+    else:
+        table = tmp_path / "mountinfo"
+        table.write_text(f"36 35 98:0 / / rw\n37 36 98:0 /x {str(where).replace(' ', chr(92) + '040')} rw - ext4\n")
+        monkeypatch.setattr(space, "MOUNTS", table)
+        reason = f"{where}: is a mount point, which a restore cannot set aside. Mount the disk at {config.root}/data"
+    with pytest.raises(BackupError, match=re.escape(reason)):
+        restore.check(config, source, {})
+    with pytest.raises(BackupError, match=re.escape(reason)):
+        restore.restore(config, source, {})
+    assert docker.commands == ["docker compose version"] and not config.journal.exists()
+    assert mounted == "sidecar-data" or tree(config.root) == before
+
+
+def test_mounts_of_this_host_are_known() -> None:
+    assert Path("/proc") in space.mount_points()
+
+
+def test_link_that_leads_nowhere_is_put_back_after_a_failed_restore(
+    config: Config, source: Copied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(config.root / "data/kestra")
+    (config.root / "data/kestra").symlink_to("/nowhere")
+    before = tree(config.root)
+    Docker(config, monkeypatch, "pg_restore")
+    with pytest.raises(BackupError, match="the previous state is back: by request"):
+        restore.restore(config, source, {})
+    assert tree(config.root) == before
+    assert (config.root / "data/kestra").readlink() == Path("/nowhere")
+    restore.restore(config, source, {})
+    assert (config.root / "data/kestra/main").is_dir() and not (config.root / "data/kestra").is_symlink()
 
 
 GLOBALS = """--

@@ -88,7 +88,7 @@ def test_purge_keeps_the_password_of_stores_elsewhere(given: dict[str, Any], kep
     texts = [json.dumps({"repositories": given.get("state", {"local": "1"})}), f"{given.get('location', STORE)}\n"]
     facts = known(
         backup_targets=given.get("backup_targets", []),
-        host={"secrets": names, "files": {name: {} for name in given.get("files", STORE_FILES)}},
+        host={"secrets": names, "files": {path: {} for path in given.get("files", STORE_FILES)}},
         _backup_records={"results": [{"content": base64.b64encode(text.encode()).decode()} for text in texts]},
     )
     paths = evaluate("{{ _backup_purged_paths }}", facts)

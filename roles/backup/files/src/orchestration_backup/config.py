@@ -186,6 +186,28 @@ class Config:
         return (*self.files, *self.former_names, self.cluster)
 
     @property
+    def data_directory(self) -> Path:
+        """The directory of the data, which may be a disk of its own."""
+        return (self.root / self.cluster).parent
+
+    def restored(self, item: str) -> Path:
+        """Return where the restored state of a file or directory is until it is moved to its place."""
+        return self.beside(item, "restored")
+
+    def previous(self, item: str) -> Path:
+        """Return where the previous state of a file or directory is until the restore has succeeded."""
+        return self.beside(item, "previous")
+
+    def beside(self, item: str, state: str) -> Path:
+        """Return a path on the same file system, in a directory that only root can change.
+
+        Others may be of the user of a service, who could put a link there while root writes.
+        """
+        path = self.root / item
+        parent = path.parent if path.parent in (self.root, self.data_directory) else self.state_directory
+        return parent / f".{path.name}.{state}"
+
+    @property
     def dumps(self) -> dict[str, Database]:
         """The databases, by the file of a backup that contains them."""
         return {f"{database.name}.dump": database for database in self.databases}

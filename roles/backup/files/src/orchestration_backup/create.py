@@ -21,22 +21,33 @@ from .errors import BackupError
 from .files import iso_time, now, remove, write_private
 from .keep import keep_copies
 from .manifest import FORMAT, KIND, MANIFEST, counts
-from .restic import Added, restic_time
+from .restic import UNNAMED, Added, restic_time
 from .restore import require_no_interrupted_restore
 from .state import State
 from .store import Backup, Store, first_store, moment, new_id
 
 STAGING = ".creating"
 """The directory of the dumps, in the state directory."""
+UNKNOWN = "\ufffd"
+"""What stands in a name for bytes that are no text."""
 HOLE = 1024 * 1024
 """A file with at least so many bytes less on the disk than in the file is sparse."""
 
 
 def survey(config: Config) -> dict[str, Any]:
     """Return the sizes of the files, also on the disk, the sparse ones, and what a restore cannot bring back."""
-    found: dict[str, Any] = {"bytes": 0, "allocated": 0, "sparse": [], "left_out": []}
+    found: dict[str, Any] = {"sparse": [], "left_out": []}
+    found["items"] = {item: survey_item(config, item, found) for item in config.files}
+    for kind in ("bytes", "allocated"):
+        found[kind] = sum(sizes[kind] for sizes in found["items"].values())
+    return found
+
+
+def survey_item(config: Config, item: str, found: dict[str, Any]) -> dict[str, int]:
+    """Return the sizes of a file or directory, and add to what was found."""
+    sizes = {"bytes": 0, "allocated": 0}
     # Texts instead of Path, which takes half of the time for many files.
-    pending = [str(config.root / item) for item in config.files]
+    pending = [str(config.root / item)]
     skip = len(str(config.root)) + 1
     while pending:
         path = pending.pop()
@@ -48,19 +59,28 @@ def survey(config: Config) -> dict[str, Any]:
                     pending += [entry.path for entry in entries]
             elif stat.S_ISREG(status.st_mode):
                 on_disk = status.st_blocks * 512
-                found["bytes"] += status.st_size
-                found["allocated"] += on_disk
+                sizes["bytes"] += status.st_size
+                sizes["allocated"] += on_disk
                 if on_disk + HOLE <= status.st_size:
                     found["sparse"].append(path[skip:])
             elif stat.S_ISSOCK(status.st_mode):
                 found["left_out"].append(path[skip:])
-    return found
+    return sizes
 
 
 def below(config: Config, path: str) -> str:
     """Return a path that restic names, which may be that of the host or of the snapshot, as it is below the root."""
     found = Path(path)
-    return str(found.relative_to(config.root)) if found.is_relative_to(config.root) else path.lstrip("/")
+    # The root may be a link, and restic names what it leads to.
+    for root in (config.root, config.root.resolve()):
+        if found.is_relative_to(root):
+            return str(found.relative_to(root))
+    return path.lstrip("/")
+
+
+def is_missing(config: Config, path: str) -> bool:
+    """Return whether a file that could not be read still exists. restic does not tell the names of all."""
+    return path == UNNAMED or UNKNOWN in path or os.path.lexists(config.root / path)
 
 
 def save_files(config: Config, store: Store, backup: str, tags: dict[str, str], parent: str) -> Added:
@@ -77,7 +97,7 @@ def save_files(config: Config, store: Store, backup: str, tags: dict[str, str], 
         added += saved.bytes_added
         # What does not exist any more is not missing in the backup.
         named = [below(config, path) for path in saved.unread]
-        unread = [path for path in named if os.path.lexists(config.root / path)]
+        unread = [path for path in named if is_missing(config, path)]
         if not unread:
             break
         parent = saved.snapshot
@@ -144,7 +164,7 @@ def create(config: Config, reason: str, *, copies: bool = True) -> dict[str, Any
     staging = config.state_directory / STAGING
     staging.mkdir(mode=0o700)
     try:
-        require_space(config, store, staging)
+        require_space(config, store, staging, existing)
         manifest, files = collect(config, store, backup, {"reason": reason}, newest_files(existing), staging)
         tags = {"backup": backup, "part": "databases", "reason": reason}
         names = sorted(path.name for path in staging.iterdir())
@@ -188,16 +208,27 @@ def newest_databases(existing: list[Backup]) -> str:
     return next((backup.databases.id for backup in reversed(existing) if backup.databases), "")
 
 
-def require_space(config: Config, store: Store, staging: Path) -> None:
-    """Raise BackupError if there is no room for the dumps, and for what the last backup added to a local store."""
+def require_space(config: Config, store: Store, staging: Path, existing: list[Backup]) -> None:
+    """Raise BackupError if there is no room for the dumps, and for what is added to a local store.
+
+    The first backup adds all files, and later ones about as much as the last one.
+    """
     sizes = {staging: databases.sizes(config)}
     if store.repository.local:
-        sizes[store.repository.local] = State(config).added
+        first = not any(backup.files for backup in existing)
+        sizes[store.repository.local] = survey(config)["allocated"] if first else State(config).added
     space.require(config, sizes, "a backup")
 
 
 def require_data(config: Config) -> None:
     """Raise BackupError if a service has no data: a backup without them would replace good ones in time."""
+    for item in config.files:
+        if (config.root / item).is_symlink():
+            raise BackupError(
+                f"{config.root / item}: is a symbolic link, so a backup would have the link alone. Put what it leads to"
+                f" in its place. For more room, mount a larger disk at {config.data_directory}, or move all of"
+                f" {config.root}, as docs/host.md says"
+            )
     for service, data in config.data.items():
         path = config.root / data
         if (config.root / config.services_directory / f"{service}.yml").is_file() and not path.exists():

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,24 +25,28 @@ SELECT format('GRANT %s ON DATABASE %I TO %s%s;', privilege_type, datname,
     CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
     CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
   FROM pg_database, aclexplode(datacl) WHERE datname = '{name}' AND grantee <> datdba;
-SELECT format('ALTER %s SET %s TO %L;',
+SELECT format('ALTER %s SET %I TO %L;',
     CASE setrole WHEN 0 THEN format('DATABASE %I', datname)
       ELSE format('ROLE %I IN DATABASE %I', pg_get_userbyid(setrole), datname) END,
     split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1))
   FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase, unnest(setconfig) setting
   WHERE datname = '{name}' AND split_part(setting, '=', 1) NOT IN
-    ('search_path', 'DateStyle', 'session_preload_libraries', 'shared_preload_libraries', 'local_preload_libraries',
-     'temp_tablespaces', 'unix_socket_directories');
-SELECT format('ALTER %s SET %s TO %s;',
+    ('search_path', 'temp_tablespaces', 'session_preload_libraries', 'shared_preload_libraries',
+     'local_preload_libraries', 'unix_socket_directories');
+SELECT format('COMMENT ON DATABASE %I IS %L;', datname, shobj_description(oid, 'pg_database'))
+  FROM pg_database WHERE datname = '{name}' AND shobj_description(oid, 'pg_database') IS NOT NULL;
+"""
+LISTS = """
+SELECT json_build_array(
     CASE setrole WHEN 0 THEN format('DATABASE %I', datname)
       ELSE format('ROLE %I IN DATABASE %I', pg_get_userbyid(setrole), datname) END,
     split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1))
   FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase, unnest(setconfig) setting
-  WHERE datname = '{name}' AND split_part(setting, '=', 1) IN ('search_path', 'DateStyle', 'temp_tablespaces');
-SELECT format('COMMENT ON DATABASE %I IS %L;', datname, shobj_description(oid, 'pg_database'))
-  FROM pg_database WHERE datname = '{name}' AND shobj_description(oid, 'pg_database') IS NOT NULL;
+  WHERE datname = '{name}' AND split_part(setting, '=', 1) IN ('search_path', 'temp_tablespaces');
 """
-"""Lists such as search_path are stored as they are written; other settings are one value."""
+"""Settings that are lists of names. They are stored as they were written, with quotes or without."""
+NAMES = re.compile(r'"((?:[^"]|"")*)"|([^",\s][^,\s]*)')
+"""The names of such a list."""
 
 
 class Snapshot:
@@ -113,15 +119,26 @@ def sizes(config: Config) -> int:
     )
 
 
+def set_list(row: str) -> str:
+    """Return the SQL for a row of LISTS. Each name is quoted: the owner of a database may have written anything."""
+    target, setting, value = json.loads(row)
+    names = [plain.lower() or quoted.replace('""', '"') for quoted, plain in NAMES.findall(value)] or [""]
+    # In this form, a backslash is what it is, whatever the settings of the server are.
+    texts = ["E'" + name.replace("\\", "\\\\").replace("'", "''") + "'" for name in names]
+    return f"ALTER {target} SET {setting} TO {', '.join(texts)};"
+
+
 def dump_globals(config: Config, directory: Path) -> list[str]:
     """Write the roles of the cluster and the permissions of its databases; return what a backup does not cover."""
     with (directory / GLOBALS).open("wb") as target:
         compose.call(
             config, "exec", "-T", compose.POSTGRES, "pg_dumpall", "--globals-only", "-U", "postgres", target=target
         )
-    grants = [
-        compose.psql(config, "postgres", DATABASE_GRANTS.format(name=database.name)) for database in config.databases
-    ]
+    grants = []
+    for database in config.databases:
+        grants.append(compose.psql(config, "postgres", DATABASE_GRANTS.format(name=database.name)))
+        rows = compose.psql(config, "postgres", LISTS.format(name=database.name))
+        grants += [set_list(row) for row in rows.split("\n") if row]
     (directory / GRANTS).write_text("".join(f"{text}\n" for text in grants if text), encoding="utf-8")
     ours = {database.name for database in config.databases}
     others = [name for name in compose.psql(config, "postgres", OTHERS).splitlines() if name not in ours]

@@ -66,13 +66,3 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def restored(path: Path) -> Path:
-    """Return where the restored state of a path is until it is moved to the path; on the same file system."""
-    return path.with_name(f".{path.name}.restored")
-
-
-def previous(path: Path) -> Path:
-    """Return where the previous state of a path is until the restore has succeeded; on the same file system."""
-    return path.with_name(f".{path.name}.previous")

@@ -15,14 +15,14 @@ from orchestration_backup.versions import numbers
 from . import compose
 from .config import Config
 from .errors import BackupError
-from .files import filename_time, now, previous, restored
+from .files import filename_time, now
 from .manifest import summary
 from .restore import Source, replace, unstage
 
 
 def migrate(config: Config, source: Source, postgres_image: str) -> dict[str, Any]:
     """Load the databases into another PostgreSQL. The roles start the other services."""
-    services = restored(config.root / config.services_directory)
+    services = config.restored(config.services_directory)
     manifest = replace(
         config,
         source,
@@ -32,7 +32,7 @@ def migrate(config: Config, source: Source, postgres_image: str) -> dict[str, An
     )
     server = next(iter(manifest["databases"].values()))["server"]
     kept = config.root / f"{config.cluster}-{numbers(server)[0]}.{filename_time(now())}"
-    previous(config.root / config.cluster).rename(kept)
+    config.previous(config.cluster).rename(kept)
     unstage(config)
     return summary(source.name, manifest) | {"uncovered": manifest["uncovered"]}
 

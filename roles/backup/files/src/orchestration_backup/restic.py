@@ -42,6 +42,7 @@ DAMAGED, SILENT = -1, -2
 """The exit codes of restic that was ended because it could not read a file, or because the store did not answer."""
 INCOMPLETE = 3
 """The exit code of a backup that has left out files which it could not read."""
+UNNAMED = "a file that restic does not name"
 
 
 class ResticError(BackupError):
@@ -92,7 +93,7 @@ def read_environment(path: str) -> dict[str, str]:
     if not path:
         return {}
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = Path(path).read_text("utf-8").split("\n")
     except OSError as error:
         raise BackupError(f"{path}: cannot be read ({error}); run site.yml again") from error
     return {name: value for name, equals, value in (line.partition("=") for line in lines) if equals}
@@ -108,6 +109,8 @@ class Repository:
         self.absent = ""
         """Why `identity` found no repository."""
         self.answered = False
+        self.code = 0
+        """The exit code of the last command."""
 
     @property
     def location(self) -> str:
@@ -191,8 +194,9 @@ class Repository:
                     program.wait()
                 said, answer = process.error_output(errors), process.error_output(output)
             if code == 0 or code in accepted:
-                self.answered = True
-                return answer.splitlines() + (said.splitlines() if code else [])
+                self.answered, self.code = True, code
+                # A name may have what Python sees as the end of a line as well.
+                return answer.split("\n") + (said.split("\n") if code else [])
             if "already locked" not in said or time.monotonic() > deadline:
                 raise ResticError(f"{self.target.name}: {self.explain(code, said)}")
             print(f"orchestration-backup: {self.target.name} is locked", file=sys.stderr, flush=True)
@@ -239,7 +243,7 @@ class Repository:
     def explain(self, code: int, said: str) -> str:
         """Return why restic failed. A location may contain a password, so it is left out."""
         # A copy names the other store too, and restic may write a location in another way.
-        every = [masked(message(line).replace(self.location, self.target.name)) for line in said.splitlines()]
+        every = [masked(message(line).replace(self.location, self.target.name)) for line in said.split("\n")]
         words, before = every[-4:], every[:-4]
         # The last lines only count the errors.
         if not contains_full(words):
@@ -315,7 +319,7 @@ class Repository:
         with process.in_memory() as names:
             names.write(b"".join(os.fsencode(item) + b"\0" for item in items))
             summary: dict[str, Any] = {}
-            unread = []
+            unread: list[str] = []
             # Without the first walk over all files, which only a progress bar needs.
             scan = ["--no-scan"] if version() >= (0, 15) else []
             arguments = ["backup", "--quiet", *scan, *options, "--files-from-raw", "-"]
@@ -324,7 +328,9 @@ class Repository:
                 if entry.get("message_type") == "summary":
                     summary = entry
                 if entry.get("message_type") == "error":
-                    unread.append(str(entry.get("item", "")))
+                    unread.append(str(entry.get("item") or UNNAMED))
+            if self.code == INCOMPLETE and not unread:
+                unread = [UNNAMED]
         if not summary.get("snapshot_id"):
             raise ResticError(f"{self.target.name}: restic names no new snapshot")
         return Added(

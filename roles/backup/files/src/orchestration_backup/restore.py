@@ -20,10 +20,10 @@ from typing import Any, Protocol
 
 from orchestration_backup.versions import numbers, other_major
 
-from . import compose, process
+from . import compose, process, space
 from .config import Config
 from .errors import BackupError, refuse
-from .files import previous, remove, restored, unlink, write_private
+from .files import remove, unlink, write_private
 from .manifest import GLOBALS, GRANTS, summary
 from .store import TEMPORARY
 
@@ -45,7 +45,31 @@ def check(config: Config, source: Source, expected: dict[str, Any], *, read_data
     """Check a backup and whether it fits the inventory; return its summary."""
     manifest = source.check(read_data=read_data)
     check_fit(config, source, manifest, expected)
+    require_places(config)
     return summary(source.name, manifest)
+
+
+def require_places(config: Config) -> None:
+    """Raise BackupError if something cannot be set aside by a rename, before anything is changed."""
+    mounts = space.mount_points()
+    for item in config.replaced:
+        path = config.root / item
+        real = path.parent.resolve() / path.name
+        for mount in mounts:
+            if mount == real or real in mount.parents:
+                raise BackupError(
+                    f"{mount}: is a mount point, which a restore cannot set aside. Mount the disk at"
+                    f" {config.data_directory} with all data of the services, or copy its content to {path} and"
+                    " unmount it"
+                )
+        aside = config.restored(item).parent
+        if aside == path.parent or not os.path.lexists(path.parent):
+            continue
+        if path.parent.is_symlink() or path.parent.stat().st_dev != aside.stat().st_dev:
+            raise BackupError(
+                f"{path.parent}: is a symbolic link or on another file system than {aside}, so a restore cannot move"
+                f" anything there. Copy its content to {config.root}"
+            )
 
 
 def check_fit(config: Config, source: Source, manifest: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -91,7 +115,7 @@ def stage(config: Config, source: Source, expected: dict[str, Any]) -> tuple[dic
     dumps = unpacked_dumps(config)
     dumps.mkdir(mode=0o700)
     try:
-        manifest = source.unpack(dumps, lambda item: restored(config.root / item))
+        manifest = source.unpack(dumps, config.restored)
         check_fit(config, source, manifest, expected)
         keep_access(config)
     except BaseException:
@@ -108,7 +132,7 @@ def keep_access(config: Config) -> None:
         used += [target.repository_file, target.environment_file, *target.options.values()]
     for path in sorted(secrets.iterdir()) if secrets.is_dir() else []:
         if any(str(path) in text for text in used):
-            copy = restored(secrets) / path.name
+            copy = config.restored(config.secrets_directory) / path.name
             copy.parent.mkdir(mode=0o700, exist_ok=True)
             status = path.stat()
             write_private(copy, path.read_text("utf-8"))
@@ -118,15 +142,15 @@ def keep_access(config: Config) -> None:
 
 def unpacked_dumps(config: Config) -> Path:
     """Return the directory of the dumps while a restore runs."""
-    return config.state_directory / TEMPORARY
+    return config.state_directory / f"{TEMPORARY}.dumps"
 
 
 def unstage(config: Config) -> None:
     """Remove what an ended restore left beside the present state."""
     for item in config.replaced:
-        remove(restored(config.root / item))
-        remove(previous(config.root / item))
-        remove((config.root / item).parent / TEMPORARY)
+        remove(config.restored(item))
+        remove(config.previous(item))
+        remove(config.restored(item).parent / TEMPORARY)
     remove(unpacked_dumps(config))
 
 
@@ -134,10 +158,12 @@ def swap(config: Config) -> None:
     """Move the restored state in place of the present one, which stays beside it. The cluster is missing then."""
     for item in config.replaced:
         path = config.root / item
-        if path.exists():
-            path.rename(previous(path))
-        if restored(path).exists():
-            restored(path).rename(path)
+        # A link that leads nowhere is something too.
+        if os.path.lexists(path):
+            path.rename(config.previous(item))
+        if os.path.lexists(config.restored(item)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            config.restored(item).rename(path)
 
 
 def recover(config: Config) -> dict[str, Any]:
@@ -150,10 +176,11 @@ def recover(config: Config) -> dict[str, Any]:
     for item in config.replaced:
         path = config.root / item
         # Without a previous state, the item either did not exist or was not replaced yet.
-        if previous(path).exists() or item not in journal["present"]:
+        set_aside = os.path.lexists(config.previous(item))
+        if set_aside or item not in journal["present"]:
             remove(path)
-        if previous(path).exists():
-            previous(path).rename(path)
+        if set_aside:
+            config.previous(item).rename(path)
     unstage(config)
     config.journal.unlink()
     if config.compose_file in journal["present"]:
@@ -184,13 +211,14 @@ def replace(
     """
     process.run(["docker", "compose", "version"])
     recover(config)
+    require_places(config)
     manifest, dumps = stage(config, source, expected)
     try:
         begin()
     except BaseException:
         unstage(config)
         raise
-    present = [item for item in config.replaced if (config.root / item).exists()]
+    present = [item for item in config.replaced if os.path.lexists(config.root / item)]
     write_private(config.journal, json.dumps({"backup": source.name, "present": present}))
     try:
         compose.stop(config)

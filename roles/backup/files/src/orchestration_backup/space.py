@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from .errors import BackupError
 
 FULL = os.strerror(28)
 """How the system and all programs call a full disk."""
+MOUNTS = Path("/proc/self/mountinfo")
 ADVICE = "The disk is full: free space, or enlarge the file system"
 
 
@@ -33,6 +35,14 @@ def require(config: Config, sizes: dict[Path, int], purpose: str) -> None:
                 f"{path}: has {mebibytes(free)} MiB of free space, and {purpose} needs {mebibytes(size)} MiB and"
                 f" the reserve of {mebibytes(config.minimum_free)} MiB. Free space, or enlarge the file system"
             )
+
+
+def mount_points() -> list[Path]:
+    """Return what is mounted on this host, also directories of the same file system."""
+    lines = MOUNTS.read_text("utf-8", errors="surrogateescape").split("\n")
+    # A blank is written as \040.
+    names = [re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split(" ")[4]) for line in lines if line]
+    return [Path(name) for name in names]
 
 
 def mebibytes(size: int) -> int:

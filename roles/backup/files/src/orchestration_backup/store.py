@@ -29,7 +29,7 @@ ID = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 AHEAD = timedelta(days=1)
 """How far ahead of the clock the time of a backup may be."""
 TEMPORARY = ".restoring"
-"""The directory of files that are being restored, and of databases in the state directory."""
+"""The directory of files that are being restored, beside their places, and how that of the databases begins."""
 
 
 @dataclass(frozen=True)
@@ -194,10 +194,14 @@ class Stored:
     def require_space(self, dumps: Path, place: Callable[[str], Path]) -> None:
         """Raise BackupError if there is no room for the files, the dumps, and the databases loaded from them."""
         found, config = self.read_manifest(), self.store.config
-        files = found["allocated" if restic.writes_sparse() else "bytes"]
+        kind = "allocated" if restic.writes_sparse() else "bytes"
         databases = sum(database.get("size", 0) + database.get("dump", 0) for database in found["databases"].values())
-        largest = place(config.files[0]).parent
-        space.require(config, {largest: files, dumps: databases}, f"restoring {self.id}")
+        sizes = {dumps: databases}
+        # A manifest without sizes of each says the sum.
+        for item, size in found.get("items", {config.files[0]: found}).items():
+            parent = place(item).parent
+            sizes[parent] = sizes.get(parent, 0) + size[kind]
+        space.require(config, sizes, f"restoring {self.id}")
 
 
 def belongs(path: str, items: list[str]) -> bool:
