@@ -37,7 +37,7 @@ LOCAL_ATTEMPTS, REMOTE_ATTEMPTS = 5, 20
 FIRST_SILENCE, SILENCE = 60, 900
 """For how many seconds restic may stand still: until a store has answered once, and later."""
 FIRST_LEAST, LEAST = 100, 64 * 1024
-"""The bytes that restic moves at least if it goes on. Its runtime moves a few without end, and so does its lock."""
+"""The bytes that restic moves at least if it continues. Its runtime moves a few without end, and so does its lock."""
 DAMAGED, SILENT = -1, -2
 """The exit codes of restic that was ended because it could not read a file, or because the store did not answer."""
 INCOMPLETE = 3
@@ -227,7 +227,7 @@ class Repository:
             attempts = Counter(re.findall(rb"(Load\(<[^>]*>).* returned error, retrying", said))
             if any(number >= limit for number in attempts.values()):
                 return DAMAGED
-            # The seconds are counted, not measured: a clock goes on while a virtual machine stands still.
+            # The seconds are counted, not measured: a clock continues while a virtual machine is stopped.
             so_far = process.moved(program)
             silent += 1
             if so_far - moved >= least:
