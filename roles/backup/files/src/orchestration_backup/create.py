@@ -29,7 +29,7 @@ from .store import Backup, Store, first_store, moment, new_id
 STAGING = ".creating"
 """The directory of the dumps, in the state directory."""
 UNKNOWN = "\ufffd"
-"""What stands in a name for bytes that are no text."""
+"""The character in a name for bytes that cannot be decoded."""
 HOLE = 1024 * 1024
 """A file with at least so many bytes less on the disk than in the file is sparse."""
 
@@ -79,7 +79,7 @@ def below(config: Config, path: str) -> str:
 
 
 def is_missing(config: Config, path: str) -> bool:
-    """Return whether a file that could not be read still exists. restic does not tell the names of all."""
+    """Return whether a file that could not be read still exists. restic does not know the names of all."""
     return path == UNNAMED or UNKNOWN in path or os.path.lexists(config.root / path)
 
 
