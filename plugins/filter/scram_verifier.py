@@ -19,14 +19,10 @@ author:
 description:
   - Converts a password to the text that PostgreSQL stores to check it.
   - A server that gets this text instead of the password has no password in its log and in its list of activities.
-  - The same password and role always give the same text.
+  - The salt is random, so each call returns another text. A server shows the salt to anybody who names the role.
 options:
   _input:
     description: The password.
-    type: str
-    required: true
-  role:
-    description: Name of the role in PostgreSQL.
     type: str
     required: true
 """
@@ -35,7 +31,7 @@ EXAMPLES = r"""
 - name: Ensure the owner of a database
   community.postgresql.postgresql_user:
     name: kestra
-    password: "{{ kestra_database_password | devorch.orchestration.scram_verifier('kestra') }}"
+    password: "{{ kestra_database_password | devorch.orchestration.scram_verifier }}"
 """
 
 RETURN = r"""
@@ -45,14 +41,14 @@ _value:
 """
 
 
-def scram_verifier(password: str, role: str) -> str:
-    """Return the verifier of a role's password."""
-    return verifier_of(str(password), str(role))
+def scram_verifier(password: str) -> str:
+    """Return a verifier of a password."""
+    return verifier_of(str(password))
 
 
 class FilterModule:
     """The filter."""
 
-    def filters(self) -> dict[str, Callable[[str, str], str]]:
+    def filters(self) -> dict[str, Callable[[str], str]]:
         """Return it by its name."""
         return {"scram_verifier": scram_verifier}

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import os
 import re
 import stringprep
 import unicodedata
@@ -60,12 +61,9 @@ def _keys(password: str, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
     return hashlib.sha256(client).digest(), server
 
 
-def verifier_of(password: str, role: str) -> str:
-    """Return the verifier of a role's password, always the same one.
-
-    Its salt comes from both. A guess at the password by the salt takes as long as one by the keys.
-    """
-    salt = hashlib.pbkdf2_hmac("sha256", password.encode(), f"salt of {role}".encode(), USUAL_ITERATIONS, 16)
+def verifier_of(password: str) -> str:
+    """Return a verifier of a password. Its salt is random, because a server shows it before a login."""
+    salt = os.urandom(16)
     keys = _keys(password, salt, USUAL_ITERATIONS)
     salt_text, stored, server = (base64.b64encode(value).decode() for value in (salt, *keys))
     return f"SCRAM-SHA-256${USUAL_ITERATIONS}:{salt_text}${stored}:{server}"
