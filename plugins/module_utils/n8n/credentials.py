@@ -118,9 +118,10 @@ def find(wanted: Wanted, stored: Sequence[Mapping[str, Any]]) -> tuple[str | Non
         )
     taken = next((one for one in stored if str(one.get("id")) == wanted.id), None)
     if not ids and taken is not None:
-        if taken.get("type") != wanted.type:
-            return None, f"credentials {wanted.name!r}: the id {wanted.id} has another type in n8n. Set another id."
-        return wanted.id, None
+        return None, (
+            f"credentials {wanted.name!r}: the id {wanted.id} is that of {taken.get('name')!r} of the type"
+            f" {taken.get('type')} in n8n. Set another id, or the name and type that n8n has."
+        )
     return (ids[0] if ids else None), None
 
 

@@ -54,6 +54,8 @@ SETTINGS_DEFAULTS: Mapping[str, Any] = {
     "timezone": "",
     "customTelemetryTags": [],
 }
+# n8n has no other way to forget them. An empty time zone is one that it does not know.
+REMOVABLE = frozenset(SETTINGS_DEFAULTS) - {"timezone"}
 # n8n's page writes it for "as n8n is set up", and the API refuses it.
 AS_SET_UP = "DEFAULT"
 # Nodes whose parameter workflowId names another workflow.
@@ -210,8 +212,12 @@ def digest(form: Mapping[str, Any]) -> str:
 
 
 def limited(form: Mapping[str, Any], to: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a normal form without what another one says nothing about: optional parts, and ids that n8n chooses."""
+    """Return a normal form without what another one leaves to n8n: optional parts, settings, and ids."""
     result = {key: value for key, value in form.items() if key not in OPTIONAL or key in to}
+    # n8n merges settings, so one that a file has no more stays, unless what n8n takes for none can be written.
+    result["settings"] = {
+        key: value for key, value in form["settings"].items() if key in to["settings"] or key in REMOVABLE
+    }
     nodes: dict[str, Any] = {}
     for name, node in form["nodes"].items():
         other = to["nodes"].get(name)
@@ -239,14 +245,17 @@ def payload(content: Mapping[str, Any], stored: Mapping[str, Any] | None = None)
         for key, value in (content.get("settings") or {}).items()
         if key in SETTINGS and value is not None and value != AS_SET_UP
     }
+    for key in ((stored or {}).get("settings") or {}).keys() & REMOVABLE - settings.keys():
+        settings[key] = SETTINGS_DEFAULTS[key]
     result: dict[str, Any] = {
         "name": content["name"],
         "nodes": nodes,
         "connections": content.get("connections") or {},
         "settings": settings,
     }
-    for part in (*OPTIONAL, "staticData"):
-        source = content if content.get(part) and part != "staticData" else stored or {}
+    # Not static data, which n8n may have changed since it was read.
+    for part in OPTIONAL:
+        source = content if content.get(part) else stored or {}
         if source.get(part) is not None:
             result[part] = source[part]
     return result

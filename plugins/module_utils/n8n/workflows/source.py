@@ -78,6 +78,8 @@ def _values(source: Source) -> list[Any]:
         raise Wrong(error.lineno, f"is not JSON: {error.msg} (column {error.colno})") from error
     except RecursionError as error:
         raise Wrong(None, "is nested too deeply") from error
+    if value == []:
+        raise Wrong(None, "holds no workflow. Remove the file, or write one into it")
     return value if isinstance(value, list) else [value]
 
 

@@ -70,6 +70,10 @@ class Progress:
     error: str | None = None
     state: State = "previous"
     done: bool = False
+    written: str | None = None
+    """The digest of what n8n says that it stored."""
+    released: bool = False
+    """Whether a workflow that is to be pruned is unpublished already."""
     incomplete: bool = field(default=False)
     """Whether a reference to a workflow is left out that did not exist yet."""
 
@@ -175,11 +179,17 @@ class WorkflowSync:
         self._each([step for step in writes if step.incomplete], self._store_again, rollback)
         stopping = [step for step in writes if "unpublish" in step.item.changes]
         self._each(stopping, self._unpublish, rollback)
+        pruned = [step for step in steps if step.item.action == "prune"]
+        if not self._failed(steps):
+            # Their webhooks may be wanted by what is published next.
+            self._each(
+                [step for step in pruned if step.item.stored and step.item.stored.active], self._release, rollback
+            )
         self._publish_all([step for step in writes if "publish" in step.item.changes], rollback)
         for step in writes:
             step.done = step.done or (step.touched and step.error is None)
         if not self._failed(steps):
-            self._each([step for step in steps if step.item.action == "prune"], self._prune, rollback)
+            self._each(pruned, self._prune, rollback)
 
     def _each(self, steps: Sequence[Progress], function: Any, rollback: bool) -> None:
         for step in steps:
@@ -230,7 +240,12 @@ class WorkflowSync:
             content = self._content(step)
             if step.id is None:
                 step.touched = True
-                step.id = self.ids[item.name] = self._create(content)
+                try:
+                    step.id = self.ids[item.name] = self._create(content)
+                except N8nError as error:
+                    # A refusal made nothing, and another client may make a workflow of this name.
+                    step.touched = error.kind != "http" or (error.status or 0) >= 500
+                    raise
             else:
                 step.touched = True
                 if item.stored is not None and item.stored.archived:
@@ -242,7 +257,7 @@ class WorkflowSync:
 
     def _store_again(self, step: Progress) -> None:
         """Store a workflow again that referred to one that did not exist yet."""
-        self.client.update_workflow(str(step.id), self._content(step))
+        step.written = Stored(self.client.update_workflow(str(step.id), self._content(step))).digest
 
     def _create(self, content: Mapping[str, Any]) -> str:
         """Return the id of a new workflow. If an answer is lost, n8n is asked whether it has it."""
@@ -275,7 +290,7 @@ class WorkflowSync:
             step.touched = False
             raise Moved("was changed in n8n since the plan was made. Run the task again.")
         only_draft = stored.active and self.publish == "never"
-        self.client.update_workflow(stored.id, content, only_draft=only_draft)
+        step.written = Stored(self.client.update_workflow(stored.id, content, only_draft=only_draft)).digest
 
     def _tag_ids(self, names: Iterable[str]) -> list[str]:
         found: list[str] = []
@@ -320,12 +335,27 @@ class WorkflowSync:
                 return
             waiting = late
 
+    def _release(self, step: Progress) -> None:
+        """Unpublish what will be pruned."""
+        before = self.client.workflow(str(step.id))
+        if before is None:
+            return
+        self._require_unmoved(step, before)
+        self._unpublish(step)
+        step.released = True
+
+    def _require_unmoved(self, step: Progress, before: Mapping[str, Any]) -> None:
+        if step.item.stored is not None and fingerprint(Stored(before)) != fingerprint(step.item.stored):
+            raise Moved("was changed in n8n since the plan was made. Run the task again.")
+
     def _prune(self, step: Progress) -> None:
         before = self.client.workflow(str(step.id))
         if before is None:
             step.done = True
             return
-        if step.item.stored is not None and fingerprint(Stored(before)) != fingerprint(step.item.stored):
+        if not step.released:
+            self._require_unmoved(step, before)
+        elif step.item.stored is not None and Stored(before).digest != step.item.stored.digest:
             raise Moved("was changed in n8n since the plan was made. Run the task again.")
         step.touched = True
         self.client.archive(str(step.id), step.item.name)
@@ -358,6 +388,9 @@ class WorkflowSync:
         if now.archived and not stored.archived:
             self.client.unarchive(stored.id, name)
             now = Stored(self.client.workflow(stored.id) or found)
+        if step.written is not None and now.digest not in (stored.digest, step.written):
+            doing = f"put workflow {name} back"
+            raise N8nError(doing, "another client has changed it after this run, so it stays as it is", kind="other")
         if now.digest != stored.digest:
             self.client.update_workflow(stored.id, payload(stored.content, stored.content))
         if set(now.tags) != set(stored.tags):

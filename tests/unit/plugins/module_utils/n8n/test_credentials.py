@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from ansible_collections.devorch.orchestration.plugins.module_utils.n8n.credentials import (
     Wanted,
     make_plan,
@@ -62,10 +63,15 @@ def test_an_ambiguous_name_needs_an_id() -> None:
     assert "n8n has 2 of the type postgres with this name (7, 8)" in problems[0]
     items, problems = make_plan([Wanted("First", "postgres", {}, "8")], stored, {}, "key", True)
     assert problems == [] and items[0].id == "8"
-    renamed, problems = make_plan([Wanted("Other", "postgres", {}, "8")], stored, {}, "key", True)
-    assert problems == [] and (renamed[0].action, renamed[0].id) == ("update", "8")
-    _items, problems = make_plan([Wanted("Other", "smtp", {}, "8")], stored, {}, "key", True)
-    assert "has another type in n8n" in problems[0]
+
+
+@pytest.mark.parametrize("present", [True, False])
+@pytest.mark.parametrize("kind", ["postgres", "smtp"])
+def test_an_id_means_no_credentials_of_another_name(kind: str, present: bool) -> None:
+    """Their values cannot be read, and so not be put back."""
+    stored = [{"id": "8", "name": "First", "type": "postgres"}]
+    items, problems = make_plan([Wanted("Other", kind, {}, "8")], stored, {}, "key", present)
+    assert items == [] and "the id 8 is that of 'First' of the type postgres in n8n" in problems[0]
 
 
 def test_values_are_not_in_the_text_of_an_object() -> None:

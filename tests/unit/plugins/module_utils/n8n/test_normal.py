@@ -141,11 +141,21 @@ def test_only_what_the_api_takes_is_sent() -> None:
     value["nodes"] = [{**EXAMPLE["nodes"][0], "updatedAt": "x", "strange": 1, "id": None}, EXAMPLE["nodes"][1]]
     before = content("one", node("A", id="kept", webhookId="hook"), staticData={"poll": 3}, pinData={"A": []})
     sent = payload(value, before)
-    assert set(sent) == {"name", "nodes", "connections", "settings", "staticData", "pinData"}
+    assert set(sent) == {"name", "nodes", "connections", "settings", "pinData"}
     assert sent["settings"] == {"timezone": "UTC"}
     assert sent["nodes"][0]["id"] == "kept" and sent["nodes"][0]["webhookId"] == "hook"
-    assert "strange" not in sent["nodes"][0] and sent["staticData"] == {"poll": 3}
+    assert "strange" not in sent["nodes"][0]
     assert left_out(value) == ["settings.newer", "strange of nodes"]
+
+
+def test_settings_that_a_file_has_no_more() -> None:
+    """n8n merges settings, so some stay, and a later run must not report them again."""
+    stored = content("one", node("A"), settings={"executionTimeout": 60, "timezone": "UTC", "callerIds": "7"})
+    wanted = content("one", node("A"), settings={})
+    assert payload(wanted, stored)["settings"] == {"callerIds": ""}
+    assert limited(form(stored), form(wanted)) != form(wanted)
+    stored["settings"] |= payload(wanted, stored)["settings"]
+    assert limited(form(stored), form(wanted)) == form(wanted)
 
 
 def test_what_a_file_says_nothing_about_does_not_count() -> None:

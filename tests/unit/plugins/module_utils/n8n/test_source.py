@@ -36,6 +36,7 @@ WRONG: list[tuple[Any, str]] = [
     (b"{\n,", "f0.json:2: is not JSON"),
     (b"{}\n\xff", "f0.json:2: is not UTF-8"),
     ("text", "is not a workflow"),
+    (b"[]", "holds no workflow"),
     ({"name": "a"}, "has no nodes and no connections"),
     (content(""), "name ''"),
     (content("x" * 129), "of 1 to 128 characters"),
