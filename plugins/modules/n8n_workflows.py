@@ -142,8 +142,8 @@ notes:
   - If another client changes a workflow between the plan and the write, the module fails and names the workflow.
   - Static data is never written. It belongs to the instance. Pinned data counts only if the file has it.
   - n8n merges settings. A setting that a file has no more returns to its default if the API of n8n takes that, such as
-    C(errorWorkflow) and C(callerIds). Others, such as C(executionTimeout) and C(timezone), stay until somebody removes
-    them on the page of n8n.
+    C(errorWorkflow) and C(callerIds). Others, such as C(executionTimeout) and C(timezone), stay until they are removed
+    on the page of n8n.
 seealso:
   - module: devorch.orchestration.n8n_credentials
   - module: devorch.orchestration.n8n_export

@@ -14,7 +14,7 @@ class BackupError(Exception):
 
 
 class Stopped(BaseException):
-    """The program was told to end. It is no BackupError, so that nothing continues after it."""
+    """A signal ends the program. No handler of BackupError catches this."""
 
 
 class BusyError(BackupError):
