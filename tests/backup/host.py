@@ -80,7 +80,6 @@ class Host:
                 }
             )
         )
-        (self.live / "docker.json.watchdog").touch()
         self.write_cluster(
             {
                 "kestra": {"tables": {"public.flows": [f"flow {PLAIN.decode()}"]}},
@@ -139,7 +138,6 @@ class Host:
             "targets": targets,
             "pause": True,
             "paused_services": ["kestra", "n8n"],
-            "watchdog": "orchestration-watchdog.timer",
             "start_timeout": 20,
             "kestra_stop_timeout": 30,
             "state_directory": str(state),
@@ -286,8 +284,6 @@ class Host:
         found += [f"{name} does not run" for name in IMAGES if name not in state["services"]]
         found += [f"trial container {name}" for name in state["trials"]]
         found += [f"trial network {name}" for name in state["networks"]]
-        if not (self.live / "docker.json.watchdog").exists():
-            found.append("the watchdog is stopped")
         found += [path.name for path in map(Path, (self.setting("paused"), self.setting("journal"))) if path.exists()]
         found += [f"temporary {path.name}" for path in self.temporary.iterdir()]
         ours = [*FILES, "data/postgres"]

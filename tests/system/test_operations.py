@@ -212,8 +212,7 @@ def test_a_killed_backup_leaves_nothing_paused(host: Host, store: Path) -> None:
         "no backup runs", lambda: "inactive" in host.shell("systemctl is-active orchestration-backup", False), 120
     )
     host.shell(
-        f"cd {ROOT} && docker compose pause n8n"
-        f' && printf \'%s\' \'{{"services": ["n8n"], "watchdog": true}}\' > backups/paused.json'
+        f"cd {ROOT} && docker compose pause n8n && printf '%s' '{{\"services\": [\"n8n\"]}}' > backups/paused.json"
     )
     host.wait("n8n goes on", lambda: '"running"' in host.shell(f"{STATUS} orchestration-n8n-1"), 90)
     # Docker calls a paused container unhealthy, and asks n8n every two minutes.

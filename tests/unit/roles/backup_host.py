@@ -90,7 +90,6 @@ def settings(tmp_path: Path) -> dict[str, Any]:
         "targets": [],
         "pause": False,
         "paused_services": ["kestra", "n8n"],
-        "watchdog": "orchestration-watchdog.timer",
         "start_timeout": 600,
         "kestra_stop_timeout": 330,
         "state_directory": str(root / "backups"),

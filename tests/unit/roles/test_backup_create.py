@@ -111,14 +111,6 @@ def put_before_restic(docker: Path, action: str, command: str = "backup") -> Non
     program.chmod(0o755)
 
 
-def put_systemctl(docker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the host have the two services and a watchdog that runs."""
-    program = docker.with_name("path") / "systemctl"
-    program.write_text(f"#!/bin/sh\necho systemctl $* >>{docker}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("FAKE_DOCKER_RUNNING", "postgres kestra n8n")
-
-
 def program(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["python3", str(PROGRAM), "--config", str(tmp_path / "backup.json"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -127,15 +119,15 @@ def program(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def test_services_stand_still_only_for_the_snapshot_of_the_files(
     config: Config, docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_systemctl(docker, monkeypatch)
+    monkeypatch.setenv("FAKE_DOCKER_RUNNING", "postgres kestra n8n")
     put_before_restic(docker, f"echo restic >>{docker}")
     monkeypatch.setenv("FAKE_DOCKER_PAUSED", "kestra n8n")
     result = create.create(dataclasses.replace(config, pause=True), "manual")
     assert result["incomplete"] == []
-    steps = "systemctl stop|pause kestra|unpause|psql.*kestra$|psql.*n8n$|restic|pg_dump .*|systemctl start"
+    steps = "systemctl|pause kestra|unpause|psql.*kestra$|psql.*n8n$|restic|pg_dump .*"
     found = [match[0].split()[0] for line in docker.read_text().splitlines() if (match := re.search(steps, line))]
     # The snapshots of both databases are open before the files are read, and are dumped afterwards.
-    assert found[:8] == ["systemctl", "pause", "psql", "psql", "restic", "unpause", "systemctl", "pg_dump"]
+    assert found[:6] == ["pause", "psql", "psql", "restic", "unpause", "pg_dump"]
     assert found[-1] == "restic"
     assert not config.paused.exists()
 
@@ -144,18 +136,18 @@ def test_killed_backup_is_put_right_by_the_unit_and_the_next_command(
     config: Config, docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_config(tmp_path, target("local", tmp_path), pause=True)
-    put_systemctl(docker, monkeypatch)
+    monkeypatch.setenv("FAKE_DOCKER_RUNNING", "postgres kestra n8n")
     # The program is killed while everything is paused.
     put_before_restic(docker, "kill -9 $PPID; sleep 5")
     assert program(tmp_path, "create").returncode == -9
-    assert json.loads(config.paused.read_text()) == {"services": ["kestra", "n8n"], "watchdog": True}
+    assert json.loads(config.paused.read_text()) == {"services": ["kestra", "n8n"]}
     assert (config.state_directory / create.STAGING).is_dir()
     assert "unpause" not in docker.read_text()
     monkeypatch.setenv("FAKE_DOCKER_PAUSED", "kestra n8n")
     found = program(tmp_path, "thaw")
     assert (found.returncode, json.loads(found.stdout)) == (0, {"thawed": True}), found.stderr
     log = docker.read_text()
-    assert "compose unpause kestra n8n" in log and log.rstrip().endswith("systemctl start orchestration-watchdog.timer")
+    assert "compose unpause kestra n8n" in log and "systemctl" not in log
     assert not config.paused.exists() and not (config.state_directory / create.STAGING).exists()
     # Without the unit, the next command does the same, and the restore that was killed is put right too.
     assert program(tmp_path, "create").returncode == -9
@@ -325,7 +317,6 @@ def test_paused_services_run_again_even_if_one_cannot_be_paused(
 ) -> None:
     docker, clock = Pauser(refusals), iter(range(0, 1000, 10))
     monkeypatch.setattr(process, "run", docker)
-    monkeypatch.setattr(process, "succeeds", lambda command: True)
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     expected = pytest.raises(BackupError, match="unable to pause") if refusals > 9 else contextlib.nullcontext()
@@ -333,13 +324,11 @@ def test_paused_services_run_again_even_if_one_cannot_be_paused(
         assert docker.paused == ["kestra", "n8n"]
         assert json.loads(config.paused.read_text())["services"] == ["kestra", "n8n"]
     assert docker.paused == [] and not config.paused.exists()
-    assert docker.commands[-1] == "systemctl start orchestration-watchdog.timer"
 
 
 def test_service_that_cannot_be_unpaused_stays_in_the_journal(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     docker = Pauser(0)
     monkeypatch.setattr(process, "run", docker)
-    monkeypatch.setattr(process, "succeeds", lambda command: True)
 
     def refuse(*_arguments: object) -> None:
         raise BackupError("Docker does not answer")
@@ -348,7 +337,7 @@ def test_service_that_cannot_be_unpaused_stays_in_the_journal(config: Config, mo
         patch.setattr(compose, "unpause", refuse)
         with pytest.raises(BackupError, match="does not answer"), compose.paused(config):
             pass
-    assert config.paused.exists() and docker.commands[-1] == "systemctl start orchestration-watchdog.timer"
+    assert config.paused.exists()
     assert compose.thaw(config) is True
     assert docker.paused == [] and not config.paused.exists()
     assert compose.thaw(config) is False

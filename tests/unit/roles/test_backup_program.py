@@ -167,7 +167,7 @@ def test_program_knows_its_host_only_from_the_configuration() -> None:
     facts = {text for text in facts if re.search("[/._-]", text)}
     # ".lock" is also the name of a module, and ".cache" the beginning of a key.
     facts = facts - {".lock", ".cache"} | {"/.lock", '".lock"', "/.cache", '".cache"'}
-    assert {"last.json", "/app/data", "kestra_database_password", "orchestration-watchdog.timer"} <= facts
+    assert {"last.json", "/app/data", "kestra_database_password"} <= facts
     facts |= {"/run/", "/opt/", "/app", "/etc/", "pgdata", "PGDATA", "localhost", "standalone", "8080", "8081", "330"}
     for path in sorted(PACKAGE.rglob("*.py")):
         text = path.read_text("utf-8")
@@ -282,7 +282,7 @@ def test_program_that_is_run_ends_with_the_backup_program(tmp_path: Path) -> Non
 
 def test_thaw_leaves_the_pause_of_a_run_that_goes_on(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """The unit of a backup that could not begin must not unpause what a backup by hand has paused."""
-    config.paused.write_text(json.dumps({"services": ["n8n"], "watchdog": False}))
+    config.paused.write_text(json.dumps({"services": ["n8n"]}))
     monkeypatch.setattr(process, "run", lambda command, **options: "")
     with lock.hold(config):
         assert leftovers.thaw(config) == {"thawed": False}
@@ -310,7 +310,7 @@ def test_host_whose_docker_does_not_answer_can_be_swept(
     def refuse(command: list[str], **_options: object) -> str:
         raise BackupError("Docker does not answer")
 
-    config.paused.write_text(json.dumps({"services": ["n8n"], "watchdog": False}))
+    config.paused.write_text(json.dumps({"services": ["n8n"]}))
     (config.state_directory / ".verifying").mkdir()
     monkeypatch.setattr(process, "run", refuse)
     leftovers.sweep(config)

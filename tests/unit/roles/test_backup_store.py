@@ -138,6 +138,31 @@ def test_backup_of_another_host_in_the_same_store_stays(few: Config, monkeypatch
     assert listed(few, "local") == {OLDER: True, LEFT: False, new: True}
 
 
+def test_hosts_with_one_store_do_not_mix_their_backups(few: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All timers run at the same second."""
+    new = filename_time(now())
+    store.first_store(few).open(make=True)
+    for host, parts in (("one", ("files",)), ("two", ("files", "databases"))):
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "gethostname", lambda host=host: host)
+            save(few, new, *parts)
+    with pytest.raises(BackupError, match="is incomplete"), monkeypatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "one")
+        store.first_store(few).find(new)
+    monkeypatch.setattr(socket, "gethostname", lambda: "one")
+    save(few, new, "databases")
+    results = keep.keep_copies(few, made=new)
+    assert results[0]["snapshots"] == 1 and results[1]["copied"] == [new]
+    assert [(backup.host, backup.complete) for backup in store.first_store(few).backups()] == [
+        ("one", True),
+        ("two", True),
+    ]
+    assert store.first_store(few).find(new).files != store.first_store(few).backups()[1].files.id  # type: ignore[union-attr]
+    monkeypatch.setattr(socket, "gethostname", lambda: "three")
+    with pytest.raises(BackupError, match="has backups of one and two, and none of three"):
+        store.first_store(few).find("")
+
+
 def test_lock_of_a_killed_run_is_removed_and_no_restic_is_run_without_one(
     few: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,8 @@ class Progress:
     done: bool = False
     written: str | None = None
     """The digest of what n8n says that it stored."""
+    version: str | None = None
+    """The version that this run has stored; that of the plan if it has stored none."""
     released: bool = False
     """Whether a workflow that is to be pruned is unpublished already."""
     incomplete: bool = field(default=False)
@@ -257,7 +259,12 @@ class WorkflowSync:
 
     def _store_again(self, step: Progress) -> None:
         """Store a workflow again that referred to one that did not exist yet."""
-        step.written = Stored(self.client.update_workflow(str(step.id), self._content(step))).digest
+        self._note(step, self.client.update_workflow(str(step.id), self._content(step)))
+
+    def _note(self, step: Progress, answer: Mapping[str, Any]) -> None:
+        """Note what n8n says that it has stored, so that a later change of another client shows."""
+        found = Stored(answer)
+        step.written, step.version = found.digest, found.version
 
     def _create(self, content: Mapping[str, Any]) -> str:
         """Return the id of a new workflow. If an answer is lost, n8n is asked whether it has it."""
@@ -290,7 +297,7 @@ class WorkflowSync:
             step.touched = False
             raise Moved("was changed in n8n since the plan was made. Run the task again.")
         only_draft = stored.active and self.publish == "never"
-        step.written = Stored(self.client.update_workflow(stored.id, content, only_draft=only_draft)).digest
+        self._note(step, self.client.update_workflow(stored.id, content, only_draft=only_draft))
 
     def _tag_ids(self, names: Iterable[str]) -> list[str]:
         found: list[str] = []
@@ -308,7 +315,10 @@ class WorkflowSync:
 
     def _publish(self, step: Progress) -> None:
         step.touched = True
-        self.client.publish(str(step.id), step.item.name)
+        item = step.item
+        if "content" not in item.changes and item.stored is not None:
+            step.version = item.stored.version
+        self.client.publish(str(step.id), item.name, step.version if self.client.has_drafts else None)
 
     def _publish_all(self, steps: Sequence[Progress], rollback: bool) -> None:
         """Publish; what needs a webhook that another workflow is about to give up comes after it."""
@@ -327,6 +337,7 @@ class WorkflowSync:
                         conflict = error
                         continue
                     self._attempt(step, _raise(error))
+                # `_attempt` reports it of this workflow, and the others are put back.
                 except Exception as error:
                     self._attempt(step, _raise(error))
             if len(late) == len(waiting):

@@ -129,7 +129,7 @@ def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield the members of a tar stream, without keeping them in memory."""
     for entry in tar:
         yield entry
-        tar.members.clear()  # type: ignore[attr-defined]
+        tar.members.clear()  # type: ignore[attr-defined]  # which typeshed lacks
 
 
 def scan(
@@ -177,7 +177,11 @@ def scan(
 def read_part(config: Config, path: Path, name: str, stream: HashingReader, destination: Destination | None) -> None:
     """Read one part to its end: a dump, or a tar of files."""
     if name not in config.dumps:
-        with gzip.GzipFile(fileobj=stream) as inflated, tarfile.open(fileobj=inflated, mode="r|", bufsize=SMALL) as tar:  # type: ignore[call-overload]
+        with (
+            # typeshed wants more of a file than GzipFile reads.
+            gzip.GzipFile(fileobj=stream) as inflated,  # type: ignore[call-overload]
+            tarfile.open(fileobj=inflated, mode="r|", bufsize=SMALL) as tar,
+        ):
             for entry in members(tar):
                 target = member_path(config, path, name, entry)
                 if destination:

@@ -95,18 +95,15 @@ def unpause(config: Config, services: list[str]) -> None:
 def paused(config: Config) -> Iterator[None]:
     """Pause services, so that their files are consistent. Unpause them in any case.
 
-    The journal is written first. If this program is killed, the next command or the unit unpauses what it names.
+    The journal is written first. If this program is killed, the watchdog, the unit or the next command unpauses what it
+    names. The watchdog restarts nothing while there is a journal and this program holds the backup lock.
     """
     services = services_with_status(config, "running")
     if not services:
         yield
         return
-    # Docker reports a paused container as unhealthy until its next check, and the watchdog would restart it.
-    watched = process.succeeds(["systemctl", "is-active", "--quiet", config.watchdog])
-    write_private(config.paused, json.dumps({"services": services, "watchdog": watched}))
+    write_private(config.paused, json.dumps({"services": services}))
     try:
-        if watched:
-            process.run(["systemctl", "stop", config.watchdog])
         pause(config, services)
         yield
     finally:
@@ -114,7 +111,7 @@ def paused(config: Config) -> Iterator[None]:
 
 
 def thaw(config: Config) -> bool:
-    """Unpause what the pause journal names, and start the watchdog again; return whether there was a journal.
+    """Unpause what the pause journal names; return whether there was a journal.
 
     The journal stays if a service cannot be unpaused, so that the next command tries again.
     """
@@ -123,14 +120,10 @@ def thaw(config: Config) -> bool:
     except FileNotFoundError:
         return False
     except ValueError:
-        found = {"services": list(config.paused_services), "watchdog": True}
-    try:
-        # Without a Compose file there is no project, and so nothing that is paused.
-        if (config.root / config.compose_file).is_file():
-            unpause(config, found["services"])
-    finally:
-        if found["watchdog"]:
-            process.run(["systemctl", "start", config.watchdog])
+        found = {"services": list(config.paused_services)}
+    # Without a Compose file there is no project, and so nothing that is paused.
+    if (config.root / config.compose_file).is_file():
+        unpause(config, found["services"])
     config.paused.unlink()
     return True
 

@@ -136,8 +136,6 @@ class Config:
     """Whether services are paused while their files are read."""
     paused_services: tuple[str, ...]
     """The services that are paused."""
-    watchdog: str
-    """The systemd unit that is stopped meanwhile, because it would restart paused services."""
     start_timeout: int
     """Within how many seconds a started service must be healthy."""
     kestra_stop_timeout: int

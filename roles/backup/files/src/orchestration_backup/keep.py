@@ -72,7 +72,7 @@ def copy_missing(config: Config, store: Store, source: list[Backup], made: str) 
     wanted = every.keys() - {*here, *kept.expired, *kept.future}
     copied = []
     for backup in reversed(source):
-        if backup.files and backup.databases and backup.id in wanted:
+        if backup.files and backup.databases and backup.host == socket.gethostname() and backup.id in wanted:
             store.repository.copy([backup.files.id])
             # It completes the backup.
             store.repository.copy([backup.databases.id])
@@ -84,7 +84,8 @@ def clear(config: Config, store: Store, backups: list[Backup], made: str, result
     """Read the new backup back, and remove old backups, leftovers of killed runs, and data that nothing needs."""
     found = plan(reasons(backups), store.target.keep, at=now(), protected=protected(config, backups, made))
     result["future"] = found.future
-    complete = [backup for backup in backups if backup.complete]
+    host = socket.gethostname()
+    complete = [backup for backup in backups if backup.complete and backup.host == host]
     result["snapshots"] = len(complete)
     if made and made not in {backup.id for backup in complete}:
         raise BackupError(f"{store.target.name}: the new backup {made} is not there, so nothing was removed")
@@ -94,7 +95,6 @@ def clear(config: Config, store: Store, backups: list[Backup], made: str, result
     number = state.checked.get(store.target.name, 0) % READ_PARTS + 1
     store.repository.check(f"{number}/{READ_PARTS}")
     # No other run of this host is under way, since this one holds the lock.
-    host = socket.gethostname()
     leftovers = [
         snapshot
         for backup in backups

@@ -87,11 +87,6 @@ def moved(program: subprocess.Popen[Any]) -> int:
         return time.monotonic_ns()
 
 
-def succeeds(command: list[str]) -> bool:
-    """Return whether a command succeeds."""
-    return begin(command).wait() == 0
-
-
 def output(command: list[str], **options: Any) -> str:
     """Return the output and error output of a command, also if it fails. `text` is its input."""
     text = options.pop("text", None)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -110,17 +111,17 @@ class Store:
         return self
 
     def backups(self) -> list[Backup]:
-        """Return the backups, oldest first."""
-        found: dict[str, list[Snapshot]] = {}
+        """Return the backups, oldest first. The timers of two hosts may have made one of the same id each."""
+        found: dict[tuple[str, str], list[Snapshot]] = {}
         for snapshot in self.repository.snapshots():
             if ID.fullmatch(snapshot.backup):
-                found.setdefault(snapshot.backup, []).append(snapshot)
+                found.setdefault((snapshot.backup, snapshot.host), []).append(snapshot)
         # If files were read again, the last snapshot is the whole one.
-        parts = {backup: {snapshot.part: snapshot for snapshot in snapshots} for backup, snapshots in found.items()}
-        every = {backup: tuple(snapshot.id for snapshot in snapshots) for backup, snapshots in found.items()}
+        parts = {key: {snapshot.part: snapshot for snapshot in snapshots} for key, snapshots in found.items()}
+        every = {key: tuple(snapshot.id for snapshot in snapshots) for key, snapshots in found.items()}
         return [
-            Backup(backup, self.target.name, part.get("files"), part.get("databases"), every[backup])
-            for backup, part in sorted(parts.items())
+            Backup(key[0], self.target.name, part.get("files"), part.get("databases"), every[key])
+            for key, part in sorted(parts.items())
         ]
 
     def find(self, backup: str) -> Stored:
@@ -129,12 +130,24 @@ class Store:
             raise BackupError(
                 f"{backup}: is not the id of a backup, such as 20260131T120000Z; the command list shows them"
             )
-        at = now()
-        for found in reversed(self.backups()):
-            if found.id == backup and not found.complete:
-                raise BackupError(f"{found.id} in {self.target.name}: is incomplete, because its run did not end")
-            if found.id == backup or (not backup and found.complete and not is_future(found.id, at)):
-                return Stored(self, found)
+        at, host = now(), socket.gethostname()
+        there = [
+            found
+            for found in self.backups()
+            if found.id == backup or (not backup and found.complete and not is_future(found.id, at))
+        ]
+        # A new host of another name restores the backups of the one that is gone.
+        there = [found for found in there if found.host == host] or there
+        hosts = sorted({found.host for found in there})
+        if len(hosts) > 1:
+            raise BackupError(
+                f"{self.target.name}: has backups of {' and '.join(hosts)}, and none of {host}. Two hosts must not have"
+                " the same repository. Name the backup by its id, which the command list shows"
+            )
+        if there and not there[-1].complete:
+            raise BackupError(f"{there[-1].id} in {self.target.name}: is incomplete, because its run did not end")
+        if there:
+            return Stored(self, there[-1])
         wanted = f"no backup {backup}" if backup else "no complete backup"
         raise BackupError(f"{self.target.name}: contains {wanted}. The command list shows what there is")
 

@@ -17,7 +17,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .settings import Settings
@@ -78,10 +77,11 @@ class Connections:
         """Count a connection; return whether it may stay."""
         if not is_near(client, ROUTES.read_text("ascii"), self._settings.interfaces) and not is_own(client):
             return False
-        if self._addresses[client] >= self._settings.max_connections_per_address:
-            return False
-        if self._addresses.total() >= self._settings.max_connections:
-            oldest = next(iter(self._waiting), None)
+        full = self._addresses.total() >= self._settings.max_connections
+        many = self._addresses[client] >= self._settings.max_connections_per_address
+        if full or many:
+            # Programs of the host share an address, so that none of them can keep out the others for ever.
+            oldest = next((one for one in self._waiting if not many or one.client_address == client), None)
             if oldest is None:
                 return False
             oldest.abort()
@@ -112,7 +112,7 @@ class Connection(H11Protocol):
 
     limits: Connections
     head_seconds: float
-    _entered = ""
+    client_address = ""
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -123,15 +123,15 @@ class Connection(H11Protocol):
             if not self.limits.enter(self, client):
                 transport.abort()
                 return
-            self._entered = client
+            self.client_address = client
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._disarm()
-        if self._entered:
-            self.limits.leave(self, self._entered)
-            self._entered = ""
+        if self.client_address:
+            self.limits.leave(self, self.client_address)
+            self.client_address = ""
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -139,7 +139,8 @@ class Connection(H11Protocol):
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._disarm()
-        elif self.conn.their_state is h11.IDLE:
+        else:
+            # The head of a request, or the body of one that was refused before it was read.
             self._arm()
 
     def on_response_complete(self) -> None:
