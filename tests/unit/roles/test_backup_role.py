@@ -98,7 +98,8 @@ def test_purge_keeps_the_password_of_stores_elsewhere(given: dict[str, Any], kep
     assert not holds(purge["when"], facts)
 
 
-def test_purge_leaves_what_others_have_in_the_directories(tmp_path: Path) -> None:
+@pytest.mark.parametrize("purge", [True, False])
+def test_purge_leaves_what_others_have_in_the_directories(tmp_path: Path, purge: bool) -> None:
     removal = yaml.safe_load((ROOT / "roles/backup/tasks/remove.yml").read_text("utf-8"))
     steps = [task for task in removal if "purge" in str(task.get("when", "")) and "slurp" not in str(task)]
     store, archives = tmp_path / "usb", tmp_path / "archives"
@@ -113,7 +114,7 @@ def test_purge_leaves_what_others_have_in_the_directories(tmp_path: Path) -> Non
     facts = {
         "orchestration_root": str(tmp_path / "root"),
         "orchestration_host": {"secrets": [], "files": {}},
-        "backup_purge_data": True,
+        "backup_purge_data": purge,
         "backup_directory": str(archives),
         "backup_targets": [{"name": "local", "repository": str(store)}],
     }
@@ -122,7 +123,8 @@ def test_purge_leaves_what_others_have_in_the_directories(tmp_path: Path) -> Non
     ]
     played = play(tmp_path, steps, "--extra-vars", json.dumps(facts), play_keys={"vars_files": roles})
     assert played.returncode == 0, played.output
-    assert [path.name for path in store.iterdir()] == ["photo"] and not archives.exists()
+    left = sorted(path.name for path in store.iterdir())
+    assert (left, archives.exists()) == ((["photo"], False) if purge else (["config", "keys", "photo"], True))
 
 
 @pytest.mark.parametrize("stores", [["local"], ["local", "offsite"]])
